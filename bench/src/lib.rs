@@ -1,0 +1,1 @@
+//! Open-loop load generation, a limited origin, and comparisons with peers.

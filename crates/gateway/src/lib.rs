@@ -1,0 +1,1 @@
+//! The HTTP data plane: listeners, the origin pool, forwarding, admin.

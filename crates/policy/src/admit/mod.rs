@@ -1,0 +1,1 @@
+//! Who may go to the origin, who waits, who is turned away.

@@ -1,0 +1,16 @@
+//! The decisions: statistics, limits, admission, queues, lanes. Pure.
+//!
+//! Nothing here reads a clock, does I/O, starts a thread or draws a random number: time comes in
+//! as a [`Tick`], readings and random numbers as arguments. So the gateway, the kit's layers, a
+//! simulation and a benchmark run one and the same code, and a test is exact.
+
+pub mod admit;
+mod call;
+pub mod limit;
+mod rejection;
+pub mod stats;
+mod tick;
+
+pub use call::{Call, Criticality, Outcome};
+pub use rejection::{Advice, Reason, Rejection, Scope};
+pub use tick::Tick;

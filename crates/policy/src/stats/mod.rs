@@ -1,0 +1,1 @@
+//! Statistics over time, each a passive value that is told the time.

@@ -1,0 +1,1 @@
+//! The kit: request context, admission, signals, tower layers, configuration, telemetry.

@@ -1,0 +1,10 @@
+//! Concurrency primitives that the rest of the house stands on.
+//!
+//! What every request writes is sharded ([`Sharded`]), what every request reads is a copy-on-write
+//! [`Snapshot`]. Nothing here knows another crate of the workspace.
+
+mod sharded;
+mod snapshot;
+
+pub use sharded::{Shard, Sharded};
+pub use snapshot::Snapshot;
