@@ -1,1 +1,3 @@
 //! The kit: request context, admission, signals, tower layers, configuration, telemetry.
+
+pub mod context;
