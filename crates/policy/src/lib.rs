@@ -8,6 +8,8 @@ pub mod admit;
 mod call;
 pub mod limit;
 mod rejection;
+#[cfg(any(test, feature = "sim"))]
+pub mod sim;
 pub mod stats;
 mod tick;
 
