@@ -1,0 +1,48 @@
+//! The command line.
+
+use std::io::Write as _;
+
+use clap::{Parser, Subcommand};
+use seawall_bench::load::{self, LoadArgs};
+use seawall_bench::origin::{Config, Origin};
+use seawall_bench::system;
+
+/// Open-loop load, a limited origin, and Seawall side by side with its peers.
+#[derive(Debug, Parser)]
+#[command(name = "seawall-bench", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serves HTTP with a known, limited capacity; prints its address as the first line.
+    Origin(Config),
+    /// Offers load at a stated rate, whatever the server does, and reports what came of it.
+    Load(LoadArgs),
+}
+
+pub(crate) fn run() -> anyhow::Result<()> {
+    let cli = Cli::parse();
+    system::raise_descriptor_limit();
+    match cli.command {
+        Command::Origin(config) => {
+            let origin = Origin::start(config)?;
+            let mut out = std::io::stdout();
+            writeln!(out, "{}", origin.address())?;
+            out.flush()?;
+            Ok(origin.wait()?)
+        }
+        Command::Load(args) => {
+            let report = load::run(&args.plan()?)?;
+            let mut out = std::io::stdout().lock();
+            if args.json {
+                writeln!(out, "{:#}", report.json())?;
+            } else {
+                write!(out, "{report}")?;
+            }
+            Ok(())
+        }
+    }
+}
