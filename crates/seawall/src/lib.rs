@@ -1,3 +1,7 @@
 //! The kit: request context, admission, signals, tower layers, configuration, telemetry.
 
+pub mod admission;
+pub mod clock;
 pub mod context;
+
+pub use seawall_policy::{Advice, Call, Criticality, Outcome, Reason, Rejection, Scope, Tick};

@@ -6,5 +6,6 @@
 mod sharded;
 mod snapshot;
 
+pub use crossbeam_utils::CachePadded;
 pub use sharded::{Shard, Sharded};
 pub use snapshot::Snapshot;

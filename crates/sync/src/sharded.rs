@@ -52,7 +52,9 @@ impl<T> Sharded<T> {
     /// `count` shards, rounded up to a power of two, at least 1. A drill passes 1.
     pub fn new(count: usize, mut make: impl FnMut() -> T) -> Self {
         let count = count.max(1).next_power_of_two();
-        Self { shards: (0..count).map(|_| CachePadded::new(make())).collect() }
+        Self {
+            shards: (0..count).map(|_| CachePadded::new(make())).collect(),
+        }
     }
 
     /// The copy that belongs to `shard`.
@@ -92,6 +94,9 @@ mod tests {
                 });
             }
         });
-        assert_eq!(count.iter().map(|c| c.load(Ordering::Relaxed)).sum::<u64>(), 6_000);
+        assert_eq!(
+            count.iter().map(|c| c.load(Ordering::Relaxed)).sum::<u64>(),
+            6_000
+        );
     }
 }

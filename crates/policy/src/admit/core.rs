@@ -1,0 +1,521 @@
+//! The part of a gate behind its lock: who is served next, and the control steps.
+
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::time::Duration;
+
+use seawall_sync::Shard;
+
+use super::gate::{GateSettings, Shared, Waiter, Wakes, rejection};
+use super::lane::{Key, LANES, Lane, Lanes};
+use super::level::{self, Level};
+use super::queue::{Entry, Queue};
+use super::tally::{CELLS, Harvest, KEYS};
+use crate::limit::{Limit, Window};
+use crate::{Call, Reason, Tick};
+
+/// The control interval, CoDel's: long enough for bursts to pass, short enough to react.
+const INTERVAL: Duration = Duration::from_millis(100);
+/// Completions that an interval should see, so that its rate means something.
+const ENOUGH: u64 = 20;
+/// An interval's end in any case, in seconds (or 2.5 latencies, where that is longer).
+const INTERVAL_MAX: f64 = 1.0;
+/// Intervals over which the service rate's maximum is taken.
+const RATES: usize = 5;
+/// Calm intervals before the level is let go.
+const CALM: u32 = 5;
+/// A standing queue above this starts the shedding: a tenth of the deadline that is assumed
+/// where none is stated, max(250 ms, 12.5 × latency).
+const TARGET_MIN: f64 = 0.025;
+const TARGET_LATENCIES: f64 = 1.25;
+/// The longest wait in targets, in order and while backed up (CoDel's 2 ×).
+const WAIT_TARGETS: f64 = 4.0;
+const BACKED_UP_TARGETS: f64 = 2.0;
+/// How often routes and lanes are looked at.
+const REVIEW: Duration = Duration::from_millis(250);
+/// How often users' cohorts are drawn anew.
+const ROTATION: u64 = 3_600_000_000_000;
+
+#[derive(Debug)]
+pub(super) struct Core<W> {
+    limit: Box<dyn Limit>,
+    queues: [Queue<W>; LANES],
+    queued: usize,
+    max_queued: usize,
+    fixed_wait: Option<Duration>,
+    // The limit's window.
+    window_start: Tick,
+    window_inflight: u32,
+    bound: bool,
+    harvest: Harvest,
+    // The control interval.
+    interval_start: Tick,
+    completed: u64,
+    least_queued: usize,
+    rates: [f64; RATES],
+    gain: f64,
+    calm: u32,
+    shedding: bool,
+    /// Latency without queueing in seconds, as far as it is known.
+    base: f64,
+    lanes: Lanes,
+    review_start: Tick,
+}
+
+impl<W: Waiter> Core<W> {
+    pub(super) fn new(settings: GateSettings, shared: &Shared, now: Tick) -> Self {
+        let lanes = Lanes::new(settings.lanes);
+        let limit = settings.limit.start().limit;
+        shared.store_caps(&lanes.caps(limit, limit));
+        Self {
+            limit: settings.limit,
+            queues: std::array::from_fn(|_| Queue::new()),
+            queued: 0,
+            max_queued: settings.max_queued.max(1),
+            fixed_wait: settings.max_wait,
+            window_start: now,
+            window_inflight: 0,
+            bound: false,
+            harvest: Harvest::default(),
+            interval_start: now,
+            completed: 0,
+            least_queued: 0,
+            rates: [0.0; RATES],
+            gain: 1.0,
+            calm: 0,
+            shedding: false,
+            base: 0.0,
+            lanes,
+            review_start: now,
+        }
+    }
+
+    pub(super) fn algorithm(&self) -> &'static str {
+        self.limit.name()
+    }
+
+    pub(super) fn knee(&self) -> Option<u32> {
+        self.limit.knee()
+    }
+
+    pub(super) fn backed_up(&self) -> bool {
+        self.shedding
+    }
+
+    pub(super) fn lane_is_empty(&self, lane: Lane) -> bool {
+        self.queues[lane.index()].len() == 0
+    }
+
+    pub(super) fn lane_len(&self, lane: Lane) -> u32 {
+        self.queues[lane.index()].len() as u32
+    }
+
+    pub(super) fn limit_binds(&mut self) {
+        self.bound = true;
+    }
+
+    /// A standing queue longer than this (in time) is too long.
+    fn target(&self) -> Duration {
+        Duration::from_secs_f64(TARGET_MIN.max(TARGET_LATENCIES * self.base))
+    }
+
+    /// The longest that a call may wait at present.
+    pub(super) fn max_wait(&self) -> Duration {
+        let targets = if self.shedding {
+            BACKED_UP_TARGETS
+        } else {
+            WAIT_TARGETS
+        };
+        let wait = self.target().mul_f64(targets);
+        self.fixed_wait
+            .map_or(wait, |fixed| fixed.min(wait.max(fixed / 2)))
+    }
+
+    /// Whether the deadline leaves time for the origin's latency.
+    pub(super) fn can_meet(&self, call: &Call, now: Tick) -> bool {
+        call.deadline == Tick::MAX || now + self.latency() < call.deadline
+    }
+
+    fn latency(&self) -> Duration {
+        Duration::from_secs_f64(self.base)
+    }
+
+    /// For shadow mode: whether those beyond the limit would have had to wait too long.
+    pub(super) fn would_reject(&self, shared: &Shared) -> bool {
+        let over = shared
+            .inflight
+            .load(Relaxed)
+            .saturating_sub(shared.control.limit.load(Relaxed));
+        f64::from(over) > self.rate() * self.max_wait().as_secs_f64()
+    }
+
+    fn rate(&self) -> f64 {
+        self.rates.iter().copied().fold(0.0, f64::max)
+    }
+
+    // === the queue ===
+
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn wait(
+        &mut self,
+        shared: &Shared,
+        call: Call,
+        key: Key,
+        lane: Lane,
+        waiter: W,
+        shard: Shard,
+        now: Tick,
+        wakes: &mut Wakes<W>,
+    ) {
+        if self.queued == 0 && !self.shedding {
+            // Nothing is known of a queue that just began: measure it from here.
+            self.collect(shared);
+            self.begin_interval(now);
+            shared.control.hot.store(true, Relaxed);
+        }
+        if self.queued >= self.max_queued && !self.make_room(shared, &call, lane, shard, wakes) {
+            shared
+                .tallies
+                .get(shard)
+                .rejected(Reason::QueueFull, call.criticality);
+            wakes.push((waiter, Err(rejection(Reason::QueueFull))));
+            return;
+        }
+        let last_start = if call.deadline == Tick::MAX {
+            Tick::MAX
+        } else {
+            call.deadline - self.latency()
+        };
+        self.queues[lane.index()].push(Entry {
+            call,
+            lane,
+            key,
+            since: now,
+            last_start,
+            waiter,
+        });
+        self.queued += 1;
+        self.turn(shared, shard, now, wakes);
+    }
+
+    fn make_room(
+        &mut self,
+        shared: &Shared,
+        call: &Call,
+        lane: Lane,
+        shard: Shard,
+        wakes: &mut Wakes<W>,
+    ) -> bool {
+        let Some(entry) = self.queues[lane.index()].evict_for(call) else {
+            return false;
+        };
+        self.queued -= 1;
+        shared
+            .tallies
+            .get(shard)
+            .rejected(Reason::QueueFull, entry.call.criticality);
+        wakes.push((entry.waiter, Err(rejection(Reason::QueueFull))));
+        true
+    }
+
+    /// Ends the waits whose time is up.
+    pub(super) fn expire(
+        &mut self,
+        shared: &Shared,
+        shard: Shard,
+        now: Tick,
+        wakes: &mut Wakes<W>,
+    ) {
+        if self.queued == 0 {
+            return;
+        }
+        let max_wait = self.max_wait();
+        let tally = shared.tallies.get(shard);
+        let full = shared.inflight.load(Relaxed) >= shared.control.limit.load(Relaxed);
+        let mut out = 0;
+        for queue in &mut self.queues {
+            queue.expire(now, max_wait, |entry| {
+                out += 1;
+                if entry.waiter.is_gone() {
+                    return;
+                }
+                let reason = match () {
+                    () if now > entry.last_start => Reason::Deadline,
+                    () if full => Reason::QueueTimeout,
+                    () => Reason::Lane,
+                };
+                tally.rejected(reason, entry.call.criticality);
+                wakes.push((entry.waiter, Err(rejection(reason))));
+            });
+        }
+        self.queued -= out;
+        self.note_queued(shared);
+    }
+
+    /// Hands out free places, and takes the control steps that are due.
+    pub(super) fn turn(&mut self, shared: &Shared, shard: Shard, now: Tick, wakes: &mut Wakes<W>) {
+        self.note_queued(shared);
+        self.grant(shared, shard, now, wakes);
+        let stepped = self.control(shared, now) | self.roll(shared, now) | self.review(shared, now);
+        if stepped {
+            self.grant(shared, shard, now, wakes);
+        }
+    }
+
+    fn grant(&mut self, shared: &Shared, shard: Shard, now: Tick, wakes: &mut Wakes<W>) {
+        while let Some(lane) = self.next_lane(shared) {
+            if shared.inflight.load(SeqCst) >= shared.control.limit.load(Relaxed) {
+                self.bound = true;
+                break;
+            }
+            let Some(entry) = self.queues[lane].pop(self.shedding) else {
+                break;
+            };
+            if entry.waiter.is_gone() {
+                self.queued -= 1;
+                continue;
+            }
+            if now > entry.last_start {
+                self.queued -= 1;
+                shared
+                    .tallies
+                    .get(shard)
+                    .rejected(Reason::Deadline, entry.call.criticality);
+                wakes.push((entry.waiter, Err(rejection(Reason::Deadline))));
+                continue;
+            }
+            if !shared.take(entry.call.cost) {
+                self.bound = true;
+                self.queues[lane].push_back(entry);
+                break;
+            }
+            self.queued -= 1;
+            let ticket = shared.ticket(shard, &entry.call, entry.lane, entry.key, now);
+            wakes.push((entry.waiter, Ok(ticket)));
+        }
+        self.note_queued(shared);
+    }
+
+    /// Of the lanes that wait and have room, the one that holds least: max-min sharing.
+    fn next_lane(&self, shared: &Shared) -> Option<usize> {
+        if self.queued == 0 {
+            return None;
+        }
+        let waiting = (0..LANES).filter(|&l| self.queues[l].len() > 0);
+        waiting
+            .map(|l| (l, Lane(l as u8)))
+            .filter(|&(_, lane)| shared.lane_has_room(lane, 1))
+            .min_by_key(|&(_, lane)| shared.lane_inflight(lane))
+            .map(|(l, _)| l)
+    }
+
+    fn note_queued(&mut self, shared: &Shared) {
+        self.least_queued = self.least_queued.min(self.queued);
+        shared.control.backlog.store(self.queued as u32, SeqCst);
+    }
+
+    // === control steps ===
+
+    fn collect(&mut self, shared: &Shared) {
+        let before = self.harvest.succeeded.0 + self.harvest.failed;
+        shared
+            .tallies
+            .iter()
+            .for_each(|t| t.harvest(&mut self.harvest));
+        self.completed += u64::from(self.harvest.succeeded.0 + self.harvest.failed - before);
+    }
+
+    fn begin_interval(&mut self, now: Tick) {
+        self.interval_start = now;
+        self.completed = 0;
+        self.least_queued = usize::MAX;
+    }
+
+    /// Once an interval: is there a standing queue, and what may be let in.
+    fn control(&mut self, shared: &Shared, now: Tick) -> bool {
+        let elapsed = now.since(self.interval_start);
+        if elapsed < INTERVAL || !(self.shedding || shared.control.hot.load(Relaxed)) {
+            return false;
+        }
+        self.collect(shared);
+        let seconds = elapsed.as_secs_f64();
+        let least = self.least_queued.min(self.queued);
+        if self.completed < ENOUGH && least > 0 && seconds < INTERVAL_MAX.max(2.5 * self.base) {
+            return false;
+        }
+        self.learn_rate(self.completed as f64 / seconds, least > 0);
+        let rate = self.rate();
+        let drain = match least {
+            0 => 0.0,
+            // An origin that finishes nothing at all would take for ever.
+            _ => least as f64 / rate,
+        };
+        let target = self.target().as_secs_f64();
+        self.shedding |= drain > target;
+        if !self.shedding {
+            if self.queued == 0 {
+                shared.control.hot.store(false, Relaxed);
+            }
+            self.arrivals(shared);
+            self.begin_interval(now);
+            return false;
+        }
+        self.adjust_gain(drain, target);
+        let level = self.choose_level(shared, seconds, rate);
+        let calm = level == Level::OPEN && drain < target;
+        self.calm = if calm { self.calm + 1 } else { 0 };
+        if self.calm >= CALM {
+            self.let_go(shared);
+        }
+        shared.control.rotation.store(now.0 / ROTATION, Relaxed);
+        self.begin_interval(now);
+        true
+    }
+
+    /// Takes in the rate at which calls finish. What an origin does while it has nothing to do
+    /// says little of what it could.
+    fn learn_rate(&mut self, rate: f64, saturated: bool) {
+        if saturated || rate > self.rate() {
+            self.rates.rotate_right(1);
+            self.rates[0] = rate;
+        }
+    }
+
+    /// A queue that empties wants more let in, one that stands wants less.
+    fn adjust_gain(&mut self, drain: f64, target: f64) {
+        let factor = match drain {
+            d if d <= 0.0 => 1.04,
+            d if d > target => 0.94,
+            d if d > target / 4.0 => 0.98,
+            _ => 1.0,
+        };
+        self.gain = (self.gain * factor).clamp(0.7, 1.5);
+    }
+
+    fn arrivals(&self, shared: &Shared) -> ([u32; CELLS], u32) {
+        let (mut cells, mut under_way) = ([0; CELLS], 0);
+        shared
+            .tallies
+            .iter()
+            .for_each(|t| t.arrivals(&mut cells, &mut under_way));
+        (cells, under_way)
+    }
+
+    fn choose_level(&mut self, shared: &Shared, seconds: f64, rate: f64) -> Level {
+        let (cells, under_way) = self.arrivals(shared);
+        let capacity = rate * seconds;
+        // Never so little that a dead origin's return would go unnoticed.
+        let floor = f64::from(shared.control.limit.load(Relaxed)) / 2.0;
+        let budget = (capacity * self.gain).max(floor) - f64::from(under_way);
+        let level = level::choose(&cells, budget, capacity);
+        let crowded = f64::from(under_way) > capacity * level::UNDER_WAY_SHARE;
+        shared.control.under_way_full.store(crowded, Relaxed);
+        shared.control.level.store(level.0, Relaxed);
+        level
+    }
+
+    fn let_go(&mut self, shared: &Shared) {
+        self.shedding = false;
+        self.calm = 0;
+        self.gain = 1.0;
+        self.rates = [0.0; RATES];
+        shared.control.level.store(Level::OPEN.0, Relaxed);
+        shared.control.hot.store(self.queued > 0, Relaxed);
+        shared.control.under_way_full.store(false, Relaxed);
+    }
+
+    /// Gives the limit its window.
+    fn roll(&mut self, shared: &Shared, now: Tick) -> bool {
+        if now.0 < shared.control.next_roll.load(Relaxed) || now <= self.window_start {
+            return false;
+        }
+        self.collect(shared);
+        let window = self.window(shared, now);
+        let step = self.limit.update(&window);
+        self.learn_base(&window);
+        shared.control.limit.store(step.limit.max(1), Relaxed);
+        shared.control.epoch.fetch_add(1, Relaxed);
+        shared
+            .control
+            .next_roll
+            .store((now + step.after).0, Relaxed);
+        self.harvest = Harvest::default();
+        self.window_start = now;
+        self.window_inflight = window.inflight;
+        self.bound = false;
+        true
+    }
+
+    fn window(&self, shared: &Shared, now: Tick) -> Window {
+        let inflight = shared.inflight.load(Relaxed);
+        // N(b)·b − N(a)·a + Σ finishes − Σ starts, modulo 2^64.
+        let area = (now.0.wrapping_mul(u64::from(inflight)))
+            .wrapping_sub(
+                self.window_start
+                    .0
+                    .wrapping_mul(u64::from(self.window_inflight)),
+            )
+            .wrapping_add(self.harvest.area);
+        let length = now.since(self.window_start).as_nanos() as f64;
+        let cpu = f64::from_bits(shared.cpu.load(Relaxed));
+        Window {
+            start: self.window_start,
+            end: now,
+            limit: shared.control.limit.load(Relaxed),
+            inflight,
+            // A call in between counting and taking its place can make the area slightly negative.
+            mean_inflight: (area as i64).max(0) as f64 / length,
+            succeeded: self.harvest.succeeded.0,
+            failed: self.harvest.failed,
+            overloaded: self.harvest.overloaded,
+            ignored: self.harvest.ignored,
+            latency_sum: self.harvest.succeeded.1,
+            latency_min: self
+                .harvest
+                .least
+                .map_or(f64::INFINITY, |l| l.as_secs_f64()),
+            fresh: self.harvest.fresh.0,
+            fresh_latency_sum: self.harvest.fresh.1,
+            bound: self.bound || self.queued > 0 && inflight >= shared.control.limit.load(Relaxed),
+            cpu: (!cpu.is_nan()).then_some(cpu),
+        }
+    }
+
+    /// Where the limit knows no latency without queueing: the least mean, forgotten slowly.
+    fn learn_base(&mut self, window: &Window) {
+        if let Some(base) = self.limit.base_latency() {
+            self.base = base;
+        } else if let Some(mean) = window.mean_latency() {
+            self.base = if self.base == 0.0 || mean < self.base {
+                mean
+            } else {
+                self.base + (mean - self.base) * 0.01
+            };
+        }
+        // Hours: an absurd sample must not overflow a duration.
+        self.base = self.base.clamp(0.0, 3_600.0);
+    }
+
+    /// Looks at routes and lanes.
+    fn review(&mut self, shared: &Shared, now: Tick) -> bool {
+        let elapsed = now.since(self.review_start);
+        if elapsed < REVIEW {
+            return false;
+        }
+        self.review_start = now;
+        let mut routes = [(0.0, 0.0); KEYS];
+        let mut lanes = [0.0; LANES];
+        shared
+            .tallies
+            .iter()
+            .for_each(|t| t.review(&mut routes, &mut lanes));
+        if self.lanes.review(elapsed.as_secs_f64(), &routes, &lanes) {
+            for (key, slow) in shared.slow.iter().enumerate() {
+                slow.store(self.lanes.is_slow(key), Relaxed);
+            }
+        }
+        let limit = shared.control.limit.load(Relaxed);
+        let knee = self.limit.knee().unwrap_or(limit).min(limit);
+        shared.store_caps(&self.lanes.caps(limit, knee));
+        true
+    }
+}

@@ -1,0 +1,517 @@
+//! The path that every call takes.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use seawall_sync::{CachePadded, Shard, Sharded};
+
+use super::core::Core;
+use super::lane::{Caps, Key, LANES, Lane, LaneSettings};
+use super::level::{Level, position};
+use super::tally::{Finished, GateSnapshot, KEYS, LaneSnapshot, Tally, Totals};
+use crate::limit::{Fixed, Limit};
+use crate::{Advice, Call, Outcome, Reason, Rejection, Scope, Tick};
+
+/// A call's cost is brought into 1 ..= this, so that no sum of costs can overflow.
+const MAX_COST: u32 = 1 << 12;
+
+/// What a gate is told at its construction. The default protects without tuning.
+#[derive(Debug)]
+pub struct GateSettings {
+    /// The algorithm that sets the limit; `Adaptive` by default.
+    pub limit: Box<dyn Limit>,
+    /// The longest wait in the queue; by default five times the origin's latency without
+    /// queueing, at least 100 ms.
+    pub max_wait: Option<Duration>,
+    /// The most waiters, 1 to 1,000,000; 4,096 by default, which bounds memory.
+    pub max_queued: usize,
+    /// The most long-lived replies at once; 10,000 by default.
+    pub max_streams: u32,
+    /// What configuration says of the lanes.
+    pub lanes: [LaneSettings; 16],
+    /// Decide and count, but turn nobody away and make nobody wait.
+    pub shadow: bool,
+    /// How many copies of the statistics to keep: about one per thread; 1 in a simulation.
+    pub shards: usize,
+}
+
+impl Default for GateSettings {
+    fn default() -> Self {
+        Self {
+            limit: Box::new(Fixed::new(32)),
+            max_wait: None,
+            max_queued: 4_096,
+            max_streams: 10_000,
+            lanes: Default::default(),
+            shadow: false,
+            shards: 1,
+        }
+    }
+}
+
+/// The right to be at the origin. Give it back with [`Gate::finish`]; losing it loses the place.
+#[must_use]
+#[derive(Debug)]
+pub struct Ticket {
+    pub(super) start: Tick,
+    pub(super) epoch: u32,
+    pub(super) cost: u32,
+    pub(super) lane: Lane,
+    pub(super) key: Key,
+}
+
+impl Ticket {
+    /// When the place was given.
+    #[must_use]
+    pub fn start(&self) -> Tick {
+        self.start
+    }
+
+    /// The lane that the place belongs to.
+    #[must_use]
+    pub fn lane(&self) -> Lane {
+        self.lane
+    }
+}
+
+/// The answer to an arrival.
+#[must_use]
+#[derive(Debug)]
+pub enum Admit {
+    /// Go.
+    Now(Ticket),
+    /// No place is free: call [`Gate::wait`] with this lane.
+    Wait(Lane),
+    /// Turned away.
+    Rejected(Rejection),
+}
+
+/// Whatever the driver needs to find a waiter again.
+pub trait Waiter {
+    /// The caller left; do not give it a place.
+    fn is_gone(&self) -> bool;
+}
+
+impl Waiter for u64 {
+    fn is_gone(&self) -> bool {
+        false
+    }
+}
+
+/// Waiters whose wait is over, to be woken by the driver after the call returns.
+pub type Wakes<W> = Vec<(W, Result<Ticket, Rejection>)>;
+
+/// What every arrival reads and only a control step writes: one cache line, seldom invalidated.
+#[derive(Debug)]
+pub(super) struct Control {
+    pub(super) limit: AtomicU32,
+    pub(super) backlog: AtomicU32,
+    pub(super) level: AtomicU64,
+    pub(super) epoch: AtomicU32,
+    /// Arrivals are counted by cell, and the level applies.
+    pub(super) hot: AtomicBool,
+    /// Work under way takes up its whole share; more of it queues like new work.
+    pub(super) under_way_full: AtomicBool,
+    /// Some lane has a cap.
+    pub(super) capped: AtomicBool,
+    pub(super) next_roll: AtomicU64,
+    pub(super) rotation: AtomicU64,
+}
+
+/// The part of a gate that needs no lock.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) control: CachePadded<Control>,
+    pub(super) inflight: CachePadded<AtomicU32>,
+    pub(super) tallies: Sharded<Tally>,
+    pub(super) caps: [AtomicU32; LANES],
+    pub(super) slow: [AtomicBool; KEYS],
+    pub(super) streams: AtomicU32,
+    /// CPU use as `f64` bits; NaN where unknown.
+    pub(super) cpu: AtomicU64,
+}
+
+impl Shared {
+    pub(super) fn lane_inflight(&self, lane: Lane) -> u32 {
+        let sum: i32 = self.tallies.iter().map(|t| t.lane_inflight(lane)).sum();
+        u32::try_from(sum).unwrap_or(0)
+    }
+
+    pub(super) fn lane_has_room(&self, lane: Lane, cost: u32) -> bool {
+        if !self.control.capped.load(Relaxed) {
+            return true;
+        }
+        let cap = self.caps[lane.index()].load(Relaxed);
+        cap == u32::MAX || {
+            let held = self.lane_inflight(lane);
+            held == 0 || held.saturating_add(cost) <= cap
+        }
+    }
+
+    pub(super) fn store_caps(&self, caps: &Caps) {
+        for (cell, &cap) in self.caps.iter().zip(caps) {
+            cell.store(cap, Relaxed);
+        }
+        self.control
+            .capped
+            .store(caps.iter().any(|&c| c != u32::MAX), Relaxed);
+    }
+
+    /// Takes places if they are free. A call that costs more than the whole limit goes alone.
+    #[inline]
+    pub(super) fn take(&self, cost: u32) -> bool {
+        let before = self.inflight.fetch_add(cost, SeqCst);
+        if before.saturating_add(cost) <= self.control.limit.load(Relaxed) || before == 0 {
+            return true;
+        }
+        self.inflight.fetch_sub(cost, SeqCst);
+        false
+    }
+
+    #[inline]
+    pub(super) fn ticket(
+        &self,
+        shard: Shard,
+        call: &Call,
+        lane: Lane,
+        key: Key,
+        now: Tick,
+    ) -> Ticket {
+        self.tallies
+            .get(shard)
+            .started(lane, call.criticality, call.cost, now);
+        let epoch = self.control.epoch.load(Relaxed);
+        Ticket {
+            start: now,
+            epoch,
+            cost: call.cost,
+            lane,
+            key,
+        }
+    }
+}
+
+/// Decides who may go to one origin. See the [module](super) for how.
+///
+/// Shared by all threads. [`admit`](Gate::admit) and [`finish`](Gate::finish) take no lock while
+/// nobody waits; `W` is what the driver wakes a waiter by.
+///
+/// ```
+/// use seawall_policy::admit::{Admit, Gate, GateSettings, Key};
+/// use seawall_policy::{Call, Outcome, Tick, limit::Fixed};
+/// use seawall_sync::Shard;
+/// use std::time::Duration;
+///
+/// let settings = GateSettings { limit: Box::new(Fixed::new(1)), ..Default::default() };
+/// let gate: Gate<u64> = Gate::new(settings, Tick::ZERO);
+/// let (shard, call, mut wakes) = (Shard(0), Call::default(), Vec::new());
+///
+/// let Admit::Now(ticket) = gate.admit(&call, Key(0), None, shard, Tick::ZERO) else { panic!() };
+/// let Admit::Wait(lane) = gate.admit(&call, Key(0), None, shard, Tick::ZERO) else { panic!() };
+/// gate.wait(&call, Key(0), lane, 7, shard, Tick::ZERO, &mut wakes);
+/// assert!(wakes.is_empty());
+///
+/// gate.finish(ticket, Outcome::Success, Duration::ZERO, shard, Tick::from_millis(5), &mut wakes);
+/// assert_eq!(wakes.len(), 1); // waiter 7 goes next
+/// ```
+pub struct Gate<W> {
+    shared: Shared,
+    core: Mutex<Core<W>>,
+    max_streams: u32,
+    shadow: bool,
+}
+
+impl<W> fmt::Debug for Gate<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gate")
+            .field("control", &self.shared.control)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<W: Waiter> Gate<W> {
+    /// A gate with all its places free.
+    #[must_use]
+    pub fn new(settings: GateSettings, now: Tick) -> Self {
+        let first = settings.limit.start();
+        let control = Control {
+            limit: AtomicU32::new(first.limit.max(1)),
+            backlog: AtomicU32::new(0),
+            level: AtomicU64::new(Level::OPEN.0),
+            epoch: AtomicU32::new(0),
+            hot: AtomicBool::new(false),
+            under_way_full: AtomicBool::new(false),
+            capped: AtomicBool::new(false),
+            next_roll: AtomicU64::new((now + first.after).0),
+            rotation: AtomicU64::new(0),
+        };
+        let shared = Shared {
+            control: CachePadded::new(control),
+            inflight: CachePadded::new(AtomicU32::new(0)),
+            tallies: Sharded::new(settings.shards, Tally::new),
+            caps: std::array::from_fn(|_| AtomicU32::new(u32::MAX)),
+            slow: std::array::from_fn(|_| AtomicBool::new(false)),
+            streams: AtomicU32::new(0),
+            cpu: AtomicU64::new(f64::NAN.to_bits()),
+        };
+        let (max_streams, shadow) = (settings.max_streams, settings.shadow);
+        Self {
+            core: Mutex::new(Core::new(settings, &shared, now)),
+            shared,
+            max_streams,
+            shadow,
+        }
+    }
+
+    /// Decides on an arrival. `lane` where the transport knows it; else by the route `key`.
+    #[inline]
+    pub fn admit(
+        &self,
+        call: &Call,
+        key: Key,
+        lane: Option<Lane>,
+        shard: Shard,
+        now: Tick,
+    ) -> Admit {
+        let shared = &self.shared;
+        let call = &Call {
+            cost: call.cost.clamp(1, MAX_COST),
+            ..*call
+        };
+        if now >= call.deadline {
+            return self.reject(call, Reason::Deadline, shard);
+        }
+        if shared.control.hot.load(Relaxed) && !self.above_level(call, shard) {
+            if !self.shadow {
+                return self.reject(call, Reason::Admission, shard);
+            }
+            shared.tallies.get(shard).shadowed(Reason::Admission);
+        }
+        let lane = lane.unwrap_or_else(|| {
+            if shared.slow[usize::from(key.0)].load(Relaxed) {
+                Lane::SLOW
+            } else {
+                Lane::DEFAULT
+            }
+        });
+        if shared.control.backlog.load(SeqCst) == 0
+            && shared.lane_has_room(lane, call.cost)
+            && shared.take(call.cost)
+        {
+            return Admit::Now(shared.ticket(shard, call, lane, key, now));
+        }
+        self.admit_when_full(call, key, lane, shard, now)
+    }
+
+    #[inline]
+    fn above_level(&self, call: &Call, shard: Shard) -> bool {
+        let (control, tally) = (&self.shared.control, self.shared.tallies.get(shard));
+        if call.under_way && !control.under_way_full.load(Relaxed) {
+            tally.arrived_under_way();
+            return true;
+        }
+        let rotation = control.rotation.load(Relaxed);
+        let (position, cell) = position(call.criticality, call.tenant, rotation, tally.spread());
+        tally.arrived(cell);
+        Level(control.level.load(Relaxed)).admits(call.criticality, position)
+    }
+
+    /// Off the fast path: somebody waits, or no place is free in the lane or at all.
+    #[cold]
+    fn admit_when_full(&self, call: &Call, key: Key, lane: Lane, shard: Shard, now: Tick) -> Admit {
+        let shared = &self.shared;
+        let mut core = self.core.lock();
+        if core.lane_is_empty(lane) && shared.lane_has_room(lane, call.cost) {
+            if shared.take(call.cost) {
+                return Admit::Now(shared.ticket(shard, call, lane, key, now));
+            }
+            core.limit_binds();
+        }
+        if self.shadow {
+            if core.would_reject(shared) {
+                shared.tallies.get(shard).shadowed(Reason::QueueFull);
+            }
+            shared.inflight.fetch_add(call.cost, SeqCst);
+            return Admit::Now(shared.ticket(shard, call, lane, key, now));
+        }
+        if !core.can_meet(call, now) {
+            return self.reject(call, Reason::Deadline, shard);
+        }
+        Admit::Wait(lane)
+    }
+
+    #[cold]
+    fn reject(&self, call: &Call, reason: Reason, shard: Shard) -> Admit {
+        self.shared
+            .tallies
+            .get(shard)
+            .rejected(reason, call.criticality);
+        Admit::Rejected(rejection(reason))
+    }
+
+    /// Waits for a place after [`Admit::Wait`]. The waiter, or one that has to give way to it, may
+    /// be among the `wakes` at once.
+    #[allow(clippy::too_many_arguments)]
+    pub fn wait(
+        &self,
+        call: &Call,
+        key: Key,
+        lane: Lane,
+        waiter: W,
+        shard: Shard,
+        now: Tick,
+        wakes: &mut Wakes<W>,
+    ) {
+        let call = Call {
+            cost: call.cost.clamp(1, MAX_COST),
+            ..*call
+        };
+        self.core
+            .lock()
+            .wait(&self.shared, call, key, lane, waiter, shard, now, wakes);
+    }
+
+    /// Gives a place back. `blocked` is the part of the time that the origin did not cause (a
+    /// slow client), and is taken off the sample.
+    #[inline]
+    pub fn finish(
+        &self,
+        ticket: Ticket,
+        outcome: Outcome,
+        blocked: Duration,
+        shard: Shard,
+        now: Tick,
+        wakes: &mut Wakes<W>,
+    ) {
+        let shared = &self.shared;
+        let nanos = now
+            .0
+            .saturating_sub(ticket.start.0)
+            .saturating_sub(blocked.as_nanos() as u64);
+        let finished = Finished {
+            nanos,
+            outcome,
+            lane: ticket.lane,
+            key: usize::from(ticket.key.0),
+            cost: ticket.cost,
+            fresh: ticket.epoch == shared.control.epoch.load(Relaxed),
+        };
+        shared.tallies.get(shard).finished(&finished, now);
+        shared.inflight.fetch_sub(ticket.cost, SeqCst);
+        if shared.control.backlog.load(SeqCst) > 0 {
+            self.core.lock().turn(shared, shard, now, wakes);
+        } else if now.0 >= shared.control.next_roll.load(Relaxed)
+            && let Some(mut core) = self.core.try_lock()
+        {
+            core.turn(shared, shard, now, wakes);
+        }
+    }
+
+    /// Ends waits whose time is up and takes the control steps that are due. Call it after
+    /// [`Gate::next_tick`]; needless calls do no harm.
+    pub fn tick(&self, shard: Shard, now: Tick, wakes: &mut Wakes<W>) {
+        let mut core = self.core.lock();
+        core.expire(&self.shared, shard, now, wakes);
+        core.turn(&self.shared, shard, now, wakes);
+    }
+
+    /// When [`Gate::tick`] is wanted next; `None` while nobody waits and nothing is shed.
+    #[must_use]
+    pub fn next_tick(&self) -> Option<Duration> {
+        if self.shared.control.backlog.load(SeqCst) > 0 {
+            return Some(Duration::from_millis(2));
+        }
+        self.shared
+            .control
+            .hot
+            .load(Relaxed)
+            .then_some(Duration::from_millis(50))
+    }
+
+    /// Turns a place into a long-lived stream, which is capped in number instead. The time to
+    /// here counts as the call's latency.
+    ///
+    /// # Errors
+    /// When there are too many streams; the place is given back in either case.
+    pub fn open_stream(
+        &self,
+        ticket: Ticket,
+        shard: Shard,
+        now: Tick,
+        wakes: &mut Wakes<W>,
+    ) -> Result<(), Rejection> {
+        self.finish(ticket, Outcome::Success, Duration::ZERO, shard, now, wakes);
+        let before = self.shared.streams.fetch_add(1, Relaxed);
+        if before < self.max_streams || self.shadow {
+            return Ok(());
+        }
+        self.shared.streams.fetch_sub(1, Relaxed);
+        Err(rejection(Reason::Lane))
+    }
+
+    /// Ends a stream that [`Gate::open_stream`] began.
+    pub fn close_stream(&self) {
+        self.shared.streams.fetch_sub(1, Relaxed);
+    }
+
+    /// Takes in a CPU reading, 0 to 1, for the limits that look at it.
+    pub fn set_cpu(&self, used: f64) {
+        self.shared.cpu.store(used.to_bits(), Relaxed);
+    }
+
+    /// The state of everything, for metrics and explanations.
+    pub fn snapshot(&self) -> GateSnapshot {
+        let shared = &self.shared;
+        let core = self.core.lock();
+        let mut totals = Totals::default();
+        shared
+            .tallies
+            .iter()
+            .for_each(|t| t.add_totals(&mut totals));
+        let lanes = (0..LANES as u8).map(Lane).map(|lane| {
+            let cap = shared.caps[lane.index()].load(Relaxed);
+            LaneSnapshot {
+                lane,
+                inflight: shared.lane_inflight(lane),
+                queued: core.lane_len(lane),
+                cap: (cap != u32::MAX).then_some(cap),
+            }
+        });
+        GateSnapshot {
+            algorithm: core.algorithm(),
+            limit: shared.control.limit.load(Relaxed),
+            knee: core.knee(),
+            inflight: shared.inflight.load(Relaxed),
+            queued: shared.control.backlog.load(Relaxed),
+            max_wait: core.max_wait(),
+            backed_up: core.backed_up(),
+            level: Level(shared.control.level.load(Relaxed)).shares(),
+            streams: shared.streams.load(Relaxed),
+            lanes: lanes
+                .filter(|l| {
+                    l.lane == Lane::DEFAULT || l.inflight > 0 || l.queued > 0 || l.cap.is_some()
+                })
+                .collect(),
+            slow_keys: (0..=255u8)
+                .filter(|&k| shared.slow[usize::from(k)].load(Relaxed))
+                .collect(),
+            totals,
+        }
+    }
+}
+
+/// The rejection that goes with a reason of the gate.
+pub(super) fn rejection(reason: Reason) -> Rejection {
+    let (scope, advice) = match reason {
+        Reason::Deadline => (Scope::Host, Advice::No),
+        Reason::Lane => (Scope::Route, Advice::After(Duration::from_secs(1))),
+        _ => (Scope::Host, Advice::After(Duration::from_secs(1))),
+    };
+    Rejection {
+        reason,
+        scope,
+        advice,
+    }
+}
