@@ -1,0 +1,307 @@
+//! What a proxy must change in the headers it passes on, edited in place.
+
+use http::header::{self, Entry, HeaderMap, HeaderName, HeaderValue};
+use http::request::Parts;
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{Method, StatusCode, Uri, Version};
+
+use crate::client::Client;
+use crate::origin::Origin;
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const VIA_1_1: HeaderValue = HeaderValue::from_static("1.1 seawall");
+const VIA_1_0: HeaderValue = HeaderValue::from_static("1.0 seawall");
+const VIA_2: HeaderValue = HeaderValue::from_static("2 seawall");
+const HTTP: HeaderValue = HeaderValue::from_static("http");
+
+/// A request that is refused for what its head says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BadHead(pub(crate) StatusCode, pub(crate) &'static str);
+
+const fn bad(why: &'static str) -> BadHead {
+    BadHead(StatusCode::BAD_REQUEST, why)
+}
+
+/// Checks what hyper's parser leaves to us. Cheap enough for requests that are rejected after it.
+pub(crate) fn check(parts: &Parts) -> Result<(), BadHead> {
+    if parts.method == Method::CONNECT {
+        return Err(BadHead(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "CONNECT is refused: this is a gateway, not a tunnel",
+        ));
+    }
+    let mut hosts = parts.headers.get_all(header::HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (_, Some(_)) => Err(bad("more than one Host header")),
+        (None, None) if parts.version == Version::HTTP_11 => Err(bad("no Host header")),
+        (Some(host), None) if !host.as_bytes().iter().all(|b| is_host(*b)) => {
+            Err(bad("malformed Host header"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn is_host(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(
+            byte,
+            b'.' | b'-' | b':' | b'[' | b']' | b'_' | b'~' | b'%' | b'!' | b'$'
+        )
+}
+
+/// Which hop-by-hop headers a message carries. One pass over the names finds all of them, so that
+/// a message without any pays no look-up.
+#[derive(Clone, Copy, Default)]
+struct Hop(u8);
+
+impl Hop {
+    const CONNECTION: u8 = 1;
+    const KEEP_ALIVE: u8 = 2;
+    const PROXY_CONNECTION: u8 = 4;
+    const TE: u8 = 8;
+    const TRANSFER_ENCODING: u8 = 16;
+    const UPGRADE: u8 = 32;
+    const EXPECT: u8 = 64;
+    const FORWARDED: u8 = 128;
+
+    fn find(headers: &HeaderMap) -> Self {
+        let mut found = 0;
+        for name in headers.keys() {
+            found |= match name.as_str().len() {
+                2 if name == header::TE => Self::TE,
+                6 if name == header::EXPECT => Self::EXPECT,
+                7 if name == header::UPGRADE => Self::UPGRADE,
+                9 if name == header::FORWARDED => Self::FORWARDED,
+                10 if name == header::CONNECTION => Self::CONNECTION,
+                10 if *name == KEEP_ALIVE => Self::KEEP_ALIVE,
+                15 | 16 | 17 if name.as_str().starts_with("x-forwarded-") => Self::FORWARDED,
+                16 if *name == PROXY_CONNECTION => Self::PROXY_CONNECTION,
+                17 if name == header::TRANSFER_ENCODING => Self::TRANSFER_ENCODING,
+                _ => 0,
+            };
+        }
+        Self(found)
+    }
+
+    fn has(self, what: u8) -> bool {
+        self.0 & what != 0
+    }
+
+    /// Takes off everything that ends at this hop. An upgrade's own headers stay where it goes on.
+    fn remove(self, headers: &mut HeaderMap, upgrade: bool) {
+        if self.has(Self::CONNECTION) {
+            remove_named(headers, upgrade);
+        }
+        for (what, name) in [
+            (Self::KEEP_ALIVE, KEEP_ALIVE),
+            (Self::PROXY_CONNECTION, PROXY_CONNECTION),
+            (Self::TRANSFER_ENCODING, header::TRANSFER_ENCODING),
+        ] {
+            if self.has(what) {
+                headers.remove(name);
+            }
+        }
+        if self.has(Self::UPGRADE) && !upgrade {
+            headers.remove(header::UPGRADE);
+        }
+    }
+}
+
+/// Removes `Connection` and the headers that it names. Those that a message cannot do without are
+/// not removed, whatever it says: naming them is an old way to blind the next hop.
+fn remove_named(headers: &mut HeaderMap, upgrade: bool) {
+    let Entry::Occupied(connection) = headers.entry(header::CONNECTION) else {
+        return;
+    };
+    let values: Vec<HeaderValue> = connection.remove_entry_mult().1.collect();
+    for value in &values {
+        for token in value.as_bytes().split(|b| *b == b',') {
+            let token = token.trim_ascii();
+            if token.is_empty()
+                || token.eq_ignore_ascii_case(b"close")
+                || token.eq_ignore_ascii_case(b"keep-alive")
+                || token.eq_ignore_ascii_case(b"upgrade")
+            {
+                continue;
+            }
+            let Ok(name) = HeaderName::from_bytes(token) else {
+                continue;
+            };
+            let kept = [
+                header::HOST,
+                header::CONTENT_LENGTH,
+                header::CONTENT_TYPE,
+                header::AUTHORIZATION,
+                FORWARDED_FOR,
+            ];
+            if !kept.contains(&name) && !name.as_str().starts_with("seawall-") {
+                headers.remove(name);
+            }
+        }
+    }
+    if upgrade {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    }
+}
+
+/// Whether an HTTP/1.1 request asks to change the protocol.
+pub(crate) fn is_upgrade(parts: &Parts) -> bool {
+    parts.version == Version::HTTP_11
+        && parts.headers.contains_key(header::UPGRADE)
+        && parts
+            .headers
+            .get_all(header::CONNECTION)
+            .iter()
+            .any(|value| {
+                value
+                    .as_bytes()
+                    .split(|b| *b == b',')
+                    .any(|token| token.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
+            })
+}
+
+/// Turns a client's request head into the one for the origin.
+pub(crate) fn to_origin(
+    parts: &mut Parts,
+    client: &Client,
+    origin: &Origin,
+    http2: bool,
+    upgrade: bool,
+) -> Result<(), BadHead> {
+    let hop = Hop::find(&parts.headers);
+    let trailers = hop.has(Hop::TE) && wants_trailers(&parts.headers);
+    let chunked = hop.has(Hop::TRANSFER_ENCODING);
+    hop.remove(&mut parts.headers, upgrade);
+    if hop.has(Hop::TE) && !trailers {
+        parts.headers.remove(header::TE);
+    } else if trailers {
+        parts
+            .headers
+            .insert(header::TE, HeaderValue::from_static("trailers"));
+        if !http2 {
+            // Hop by hop, so HTTP/1.1 wants it named.
+            parts
+                .headers
+                .insert(header::CONNECTION, HeaderValue::from_static("te"));
+        }
+    }
+    if hop.has(Hop::EXPECT) {
+        // Answered on this side, as soon as the body is wanted.
+        parts.headers.remove(header::EXPECT);
+    }
+    if chunked && !http2 {
+        // hyper would leave the body of a GET out otherwise.
+        parts.headers.insert(
+            header::TRANSFER_ENCODING,
+            HeaderValue::from_static("chunked"),
+        );
+    }
+    let via = match parts.version {
+        Version::HTTP_2 => VIA_2,
+        Version::HTTP_10 => VIA_1_0,
+        _ => VIA_1_1,
+    };
+    parts.headers.append(header::VIA, via);
+    target(parts, origin, http2)?;
+    forwarded(&mut parts.headers, client, hop.has(Hop::FORWARDED));
+    if http2 {
+        parts.headers.remove(header::HOST);
+    }
+    Ok(())
+}
+
+fn wants_trailers(headers: &HeaderMap) -> bool {
+    headers.get_all(header::TE).iter().any(|value| {
+        value
+            .as_bytes()
+            .split(|b| *b == b',')
+            .any(|token| token.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+    })
+}
+
+/// Puts the request's target into the form that the origin's protocol wants, and the host where it
+/// belongs. A target with an authority outranks the `Host` header (RFC 9112, 3.2.2).
+fn target(parts: &mut Parts, origin: &Origin, http2: bool) -> Result<(), BadHead> {
+    if let Some(authority) = parts.uri.authority() {
+        if authority.as_str().contains('@') {
+            return Err(bad("user information in the request's target"));
+        }
+        let host =
+            HeaderValue::from_str(authority.as_str()).map_err(|_| bad("malformed authority"))?;
+        parts.headers.insert(header::HOST, host);
+    } else if !parts.headers.contains_key(header::HOST) {
+        parts.headers.insert(header::HOST, origin.authority.clone());
+    }
+    parts.version = if http2 {
+        Version::HTTP_2
+    } else {
+        Version::HTTP_11
+    };
+    if http2 {
+        let host = &parts.headers[header::HOST];
+        let authority =
+            Authority::try_from(host.as_bytes()).map_err(|_| bad("malformed Host header"))?;
+        let mut uri = http::uri::Parts::default();
+        uri.scheme = Some(Scheme::HTTP);
+        uri.authority = Some(authority);
+        uri.path_and_query = Some(path(&parts.uri));
+        parts.uri = Uri::from_parts(uri).map_err(|_| bad("malformed target"))?;
+    } else if parts.uri.authority().is_some() {
+        parts.uri = Uri::from(path(&parts.uri));
+    }
+    Ok(())
+}
+
+fn path(uri: &Uri) -> PathAndQuery {
+    uri.path_and_query()
+        .cloned()
+        .unwrap_or_else(|| PathAndQuery::from_static("/"))
+}
+
+/// Says on whose behalf the request is made. What the client said of that is believed only from a
+/// trusted network, and is replaced otherwise.
+fn forwarded(headers: &mut HeaderMap, client: &Client, said: bool) {
+    let host = headers[header::HOST].clone();
+    if !said {
+        headers.insert(FORWARDED_FOR, client.ip_value.clone());
+        headers.insert(FORWARDED_PROTO, HTTP);
+        headers.insert(FORWARDED_HOST, host);
+        return;
+    }
+    if client.trusted {
+        // One line: many readers look at the first only.
+        let mut chain = Vec::with_capacity(64);
+        for value in headers.get_all(FORWARDED_FOR) {
+            chain.extend_from_slice(value.as_bytes());
+            chain.extend_from_slice(b", ");
+        }
+        chain.extend_from_slice(client.ip_value.as_bytes());
+        let chain = HeaderValue::try_from(chain).unwrap_or_else(|_| client.ip_value.clone());
+        headers.insert(FORWARDED_FOR, chain);
+        headers.entry(FORWARDED_PROTO).or_insert(HTTP);
+        headers.entry(FORWARDED_HOST).or_insert(host);
+    } else {
+        headers.remove(header::FORWARDED);
+        headers.insert(FORWARDED_FOR, client.ip_value.clone());
+        headers.insert(FORWARDED_PROTO, HTTP);
+        headers.insert(FORWARDED_HOST, host);
+    }
+}
+
+/// Turns an origin's response head into the one for the client.
+pub(crate) fn to_client(parts: &mut http::response::Parts, upgrade: bool) {
+    Hop::find(&parts.headers).remove(&mut parts.headers, upgrade);
+    parts.headers.append(
+        header::VIA,
+        if parts.version == Version::HTTP_2 {
+            VIA_2
+        } else {
+            VIA_1_1
+        },
+    );
+    parts.version = Version::HTTP_11;
+}

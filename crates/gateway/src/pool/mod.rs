@@ -1,0 +1,213 @@
+//! Connections to one origin.
+//!
+//! Every core keeps the connections that it dialled: a request and its connection then live on one
+//! thread and wake each other without a system call. The cap on their number is shared and hard;
+//! hyper-util's own pool has none and dials while it waits. A core that is at the cap takes an idle
+//! connection from another core, and if there is none, waits its turn.
+
+mod dial;
+mod http1;
+mod http2;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use hyper::client::conn;
+use parking_lot::Mutex;
+use seawall_policy::Tick;
+use tokio::sync::oneshot;
+
+pub(crate) use dial::DialError;
+
+use crate::body::RequestBody;
+use crate::core::Core;
+use crate::origin::{Address, OriginSettings};
+
+type SendHttp1 = conn::http1::SendRequest<RequestBody>;
+type SendHttp2 = conn::http2::SendRequest<RequestBody>;
+
+/// The connections to one origin, over all cores.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    address: Address,
+    connect: Duration,
+    idle: Duration,
+    cap: usize,
+    /// Connections that are open or being dialled.
+    open: AtomicUsize,
+    shelves: Box<[Mutex<Shelf>]>,
+    /// Length of `queue`, to be read without its lock.
+    waiting: AtomicUsize,
+    queue: Mutex<VecDeque<oneshot::Sender<Turn>>>,
+}
+
+/// What one core keeps.
+#[derive(Debug, Default)]
+struct Shelf {
+    idle: Vec<http1::Idle>,
+    multiplexed: Vec<Arc<http2::Multiplexed>>,
+    /// Held while dialling HTTP/2, so that a burst shares one connection.
+    dialling: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// What a request gets that waited for its turn.
+#[derive(Debug)]
+enum Turn {
+    Connection(SendHttp1),
+    Place(Place),
+}
+
+/// One of the pool's connections, from before the dial until its socket is closed.
+#[derive(Debug)]
+struct Place(Arc<Pool>);
+
+/// A connection in use by one request. Dropped before the reply was complete, it takes an HTTP/1.1
+/// connection with it, so that the origin's work is cancelled; on HTTP/2 the stream is reset.
+#[derive(Debug)]
+pub(crate) enum Lease {
+    Http1(http1::Lease),
+    Http2(http2::Lease),
+}
+
+impl Lease {
+    /// The reply was read to its end: the next request may have the connection.
+    pub(crate) fn complete(self, now: Tick) {
+        if let Self::Http1(lease) = self {
+            lease.put_back(now);
+        }
+    }
+
+    /// Whether the connection had served a request before.
+    pub(crate) fn reused(&self) -> bool {
+        match self {
+            Self::Http1(lease) => lease.reused,
+            Self::Http2(lease) => lease.reused,
+        }
+    }
+}
+
+/// How full a pool is.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct PoolState {
+    pub(crate) open: usize,
+    pub(crate) idle: usize,
+    pub(crate) waiting: usize,
+    pub(crate) cap: usize,
+}
+
+impl Pool {
+    pub(crate) fn new(settings: &OriginSettings, cores: usize) -> Arc<Self> {
+        Arc::new(Self {
+            address: Address::new(&settings.host, settings.port),
+            connect: settings.connect,
+            idle: settings.idle,
+            cap: settings.max_connections.max(1),
+            open: AtomicUsize::new(0),
+            shelves: (0..cores.max(1)).map(|_| Mutex::default()).collect(),
+            waiting: AtomicUsize::new(0),
+            queue: Mutex::default(),
+        })
+    }
+
+    /// A connection for one request. Waits at most the connect limit for a turn, and as long again
+    /// for the dial. `fresh` asks for a new one: the last one turned out closed.
+    pub(crate) async fn lease(
+        self: &Arc<Self>,
+        core: &Core,
+        http2: bool,
+        fresh: bool,
+    ) -> Result<Lease, DialError> {
+        if http2 {
+            self.lease_http2(core, fresh).await.map(Lease::Http2)
+        } else {
+            self.lease_http1(core, fresh).await.map(Lease::Http1)
+        }
+    }
+
+    pub(crate) fn state(&self) -> PoolState {
+        PoolState {
+            open: self.open.load(Ordering::Relaxed),
+            idle: self
+                .shelves
+                .iter()
+                .map(|shelf| shelf.lock().idle.len())
+                .sum(),
+            waiting: self.waiting.load(Ordering::Relaxed),
+            cap: self.cap,
+        }
+    }
+
+    /// Closes what one core has kept idle for longer than it may. Called now and then.
+    pub(crate) fn prune(&self, core: usize, now: Tick) {
+        let mut shelf = self.shelves[core].lock();
+        shelf
+            .idle
+            .retain(|idle| idle.until > now && !idle.send.is_closed());
+        shelf
+            .multiplexed
+            .retain(|shared| !shared.is_closed() && !shared.is_stale(now, self.idle));
+    }
+
+    /// Closes every idle connection of one core: descriptors are short.
+    pub(crate) fn close_idle(&self, core: usize) {
+        self.shelves[core].lock().idle.clear();
+    }
+
+    fn try_place(self: &Arc<Self>) -> Option<Place> {
+        self.open
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |open| {
+                (open < self.cap).then_some(open + 1)
+            })
+            .ok()
+            .map(|_| Place(self.clone()))
+    }
+
+    /// Waits in line for a connection or for a place to dial one.
+    async fn turn(&self) -> Result<Turn, DialError> {
+        let (send, receive) = oneshot::channel();
+        {
+            let mut queue = self.queue.lock();
+            // Those whose caller has left.
+            queue.retain(|waiting| !waiting.is_closed());
+            queue.push_back(send);
+            self.waiting.store(queue.len(), Ordering::SeqCst);
+        }
+        match tokio::time::timeout(self.connect, receive).await {
+            Ok(Ok(turn)) => Ok(turn),
+            _ => Err(DialError::Exhausted),
+        }
+    }
+
+    /// Hands what became free to the first in line; gives it back where nobody waits.
+    fn hand_over(&self, mut turn: Turn) -> Option<Turn> {
+        if self.waiting.load(Ordering::SeqCst) == 0 {
+            return Some(turn);
+        }
+        let mut queue = self.queue.lock();
+        while let Some(next) = queue.pop_front() {
+            self.waiting.store(queue.len(), Ordering::SeqCst);
+            match next.send(turn) {
+                Ok(()) => return None,
+                Err(back) => turn = back,
+            }
+        }
+        Some(turn)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let pool = self.0.clone();
+        if pool.waiting.load(Ordering::SeqCst) == 0 {
+            pool.open.fetch_sub(1, Ordering::AcqRel);
+            return;
+        }
+        // The place goes to the next in line. What comes back is dropped without coming here again.
+        if let Some(Turn::Place(place)) = pool.hand_over(Turn::Place(Self(pool.clone()))) {
+            pool.open.fetch_sub(1, Ordering::AcqRel);
+            std::mem::forget(place);
+        }
+    }
+}

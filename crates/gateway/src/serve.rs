@@ -1,0 +1,102 @@
+//! Serving one client connection: which protocol it speaks, and for how long.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+
+use crate::client::{Client, Io};
+use crate::core::Core;
+use crate::forward;
+
+/// Serves a connection until it closes, goes over a limit, or a drain ends it.
+pub(crate) async fn connection(core: Arc<Core>, stream: TcpStream, peer: SocketAddr) {
+    let head = core.shared.limits.request_head;
+    let Ok(Ok(http2)) = tokio::time::timeout(head, speaks_http2(&stream)).await else {
+        return;
+    };
+    let client = Client::new(&core, peer.ip(), false, http2, core.clock.now());
+    let io = TokioIo::new(Io::new(stream, client.clone()));
+    let service = {
+        let client = client.clone();
+        service_fn(move |request| forward::serve(client.clone(), request))
+    };
+    let limits = &core.shared.limits;
+    if http2 {
+        let connection = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(limits.max_streams)
+            .max_header_list_size(u32::try_from(limits.max_head_bytes).unwrap_or(u32::MAX))
+            .max_pending_accept_reset_streams(20)
+            .max_local_error_reset_streams(Some(128))
+            .keep_alive_interval(Duration::from_secs(30))
+            .keep_alive_timeout(Duration::from_secs(20))
+            .serve_connection(io, service);
+        guarded(&client, pin!(connection), |connection| {
+            connection.graceful_shutdown()
+        })
+        .await;
+    } else {
+        let mut builder = http1::Builder::new();
+        builder
+            .header_read_timeout(None)
+            .max_header_size(limits.max_head_bytes)
+            .max_buf_size(limits.max_head_bytes.max(64 * 1024));
+        if limits.max_headers != 100 {
+            builder.max_headers(limits.max_headers);
+        }
+        let connection = builder.serve_connection(io, service).with_upgrades();
+        guarded(&client, pin!(connection), |connection| {
+            connection.graceful_shutdown()
+        })
+        .await;
+    }
+}
+
+/// Drives a connection; ends it when its alarm rings, and lets it finish when a drain begins.
+async fn guarded<C: Future>(
+    client: &Client,
+    mut connection: Pin<&mut C>,
+    drain: impl Fn(Pin<&mut C>),
+) {
+    let mut draining = false;
+    std::future::poll_fn(|cx: &mut Context<'_>| {
+        if !draining && client.core.draining() {
+            draining = true;
+            drain(connection.as_mut());
+        }
+        if client.alarm.poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        connection.as_mut().poll(cx).map(|_| ())
+    })
+    .await;
+}
+
+/// Looks at the first bytes without taking them. No HTTP/1 method begins like HTTP/2's preface.
+async fn speaks_http2(stream: &TcpStream) -> io::Result<bool> {
+    const PREFACE: &[u8] = b"PRI ";
+    let mut first = [0; PREFACE.len()];
+    loop {
+        let read = stream.peek(&mut first).await?;
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if first[..read] != PREFACE[..read] {
+            return Ok(false);
+        }
+        if read == PREFACE.len() {
+            return Ok(true);
+        }
+        // A part of it: the bytes stay readable, so readiness says nothing about more.
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
