@@ -9,9 +9,20 @@ use std::time::Duration;
 
 use crate::Tick;
 
+mod aimd;
+mod bbr;
+mod evidence;
 mod fixed;
+mod gradient2;
+#[cfg(test)]
+mod laws;
+mod vegas;
 
+pub use aimd::{Aimd, AimdSettings};
+pub use bbr::{Bbr, BbrSettings};
 pub use fixed::Fixed;
+pub use gradient2::{Gradient2, Gradient2Settings};
+pub use vegas::{Vegas, VegasSettings};
 
 /// What happened at the origin between two updates of a limit.
 ///
@@ -93,6 +104,12 @@ pub trait Limit: Send + std::fmt::Debug {
 
     /// The algorithm's name in configuration, metrics and explanations.
     fn name(&self) -> &'static str;
+
+    /// The concurrency that the origin really works on, where the algorithm can tell: more than
+    /// this many calls queue inside the origin.
+    fn knee(&self) -> Option<u32> {
+        None
+    }
 
     /// A rough latency of the origin when nothing queues there, in seconds, where one is known.
     /// Time limits of the queue scale with it.

@@ -9,7 +9,7 @@
 //! | a quantile | [`QuantileSketch`] | fixed by error and range | one `ln` | O(bins) |
 //! | a quantile of late | [`SlidingQuantile`] | N sketches | one `ln` | O(N · bins) |
 //!
-//! All of them take time as a [`Tick`](crate::Tick) argument, survive jumps and long idleness, take
+//! All of them take time as a [`Tick`] argument, survive jumps and long idleness, take
 //! a time that runs backwards for the latest one they know or for the past it is (each says
 //! which), and pass over samples that are not finite: a NaN that enters an average never leaves.
 
