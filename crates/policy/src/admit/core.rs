@@ -9,7 +9,7 @@ use super::gate::{GateSettings, Shared, Waiter, Wakes, rejection};
 use super::lane::{Key, LANES, Lane, Lanes};
 use super::level::{self, Level};
 use super::queue::{Entry, Queue};
-use super::tally::{CELLS, Harvest, KEYS};
+use super::tally::{CELLS, Harvest};
 use crate::limit::{Limit, Window};
 use crate::{Call, Reason, Tick};
 
@@ -75,7 +75,7 @@ impl<W: Waiter> Core<W> {
             window_start: now,
             window_inflight: 0,
             bound: false,
-            harvest: Harvest::default(),
+            harvest: Harvest::new(),
             interval_start: now,
             completed: 0,
             least_queued: 0,
@@ -141,10 +141,7 @@ impl<W: Waiter> Core<W> {
 
     /// For shadow mode: whether those beyond the limit would have had to wait too long.
     pub(super) fn would_reject(&self, shared: &Shared) -> bool {
-        let over = shared
-            .inflight
-            .load(Relaxed)
-            .saturating_sub(shared.control.limit.load(Relaxed));
+        let over = shared.inflight().saturating_sub(shared.places.limit());
         f64::from(over) > self.rate() * self.max_wait().as_secs_f64()
     }
 
@@ -176,6 +173,7 @@ impl<W: Waiter> Core<W> {
             shared
                 .tallies
                 .get(shard)
+                .lock()
                 .rejected(Reason::QueueFull, call.criticality);
             wakes.push((waiter, Err(rejection(Reason::QueueFull))));
             return;
@@ -212,6 +210,7 @@ impl<W: Waiter> Core<W> {
         shared
             .tallies
             .get(shard)
+            .lock()
             .rejected(Reason::QueueFull, entry.call.criticality);
         wakes.push((entry.waiter, Err(rejection(Reason::QueueFull))));
         true
@@ -229,8 +228,8 @@ impl<W: Waiter> Core<W> {
             return;
         }
         let max_wait = self.max_wait();
-        let tally = shared.tallies.get(shard);
-        let full = shared.inflight.load(Relaxed) >= shared.control.limit.load(Relaxed);
+        let mut tally = shared.tallies.get(shard).lock();
+        let full = shared.inflight() >= shared.places.limit();
         let mut out = 0;
         for queue in &mut self.queues {
             queue.expire(now, max_wait, |entry| {
@@ -263,7 +262,7 @@ impl<W: Waiter> Core<W> {
 
     fn grant(&mut self, shared: &Shared, shard: Shard, now: Tick, wakes: &mut Wakes<W>) {
         while let Some(lane) = self.next_lane(shared) {
-            if shared.inflight.load(SeqCst) >= shared.control.limit.load(Relaxed) {
+            if shared.inflight() >= shared.places.limit() {
                 self.bound = true;
                 break;
             }
@@ -279,17 +278,24 @@ impl<W: Waiter> Core<W> {
                 shared
                     .tallies
                     .get(shard)
+                    .lock()
                     .rejected(Reason::Deadline, entry.call.criticality);
                 wakes.push((entry.waiter, Err(rejection(Reason::Deadline))));
                 continue;
             }
-            if !shared.take(entry.call.cost) {
+            if !shared.places.take_slowly(entry.call.cost, &shared.tallies) {
                 self.bound = true;
                 self.queues[lane].push_back(entry);
                 break;
             }
             self.queued -= 1;
-            let ticket = shared.ticket(shard, &entry.call, entry.lane, entry.key, now);
+            let ticket = shared.ticket(
+                &mut shared.tallies.get(shard).lock(),
+                &entry.call,
+                entry.lane,
+                entry.key,
+                now,
+            );
             wakes.push((entry.waiter, Ok(ticket)));
         }
         self.note_queued(shared);
@@ -320,7 +326,7 @@ impl<W: Waiter> Core<W> {
         shared
             .tallies
             .iter()
-            .for_each(|t| t.harvest(&mut self.harvest));
+            .for_each(|t| t.lock().harvest(&mut self.harvest));
         self.completed += u64::from(self.harvest.succeeded.0 + self.harvest.failed - before);
     }
 
@@ -396,7 +402,7 @@ impl<W: Waiter> Core<W> {
         shared
             .tallies
             .iter()
-            .for_each(|t| t.arrivals(&mut cells, &mut under_way));
+            .for_each(|t| t.lock().arrivals(&mut cells, &mut under_way));
         (cells, under_way)
     }
 
@@ -404,7 +410,7 @@ impl<W: Waiter> Core<W> {
         let (cells, under_way) = self.arrivals(shared);
         let capacity = rate * seconds;
         // Never so little that a dead origin's return would go unnoticed.
-        let floor = f64::from(shared.control.limit.load(Relaxed)) / 2.0;
+        let floor = f64::from(shared.places.limit()) / 2.0;
         let budget = (capacity * self.gain).max(floor) - f64::from(under_way);
         let level = level::choose(&cells, budget, capacity);
         let crowded = f64::from(under_way) > capacity * level::UNDER_WAY_SHARE;
@@ -432,13 +438,13 @@ impl<W: Waiter> Core<W> {
         let window = self.window(shared, now);
         let step = self.limit.update(&window);
         self.learn_base(&window);
-        shared.control.limit.store(step.limit.max(1), Relaxed);
+        shared.places.set_limit(step.limit, shared.tallies.count());
         shared.control.epoch.fetch_add(1, Relaxed);
         shared
             .control
             .next_roll
             .store((now + step.after).0, Relaxed);
-        self.harvest = Harvest::default();
+        self.harvest.next_window();
         self.window_start = now;
         self.window_inflight = window.inflight;
         self.bound = false;
@@ -446,7 +452,7 @@ impl<W: Waiter> Core<W> {
     }
 
     fn window(&self, shared: &Shared, now: Tick) -> Window {
-        let inflight = shared.inflight.load(Relaxed);
+        let inflight = shared.inflight();
         // N(b)·b − N(a)·a + Σ finishes − Σ starts, modulo 2^64.
         let area = (now.0.wrapping_mul(u64::from(inflight)))
             .wrapping_sub(
@@ -460,7 +466,7 @@ impl<W: Waiter> Core<W> {
         Window {
             start: self.window_start,
             end: now,
-            limit: shared.control.limit.load(Relaxed),
+            limit: shared.places.limit(),
             inflight,
             // A call in between counting and taking its place can make the area slightly negative.
             mean_inflight: (area as i64).max(0) as f64 / length,
@@ -475,7 +481,7 @@ impl<W: Waiter> Core<W> {
                 .map_or(f64::INFINITY, |l| l.as_secs_f64()),
             fresh: self.harvest.fresh.0,
             fresh_latency_sum: self.harvest.fresh.1,
-            bound: self.bound || self.queued > 0 && inflight >= shared.control.limit.load(Relaxed),
+            bound: self.bound || self.queued > 0 && inflight >= shared.places.limit(),
             cpu: (!cpu.is_nan()).then_some(cpu),
         }
     }
@@ -502,18 +508,24 @@ impl<W: Waiter> Core<W> {
             return false;
         }
         self.review_start = now;
-        let mut routes = [(0.0, 0.0); KEYS];
+        self.collect(shared);
         let mut lanes = [0.0; LANES];
         shared
             .tallies
             .iter()
-            .for_each(|t| t.review(&mut routes, &mut lanes));
-        if self.lanes.review(elapsed.as_secs_f64(), &routes, &lanes) {
+            .for_each(|t| t.lock().busy(&mut lanes));
+        let all: f64 = self.harvest.routes.iter().map(|route| route.1).sum();
+        lanes[Lane::DEFAULT.index()] = (all - lanes.iter().sum::<f64>()).max(0.0);
+        let changed = self
+            .lanes
+            .review(elapsed.as_secs_f64(), &self.harvest.routes[..], &lanes);
+        self.harvest.routes.fill((0.0, 0.0));
+        if changed {
             for (key, slow) in shared.slow.iter().enumerate() {
                 slow.store(self.lanes.is_slow(key), Relaxed);
             }
         }
-        let limit = shared.control.limit.load(Relaxed);
+        let limit = shared.places.limit();
         let knee = self.limit.knee().unwrap_or(limit).min(limit);
         shared.store_caps(&self.lanes.caps(limit, knee));
         true

@@ -10,7 +10,8 @@ use seawall_sync::{CachePadded, Shard, Sharded};
 use super::core::Core;
 use super::lane::{Caps, Key, LANES, Lane, LaneSettings};
 use super::level::{Level, position};
-use super::tally::{Finished, GateSnapshot, KEYS, LaneSnapshot, Tally, Totals};
+use super::places::Places;
+use super::tally::{Finished, GateSnapshot, Held, KEYS, LaneSnapshot, Tally, Totals};
 use crate::limit::{Fixed, Limit};
 use crate::{Advice, Call, Outcome, Reason, Rejection, Scope, Tick};
 
@@ -106,7 +107,6 @@ pub type Wakes<W> = Vec<(W, Result<Ticket, Rejection>)>;
 /// What every arrival reads and only a control step writes: one cache line, seldom invalidated.
 #[derive(Debug)]
 pub(super) struct Control {
-    pub(super) limit: AtomicU32,
     pub(super) backlog: AtomicU32,
     pub(super) level: AtomicU64,
     pub(super) epoch: AtomicU32,
@@ -124,7 +124,7 @@ pub(super) struct Control {
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) control: CachePadded<Control>,
-    pub(super) inflight: CachePadded<AtomicU32>,
+    pub(super) places: Places,
     pub(super) tallies: Sharded<Tally>,
     pub(super) caps: [AtomicU32; LANES],
     pub(super) slow: [AtomicBool; KEYS],
@@ -159,29 +159,20 @@ impl Shared {
             .store(caps.iter().any(|&c| c != u32::MAX), Relaxed);
     }
 
-    /// Takes places if they are free. A call that costs more than the whole limit goes alone.
-    #[inline]
-    pub(super) fn take(&self, cost: u32) -> bool {
-        let before = self.inflight.fetch_add(cost, SeqCst);
-        if before.saturating_add(cost) <= self.control.limit.load(Relaxed) || before == 0 {
-            return true;
-        }
-        self.inflight.fetch_sub(cost, SeqCst);
-        false
+    pub(super) fn inflight(&self) -> u32 {
+        self.places.inflight(&self.tallies)
     }
 
     #[inline]
     pub(super) fn ticket(
         &self,
-        shard: Shard,
+        tally: &mut Held<'_>,
         call: &Call,
         lane: Lane,
         key: Key,
         now: Tick,
     ) -> Ticket {
-        self.tallies
-            .get(shard)
-            .started(lane, call.criticality, call.cost, now);
+        tally.started(lane, call.criticality, call.cost, now);
         let epoch = self.control.epoch.load(Relaxed);
         Ticket {
             start: now,
@@ -237,7 +228,6 @@ impl<W: Waiter> Gate<W> {
     pub fn new(settings: GateSettings, now: Tick) -> Self {
         let first = settings.limit.start();
         let control = Control {
-            limit: AtomicU32::new(first.limit.max(1)),
             backlog: AtomicU32::new(0),
             level: AtomicU64::new(Level::OPEN.0),
             epoch: AtomicU32::new(0),
@@ -249,7 +239,7 @@ impl<W: Waiter> Gate<W> {
         };
         let shared = Shared {
             control: CachePadded::new(control),
-            inflight: CachePadded::new(AtomicU32::new(0)),
+            places: Places::new(first.limit, settings.shards),
             tallies: Sharded::new(settings.shards, Tally::new),
             caps: std::array::from_fn(|_| AtomicU32::new(u32::MAX)),
             slow: std::array::from_fn(|_| AtomicBool::new(false)),
@@ -287,7 +277,7 @@ impl<W: Waiter> Gate<W> {
             if !self.shadow {
                 return self.reject(call, Reason::Admission, shard);
             }
-            shared.tallies.get(shard).shadowed(Reason::Admission);
+            shared.tallies.get(shard).lock().shadowed(Reason::Admission);
         }
         let lane = lane.unwrap_or_else(|| {
             if shared.slow[usize::from(key.0)].load(Relaxed) {
@@ -296,18 +286,19 @@ impl<W: Waiter> Gate<W> {
                 Lane::DEFAULT
             }
         });
-        if shared.control.backlog.load(SeqCst) == 0
-            && shared.lane_has_room(lane, call.cost)
-            && shared.take(call.cost)
-        {
-            return Admit::Now(shared.ticket(shard, call, lane, key, now));
+        if shared.control.backlog.load(SeqCst) == 0 && shared.lane_has_room(lane, call.cost) {
+            let mut tally = shared.tallies.get(shard).lock();
+            if shared.places.take(call.cost, &mut tally) {
+                return Admit::Now(shared.ticket(&mut tally, call, lane, key, now));
+            }
         }
         self.admit_when_full(call, key, lane, shard, now)
     }
 
     #[inline]
     fn above_level(&self, call: &Call, shard: Shard) -> bool {
-        let (control, tally) = (&self.shared.control, self.shared.tallies.get(shard));
+        let control = &self.shared.control;
+        let mut tally = self.shared.tallies.get(shard).lock();
         if call.under_way && !control.under_way_full.load(Relaxed) {
             tally.arrived_under_way();
             return true;
@@ -324,17 +315,29 @@ impl<W: Waiter> Gate<W> {
         let shared = &self.shared;
         let mut core = self.core.lock();
         if core.lane_is_empty(lane) && shared.lane_has_room(lane, call.cost) {
-            if shared.take(call.cost) {
-                return Admit::Now(shared.ticket(shard, call, lane, key, now));
+            if shared.places.take_slowly(call.cost, &shared.tallies) {
+                return Admit::Now(shared.ticket(
+                    &mut shared.tallies.get(shard).lock(),
+                    call,
+                    lane,
+                    key,
+                    now,
+                ));
             }
             core.limit_binds();
         }
         if self.shadow {
             if core.would_reject(shared) {
-                shared.tallies.get(shard).shadowed(Reason::QueueFull);
+                shared.tallies.get(shard).lock().shadowed(Reason::QueueFull);
             }
-            shared.inflight.fetch_add(call.cost, SeqCst);
-            return Admit::Now(shared.ticket(shard, call, lane, key, now));
+            shared.places.take_anyway(call.cost);
+            return Admit::Now(shared.ticket(
+                &mut shared.tallies.get(shard).lock(),
+                call,
+                lane,
+                key,
+                now,
+            ));
         }
         if !core.can_meet(call, now) {
             return self.reject(call, Reason::Deadline, shard);
@@ -347,6 +350,7 @@ impl<W: Waiter> Gate<W> {
         self.shared
             .tallies
             .get(shard)
+            .lock()
             .rejected(reason, call.criticality);
         Admit::Rejected(rejection(reason))
     }
@@ -398,8 +402,11 @@ impl<W: Waiter> Gate<W> {
             cost: ticket.cost,
             fresh: ticket.epoch == shared.control.epoch.load(Relaxed),
         };
-        shared.tallies.get(shard).finished(&finished, now);
-        shared.inflight.fetch_sub(ticket.cost, SeqCst);
+        {
+            let mut tally = shared.tallies.get(shard).lock();
+            tally.finished(&finished, now);
+            shared.places.give(ticket.cost, &mut tally);
+        }
         if shared.control.backlog.load(SeqCst) > 0 {
             self.core.lock().turn(shared, shard, now, wakes);
         } else if now.0 >= shared.control.next_roll.load(Relaxed)
@@ -469,7 +476,7 @@ impl<W: Waiter> Gate<W> {
         shared
             .tallies
             .iter()
-            .for_each(|t| t.add_totals(&mut totals));
+            .for_each(|t| t.lock().add_totals(&mut totals));
         let lanes = (0..LANES as u8).map(Lane).map(|lane| {
             let cap = shared.caps[lane.index()].load(Relaxed);
             LaneSnapshot {
@@ -481,9 +488,9 @@ impl<W: Waiter> Gate<W> {
         });
         GateSnapshot {
             algorithm: core.algorithm(),
-            limit: shared.control.limit.load(Relaxed),
+            limit: shared.places.limit(),
             knee: core.knee(),
-            inflight: shared.inflight.load(Relaxed),
+            inflight: shared.inflight(),
             queued: shared.control.backlog.load(Relaxed),
             max_wait: core.max_wait(),
             backed_up: core.backed_up(),

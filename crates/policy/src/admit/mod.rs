@@ -21,6 +21,7 @@ mod core;
 mod gate;
 mod lane;
 mod level;
+mod places;
 mod queue;
 mod tally;
 
