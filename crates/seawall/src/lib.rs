@@ -2,6 +2,7 @@
 
 pub mod admission;
 pub mod clock;
+pub mod config;
 pub mod context;
 
 pub use seawall_policy::{Advice, Call, Criticality, Outcome, Reason, Rejection, Scope, Tick};

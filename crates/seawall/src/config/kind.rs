@@ -1,0 +1,206 @@
+//! What may stand as a setting's value, and what is wrong with what stands there.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use http::{HeaderValue, Method};
+use toml::de::DeValue;
+
+use super::error::Problem;
+use super::model::parse_url;
+use super::network::Network;
+use super::units::{ShowSize, ShowTime, parse_size, parse_time};
+
+/// The form of a value, with its range, both ends included.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Kind {
+    /// `"250ms"`; the range in milliseconds.
+    Time(u64, u64),
+    /// `"64KiB"`; the range in bytes.
+    Size(u64, u64),
+    /// A whole number.
+    Count(u64, u64),
+    /// A fraction.
+    Ratio(f64, f64),
+    /// `true` or `false`.
+    Flag,
+    /// One of these names.
+    Choice(&'static [&'static str]),
+    /// `"127.0.0.1:8080"`.
+    Address,
+    /// `"http://host:port"`.
+    Url,
+    /// A list of networks.
+    Networks,
+    /// A list of HTTP methods.
+    Methods,
+    /// An absolute path.
+    Path,
+    /// A host name without a port.
+    Host,
+    /// 1 to 64 letters, digits, `-`, `_`.
+    Name,
+    /// Any text.
+    Text,
+    /// A text of at least so many bytes, fit for a header, never shown.
+    Secret(usize),
+}
+
+impl fmt::Display for Kind {
+    /// Form, unit and range, as they are shown to people.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Time(from, to) => write!(f, "time, {} to {}", millis(from), millis(to)),
+            Self::Size(from, to) => write!(f, "size, {} to {}", ShowSize(from), ShowSize(to)),
+            Self::Count(from, to) => write!(f, "whole number, {from} to {to}"),
+            Self::Ratio(from, to) => write!(f, "fraction, {from} to {to}"),
+            Self::Flag => f.write_str("true or false"),
+            Self::Choice(names) => write!(f, "one of {}", names.join(", ")),
+            Self::Address => f.write_str("IP address and port"),
+            Self::Url => f.write_str("http://host:port"),
+            Self::Networks => f.write_str("list of networks such as \"10.0.0.0/8\""),
+            Self::Methods => f.write_str("list of methods such as \"GET\""),
+            Self::Path => f.write_str("path beginning with `/`"),
+            Self::Host => f.write_str("host name without port"),
+            Self::Name => f.write_str("1 to 64 letters, digits, `-` or `_`"),
+            Self::Text => f.write_str("text"),
+            Self::Secret(least) => write!(f, "text of at least {least} bytes"),
+        }
+    }
+}
+
+fn millis(n: u64) -> ShowTime {
+    ShowTime(Duration::from_millis(n))
+}
+
+/// Whether `name` may name a listener, lane and so on.
+pub(super) fn is_name(name: &str) -> bool {
+    (1..=64).contains(&name.len())
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+}
+
+impl Kind {
+    /// What is wrong with `value`, if anything.
+    pub(super) fn check(self, value: &DeValue<'_>) -> Result<(), Problem> {
+        let range = |inside: bool| {
+            if inside {
+                Ok(())
+            } else {
+                Err(Problem::Range(self.to_string()))
+            }
+        };
+        match self {
+            Self::Time(from, to) => {
+                let time =
+                    parse_time(&self.quantity(value)?).map_err(|e| Problem::Unit(e.to_string()))?;
+                range((Duration::from_millis(from)..=Duration::from_millis(to)).contains(&time))
+            }
+            Self::Size(from, to) => {
+                let size =
+                    parse_size(&self.quantity(value)?).map_err(|e| Problem::Unit(e.to_string()))?;
+                range((from..=to).contains(&size))
+            }
+            Self::Count(from, to) => {
+                let n = value.as_integer().ok_or_else(|| self.wrong_type(value))?;
+                let n = i128::from_str_radix(n.as_str(), n.radix()).unwrap_or(i128::MAX);
+                range((i128::from(from)..=i128::from(to)).contains(&n))
+            }
+            Self::Ratio(from, to) => {
+                let n = match value {
+                    DeValue::Float(n) => n.as_str().parse().ok(),
+                    DeValue::Integer(n) => n.as_str().parse().ok(),
+                    _ => None,
+                };
+                let n: f64 = n.ok_or_else(|| self.wrong_type(value))?;
+                range((from..=to).contains(&n))
+            }
+            Self::Flag => value
+                .as_bool()
+                .map(drop)
+                .ok_or_else(|| self.wrong_type(value)),
+            Self::Choice(names) => {
+                let text = self.text(value)?;
+                if names.contains(&text) {
+                    Ok(())
+                } else {
+                    Err(Problem::Choice {
+                        found: text.to_owned(),
+                        known: names,
+                    })
+                }
+            }
+            Self::Networks | Self::Methods => self.check_list(value),
+            _ => self.check_text(self.text(value)?),
+        }
+    }
+
+    fn check_text(self, text: &str) -> Result<(), Problem> {
+        let valid = |ok: bool| {
+            if ok {
+                Ok(())
+            } else {
+                Err(Problem::Invalid(format!("expected {self}, found `{text}`")))
+            }
+        };
+        match self {
+            Self::Address => valid(text.parse::<SocketAddr>().is_ok()),
+            Self::Url => parse_url(text).map(drop).map_err(Problem::Invalid),
+            Self::Path => valid(text.starts_with('/') && !text.contains(['?', '#', ' ', '*'])),
+            Self::Host => valid(
+                !text.is_empty()
+                    && text
+                        .bytes()
+                        .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.'),
+            ),
+            Self::Name => valid(is_name(text)),
+            Self::Secret(least) if text.len() < least => Err(Problem::Invalid(format!(
+                "{} bytes are too few: {self}",
+                text.len()
+            ))),
+            Self::Secret(_) if HeaderValue::from_str(text).is_err() => Err(Problem::Invalid(
+                "contains characters that no header can carry".to_owned(),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_list(self, value: &DeValue<'_>) -> Result<(), Problem> {
+        for entry in value.as_array().ok_or_else(|| self.wrong_type(value))? {
+            let text = self.text(entry.get_ref())?;
+            if self == Self::Networks {
+                text.parse::<Network>()
+                    .map_err(|e| Problem::Invalid(e.to_string()))?;
+            } else if text.parse::<Method>().is_err()
+                || text.bytes().any(|b| b.is_ascii_lowercase())
+            {
+                return Err(Problem::Invalid(format!(
+                    "`{text}` is not a method: they are written in capitals, as \"GET\""
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// A quantity's text; a bare number is let through so that the missing unit is named.
+    fn quantity(self, value: &DeValue<'_>) -> Result<String, Problem> {
+        match value {
+            DeValue::Integer(n) => Ok(n.as_str().to_owned()),
+            DeValue::Float(n) => Ok(n.as_str().to_owned()),
+            _ => self.text(value).map(str::to_owned),
+        }
+    }
+
+    fn text<'a>(self, value: &'a DeValue<'_>) -> Result<&'a str, Problem> {
+        value.as_str().ok_or_else(|| self.wrong_type(value))
+    }
+
+    fn wrong_type(self, value: &DeValue<'_>) -> Problem {
+        Problem::Type {
+            expected: self.to_string(),
+            found: value.type_str(),
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! Every setting, once: what it does, its unit, range, default and the reason for that default.
+//!
+//! The checker, `seawall check`, the printed default, the JSON schema and the documentation are all
+//! made from this table; tests hold it to the types in [`model`](super::model).
+
+use super::kind::Kind;
+
+/// One setting.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting {
+    /// Where it stands: `*` is a name of the operator's choosing, `[]` an entry of a list.
+    pub key: &'static str,
+    /// What may stand there, with unit and range.
+    pub kind: Kind,
+    /// The default, as it would be written in the file; `None` where leaving it out means something
+    /// of its own, which `what` says, or where it is required.
+    pub default: Option<&'static str>,
+    /// A value to show where there is no default, as it would be written.
+    pub example: &'static str,
+    /// Cannot be left out.
+    pub required: bool,
+    /// What it does.
+    pub what: &'static str,
+    /// Why the default is what it is.
+    pub reason: &'static str,
+}
+
+const fn with(
+    key: &'static str,
+    kind: Kind,
+    default: &'static str,
+    what: &'static str,
+    reason: &'static str,
+) -> Setting {
+    Setting {
+        key,
+        kind,
+        default: Some(default),
+        example: default,
+        required: false,
+        what,
+        reason,
+    }
+}
+
+const fn optional(
+    key: &'static str,
+    kind: Kind,
+    example: &'static str,
+    what: &'static str,
+    reason: &'static str,
+) -> Setting {
+    Setting {
+        key,
+        kind,
+        default: None,
+        example,
+        required: false,
+        what,
+        reason,
+    }
+}
+
+const fn required(
+    key: &'static str,
+    kind: Kind,
+    example: &'static str,
+    what: &'static str,
+    reason: &'static str,
+) -> Setting {
+    Setting {
+        key,
+        kind,
+        default: None,
+        example,
+        required: true,
+        what,
+        reason,
+    }
+}
+
+const CRITICALITIES: Kind =
+    Kind::Choice(&["critical-plus", "critical", "sheddable-plus", "sheddable"]);
+const SECOND: u64 = 1_000;
+const MINUTE: u64 = 60 * SECOND;
+const HOUR: u64 = 60 * MINUTE;
+
+/// Every setting, in the order in which they are printed.
+#[rustfmt::skip] // A table, to be read as one.
+pub const SETTINGS: &[Setting] = &[
+    with("drain_timeout", Kind::Time(0, HOUR), "\"30s\"",
+        "How long calls in flight may take to end after SIGTERM; what is left is then cut.",
+        "Kubernetes kills after 30 s"),
+
+    with("admin.address", Kind::Address, "\"127.0.0.1:9090\"",
+        "Address of the admin listener: metrics, health, explanations.",
+        "loopback only, since it says much; any other address needs admin.token"),
+    optional("admin.token", Kind::Secret(16), "\"a-long-random-text\"",
+        "Asked of every admin request as `authorization: Bearer …`. Left out: none is asked.",
+        "needed only where others can reach the address"),
+
+    required("listeners.*.address", Kind::Address, "\"127.0.0.1:8080\"",
+        "Address to accept calls on.", "none can be guessed; without any listener it is 127.0.0.1:8080"),
+    with("listeners.*.trust", Kind::Choice(&["edge", "internal"]), "\"edge\"",
+        "Whether callers are believed: at an edge, context headers (deadline, criticality, tenant) are ignored and taken off; an internal listener believes them.",
+        "a forged criticality must not jump the queue"),
+    with("listeners.*.trusted_proxies", Kind::Networks, "[]",
+        "Networks whose X-Forwarded-For is believed; from anyone else it is replaced.",
+        "anyone can write the header"),
+    with("listeners.*.max_header_bytes", Kind::Size(1 << 10, 1 << 20), "\"64KiB\"",
+        "Largest request head; a larger one is answered 431.",
+        "above every browser's and nginx's 32 KiB, and 10,000 of them still fit in memory"),
+    with("listeners.*.header_timeout", Kind::Time(10, 10 * MINUTE), "\"10s\"",
+        "How long a request head may take to arrive once begun.",
+        "ends slow-header attacks; a phone on a bad line needs some seconds"),
+    with("listeners.*.body_timeout", Kind::Time(10, HOUR), "\"30s\"",
+        "How long may pass between two pieces of a request body.",
+        "an upload may be long, but not silent"),
+    with("listeners.*.idle_timeout", Kind::Time(10, 24 * HOUR), "\"75s\"",
+        "How long a connection without a request stays open.",
+        "above the 60 s of common load balancers, so that they close first and no request meets a closing connection"),
+    with("listeners.*.max_connections", Kind::Count(1, 1_000_000), "10_000",
+        "Connections at once; further ones wait in the kernel's backlog.",
+        "bounds memory and descriptors"),
+    with("listeners.*.max_concurrent_streams", Kind::Count(1, 10_000), "128",
+        "HTTP/2 streams at once on one connection.",
+        "RFC 9113 advises at least 100; more helps rapid-reset attacks"),
+
+    required("upstreams.*.url", Kind::Url, "\"http://127.0.0.1:3000\"",
+        "The service to protect.", "none can be guessed"),
+    with("upstreams.*.protocol", Kind::Choice(&["auto", "h1", "h2"]), "\"auto\"",
+        "`auto`: HTTP/2 with prior knowledge for gRPC, HTTP/1.1 for the rest; `h1` and `h2`: that one always.",
+        "right for almost every service"),
+    with("upstreams.*.connect_timeout", Kind::Time(1, MINUTE), "\"1s\"",
+        "How long a connection may take to open.",
+        "one lost SYN is resent after 1 s; inside one data centre a healthy connect takes a millisecond"),
+    with("upstreams.*.response_timeout", Kind::Time(1, HOUR), "\"30s\"",
+        "How long the upstream may take until the head of its reply.",
+        "longer than a person waits; a shorter deadline of the call holds anyway"),
+    with("upstreams.*.body_timeout", Kind::Time(10, 24 * HOUR), "\"60s\"",
+        "How long may pass between two pieces of a reply's body.",
+        "server-sent events usually keep alive every 15 to 30 s"),
+    with("upstreams.*.idle_timeout", Kind::Time(10, 24 * HOUR), "\"60s\"",
+        "How long an idle pooled connection is kept.",
+        "below the 75 s after which nginx and others close"),
+    with("upstreams.*.max_connections", Kind::Count(1, 1_000_000), "1_024",
+        "Hard cap of connections to this upstream, idle ones included.",
+        "well above any sensible limit of an origin, below common descriptor limits"),
+
+    optional("routes[].name", Kind::Name, "\"search\"",
+        "Name in metrics and logs. Left out: made from what it matches.", "the match is name enough"),
+    optional("routes[].host", Kind::Host, "\"shop.example\"",
+        "Matches this host, without its port. Left out: any.", "most gateways serve one"),
+    optional("routes[].path", Kind::Path, "\"/health\"",
+        "Matches exactly this path. Left out: see path_prefix.", "a route without path and path_prefix matches every path"),
+    optional("routes[].path_prefix", Kind::Path, "\"/search\"",
+        "Matches this path and everything below it, by whole segments.", "a route without path and path_prefix matches every path"),
+    with("routes[].methods", Kind::Methods, "[]",
+        "Matches these methods; empty: any.", "rarely matters"),
+    optional("routes[].upstream", Kind::Text, "\"default\"",
+        "Where its calls go. Left out: the only upstream, or the one named `default`.", "one is usual"),
+    optional("routes[].lane", Kind::Text, "\"search\"",
+        "Its lane. Left out: found by itself from how the route behaves.", "slow routes move to a slow lane by themselves"),
+    optional("routes[].criticality", CRITICALITIES, "\"sheddable\"",
+        "How much its calls matter, where the caller does not say or is not believed. Left out: context.criticality.",
+        "few routes differ"),
+    optional("routes[].timeout", Kind::Time(1, 24 * HOUR), "\"250ms\"",
+        "The longest that its callers wait, which becomes the call's deadline. Left out: context.timeout.",
+        "naming it spares the origin work that nobody waits for"),
+    with("routes[].shadow", Kind::Flag, "false",
+        "Decide and count for this route, but turn nobody away.", "protection is the purpose"),
+
+    optional("lanes.*.share", Kind::Ratio(0.01, 1.0), "0.3",
+        "The most of the concurrency limit that the lane may hold, as a share. Left out: all that others leave.",
+        "isolation without a fixed split wastes nothing"),
+
+    with("admission.shadow", Kind::Flag, "false",
+        "Decide and count, but turn nobody away and make nobody wait.", "protection is the purpose"),
+    with("admission.algorithm", Kind::Choice(&["adaptive", "fixed", "aimd", "vegas", "gradient2", "bbr"]), "\"adaptive\"",
+        "How the concurrency limit is found.",
+        "needs no tuning and no baseline that can drift; the others are there to compare with"),
+    optional("admission.initial_limit", Kind::Count(1, 100_000), "20",
+        "The limit to begin with, and with `fixed` the limit. Left out: the algorithm's own; required with `fixed`.",
+        "found within the first second"),
+    with("admission.min_limit", Kind::Count(1, 100_000), "1",
+        "The limit never falls below this.", "an origin that can do one thing at a time exists"),
+    with("admission.max_limit", Kind::Count(1, 100_000), "10_000",
+        "The limit never rises above this.", "no single origin known serves more at once"),
+    optional("admission.max_wait", Kind::Time(0, MINUTE), "\"100ms\"",
+        "The longest wait in the queue. Left out: five times the origin's latency without queueing, at least 100 ms.",
+        "long enough for the noise of arrivals, shorter than anyone's patience"),
+    with("admission.max_queued", Kind::Count(1, 1_000_000), "4_096",
+        "The most calls in the queue.", "bounds memory; time bounds the wait long before"),
+    with("admission.max_streams", Kind::Count(1, 1_000_000), "10_000",
+        "The most long-lived replies (upgrades, server-sent events, streaming RPCs) at once; they hold no place under the limit.",
+        "bounds memory and descriptors"),
+
+    with("context.criticality", CRITICALITIES, "\"critical\"",
+        "What a call is that does not say, or is not believed.", "Google's SRE book has the same default"),
+    optional("context.timeout", Kind::Time(1, 24 * HOUR), "\"15s\"",
+        "The longest that anyone waits. Left out: as long as the caller says, or for ever.",
+        "a limit guessed here would cut long downloads"),
+
+    with("deadline.shadow", Kind::Flag, "false",
+        "Count calls whose time is up, but let them pass.", "nobody waits for their answer"),
+
+    required("under_way.keys[].id", Kind::Name, "\"k1\"",
+        "Name of the key, which stands in the mark: up to 16 letters, digits, `-` or `_`.", "none can be guessed"),
+    required("under_way.keys[].secret", Kind::Secret(32), "\"0123456789abcdef0123456789abcdef\"",
+        "The secret, at least 32 bytes, the same on every replica; the first key signs, all are accepted. No key: the feature is off.",
+        "none can be guessed; `openssl rand -hex 32` makes one"),
+    with("under_way.life", Kind::Time(SECOND, HOUR), "\"60s\"",
+        "How long a mark is believed.", "longer than a task of a few calls takes, short enough to bound a replay"),
+    with("under_way.max_calls", Kind::Count(1, 100_000), "64",
+        "Exempt calls a task may make through one replica.", "a task that makes more is not the kind the exemption is for"),
+    with("under_way.max_tasks", Kind::Count(16, 10_000_000), "65_536",
+        "Tasks remembered at once; when full, further ones are ordinary calls.", "about 4 MiB"),
+
+    with("access_log.mode", Kind::Choice(&["off", "sampled", "all"]), "\"off\"",
+        "Which requests are logged: none, a sample, or all.", "a line a request costs more than the proxying"),
+    with("access_log.sample", Kind::Ratio(0.000_001, 1.0), "0.01",
+        "With `sampled`: the share of requests that are logged.", "1 % shows what happens and costs nothing to speak of"),
+
+    with("log.level", Kind::Choice(&["error", "warn", "info", "debug", "trace"]), "\"info\"",
+        "The least level that is written.", "says what changed, not what each request did"),
+];
