@@ -468,6 +468,13 @@ impl<W: Waiter> Gate<W> {
         self.shared.cpu.store(used.to_bits(), Relaxed);
     }
 
+    /// The limit, the places taken and the calls waiting. Cheap.
+    #[must_use]
+    pub fn gauge(&self) -> (u32, u32, u32) {
+        let shared = &self.shared;
+        (shared.places.limit(), shared.inflight(), shared.control.backlog.load(Relaxed))
+    }
+
     /// The state of everything, for metrics and explanations.
     pub fn snapshot(&self) -> GateSnapshot {
         let shared = &self.shared;

@@ -22,12 +22,14 @@
 
 mod event;
 mod front;
+mod gated;
 mod origin;
 mod report;
 mod rng;
 mod scenario;
 
 pub use front::{Front, Id, Open, PlainGate, Verdict, Wake};
+pub use gated::{Gated, Waits};
 pub use origin::{Capacity, Route, Service};
 pub use report::{Bucket, Latencies, Report};
 pub use rng::Rng;
