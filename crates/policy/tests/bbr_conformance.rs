@@ -108,12 +108,17 @@ proptest! {
     ) {
         let history = Duration::from_secs(if five { 5 } else { 10 });
         let mut drive = Drive::new(BbrSettings { history, min_samples: 1, max: u32::MAX, ..BbrSettings::default() });
-        let mut seen = Vec::new();
+        let (mut seen, mut last) = (Vec::new(), None::<Tick>);
         for (ms, succeeded, latency, failed) in windows {
             let length = Duration::from_millis(ms);
             let before = drive.places;
             let got = drive.window(length, Window { failed, ..load(succeeded, latency, Some(0.9)) });
-            seen.push((drive.now.0, length.as_secs_f64(), succeeded, latency));
+            // The first bucket after silence is left out: the short calls end first.
+            let warm = last.is_some_and(|last| drive.now.since(last) < history);
+            if succeeded > 0 && warm {
+                seen.push((drive.now.0, length.as_secs_f64(), succeeded, latency));
+            }
+            last = if succeeded > 0 { Some(drive.now) } else { last };
             let Some(want) = naive(&seen, drive.now.0, if five { 50 } else { 100 }) else {
                 continue;
             };
@@ -133,6 +138,7 @@ proptest! {
         // The source lets a call in while `inflight <= maxInFlight`, so one more may be there than
         // the formula says. Rounding up differs from it only where the formula is a whole number.
         let mut drive = Drive::new(BbrSettings { max: u32::MAX, ..BbrSettings::default() });
+        drive.run(0.1, load(1, latency, Some(0.9))); // the first bucket teaches nothing
         for &n in &passes {
             drive.run(0.1, load(n, latency, Some(0.9)));
         }
@@ -176,6 +182,17 @@ fn a_cold_service_under_load_admits_its_third_call_and_more() {
             assert!(places >= 20, "{places} with CPU at {cpu:?}");
         }
     }
+}
+
+#[test]
+fn the_short_calls_that_end_first_are_not_taken_for_the_origin() {
+    let mut drive = Drive::new(BbrSettings::default());
+    drive.run(0.1, load(100, 0.001, Some(0.9)));
+    assert_eq!(drive.run(0.1, load(120, 0.020, Some(0.9))), 24);
+    // Nor does it grow before it could tell whether calls queue.
+    let mut drive = Drive::new(BbrSettings::default());
+    assert_eq!(drive.run(0.1, load(100, 0.001, None)), 20);
+    assert_eq!(drive.run(0.1, load(100, 0.020, None)), 40);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::evidence::{Range, latency, loss, may_grow, sound};
 use super::{Limit, Step, Window};
 use crate::Tick;
-use crate::stats::{Bucket, DecayingEwma, RollingWindow, Span};
+use crate::stats::{Bucket, DecayingEwma, RollingWindow, Span, WindowedMin};
 
 /// Settings of [`Bbr`]. A value out of range counts as the nearest one in range.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -27,7 +27,7 @@ pub struct BbrSettings {
     pub cpu_threshold: f64,
     /// How long the formula stays in force after the last rejection under overload. Default 1 s.
     pub cool_off: Duration,
-    /// Mean latency over `minRt` that counts as queueing, 1.1 to 100. Default 2.
+    /// Latency over the least of the history that counts as queueing, 1.1 to 100. Default 2.
     pub queueing: f64,
     /// Successes in the history from which on the formula is believed, at least 1. Default 100.
     pub min_samples: u32,
@@ -88,8 +88,8 @@ const LOSS: f64 = 0.1;
 /// | no limit at all while the gate is open | one that doubles in each window it binds in: the first window of a burst is bounded too, and a cold start is a slow start |
 ///
 /// **What counts as overload.** Any of: the CPU at its threshold, where a reading exists; calls
-/// queueing, which is a mean latency of [`queueing`](BbrSettings::queueing) times `minRt` with more
-/// in flight than the formula holds possible; a tenth of the calls refused or failed. The last two
+/// queueing, which is a latency of late of [`queueing`](BbrSettings::queueing) times the least of the
+/// history (both smoothed) with more in flight than the formula holds possible; a tenth of the calls refused or failed. The last two
 /// need no CPU reading, and are what protects a service that waits on a database or has no cgroup.
 ///
 /// **After the cool-off** the limit does not jump to "none" but doubles, window by window, and only
@@ -99,6 +99,9 @@ const LOSS: f64 = 0.1;
 /// **What is left as it is.** `minRt` is what was seen of late: an overload without an unqueued
 /// bucket in the whole history lifts it, and the limit with it. And a bucket of 100 ms overrates an
 /// origin that answers a few calls a second. The adaptive limit has neither trait.
+///
+/// The first bucket after a cold start or a whole history of silence teaches nothing: the short
+/// calls end first, and their latency would be the least for as long as the history reaches.
 ///
 /// A window is a bucket, counted where it ends, so the bucket that is still filling is out by
 /// construction. A window that comes late counts as its mean rate.
@@ -113,8 +116,9 @@ const LOSS: f64 = 0.1;
 ///     start: Tick::from_millis(ms - 100), end: Tick::from_millis(ms), limit: 24, inflight: 24,
 ///     succeeded: 120, latency_sum: 2.4, bound: true, cpu: Some(cpu), ..Window::default()
 /// };
-/// assert_eq!(limit.update(&window(100, 0.95)).limit, 24);
-/// assert_eq!(limit.update(&window(200, 0.50)).limit, 24); // cooling off
+/// assert_eq!(limit.update(&window(100, 0.95)).limit, 20); // nothing is known yet
+/// assert_eq!(limit.update(&window(200, 0.95)).limit, 24);
+/// assert_eq!(limit.update(&window(300, 0.50)).limit, 24); // cooling off
 /// assert_eq!(limit.update(&window(1_500, 0.50)).limit, 48); // no overload, but it binds
 /// ```
 #[derive(Clone, Debug)]
@@ -126,8 +130,14 @@ pub struct Bbr {
     passes: RollingWindow,
     /// Their latencies, in seconds.
     latencies: RollingWindow,
-    /// The latency of the last few windows.
+    /// The latency of the last window or two, and of the last second or so.
     recent: DecayingEwma,
+    smooth: DecayingEwma,
+    /// The least `smooth` of the history. Not `minRt`: the least mean of a hundred buckets is far
+    /// below the mean where latencies vary, and calls would seem to queue all the time.
+    calm: WindowedMin,
+    /// When a call last succeeded.
+    last_success: Option<Tick>,
     /// When a window last rejected under overload.
     last_drop: Option<Tick>,
     min_rt: Option<f64>,
@@ -145,7 +155,10 @@ impl Bbr {
             limit: range.clamp(f64::from(settings.initial)),
             passes: RollingWindow::new(settings.bucket, buckets),
             latencies: RollingWindow::new(settings.bucket, buckets),
-            recent: DecayingEwma::new(settings.bucket * 3),
+            recent: DecayingEwma::new(settings.bucket),
+            smooth: DecayingEwma::new(settings.bucket * 10),
+            calm: WindowedMin::new(settings.history, buckets.min(100)),
+            last_success: None,
             last_drop: None,
             min_rt: None,
             settings,
@@ -160,19 +173,31 @@ impl Bbr {
     fn learn(&mut self, window: &Window) {
         let at = Self::within(window.end);
         if let Some((mean, count)) = latency(window) {
-            let width = self.settings.bucket.as_secs_f64();
-            self.passes
-                .record(at, count * width / window.seconds().max(width));
-            let samples = Bucket {
-                count: u64::from(window.succeeded),
-                sum: window.latency_sum,
-                ..Bucket::of(mean)
-            };
-            self.latencies.merge(at, &samples);
-            self.recent.record_weighted(window.end, mean, count);
+            let last = self.last_success.replace(window.end);
+            if last.is_some_and(|last| window.end.since(last) < self.settings.history) {
+                self.record(window, mean, count);
+            }
         }
         let means = self.latencies.buckets(at, Span::WithPresent);
         self.min_rt = means.filter_map(Bucket::mean).reduce(f64::min);
+    }
+
+    fn record(&mut self, window: &Window, mean: f64, count: f64) {
+        let (at, end) = (Self::within(window.end), window.end);
+        let width = self.settings.bucket.as_secs_f64();
+        let passes = count * width / window.seconds().max(width);
+        self.passes.record(at, passes);
+        let samples = Bucket {
+            count: u64::from(window.succeeded),
+            sum: window.latency_sum,
+            ..Bucket::of(mean)
+        };
+        self.latencies.merge(at, &samples);
+        self.recent.record_weighted(end, mean, count);
+        self.smooth.record_weighted(end, mean, count);
+        if let Some(smooth) = self.smooth.value() {
+            self.calm.record(end, smooth);
+        }
     }
 
     /// maxPass · minRt · bucketsPerSecond, once the history is long enough to believe it.
@@ -195,7 +220,8 @@ impl Bbr {
     }
 
     fn queueing(&self, window: &Window, capacity: Option<f64>) -> Option<bool> {
-        let slow = self.recent.value()? >= self.settings.queueing * self.min_rt?;
+        let calm = self.calm.get(window.end)?;
+        let slow = self.recent.value()? >= self.settings.queueing * calm;
         let taken = f64::from(window.inflight).max(window.mean_inflight);
         Some(slow && taken > capacity?)
     }
@@ -227,8 +253,9 @@ impl Limit for Bbr {
                 (calls * (1.0 - 1e-9)).ceil()
             })
         } else {
-            // Grows where it binds, by the condition below.
-            self.limit * 2.0
+            // Grows where it binds, by the condition below, once queueing could be told.
+            let known = self.calm.get(window.end).is_some();
+            self.limit * if known { 2.0 } else { 1.0 }
         };
         if target < self.limit || may_grow(window, self.limit) {
             self.limit = self.range.clamp(target);
