@@ -4,5 +4,6 @@ pub mod admission;
 pub mod clock;
 pub mod config;
 pub mod context;
+pub mod telemetry;
 
 pub use seawall_policy::{Advice, Call, Criticality, Outcome, Reason, Rejection, Scope, Tick};

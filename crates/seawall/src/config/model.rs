@@ -365,7 +365,7 @@ pub enum AccessLogMode {
     /// None.
     #[default]
     Off,
-    /// Every failure and rejection within the log's bound, and a share of the rest.
+    /// A share of them, chosen at random.
     Sampled,
     /// Every one.
     All,

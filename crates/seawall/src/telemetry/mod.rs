@@ -1,0 +1,19 @@
+//! What is written: log and access lines, in lanes that cannot drown one another.
+//!
+//! The moment a log matters most, a flood of lines is what usually buries it: the queue in front of
+//! the writer is full of "request served" when the error comes. So each class has a bounded
+//! [lane](LogLane) of its own and one thread serves them, errors first. A caller never waits: a line
+//! that finds its lane full is dropped and counted, and the count is itself written. Where the
+//! output stalls, an error waits for at most the one buffer that was being written.
+//!
+//! Lines are JSON objects, one each. [`Log::layer`] is a `tracing` layer; [`Log::access`] takes an
+//! [`AccessEntry`], which is made into text on the writer's thread, not on the request's.
+
+mod access;
+mod layer;
+mod line;
+mod writer;
+
+pub use access::{AccessEntry, Sampler};
+pub use layer::LogLayer;
+pub use writer::{Log, LogGuard, LogLane, LogSettings};
