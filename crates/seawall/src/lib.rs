@@ -4,6 +4,7 @@ pub mod admission;
 pub mod clock;
 pub mod config;
 pub mod context;
+pub mod signals;
 pub mod telemetry;
 
 pub use seawall_policy::{Advice, Call, Criticality, Outcome, Reason, Rejection, Scope, Tick};
