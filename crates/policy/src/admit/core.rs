@@ -365,7 +365,7 @@ impl<W: Waiter> Core<W> {
             self.begin_interval(now);
             return false;
         }
-        self.adjust_gain(drain, target);
+        self.adjust_gain(drain, target, shared.inflight() < shared.places.limit() / 2);
         let level = self.choose_level(shared, seconds, rate);
         let calm = level == Level::OPEN && drain < target;
         self.calm = if calm { self.calm + 1 } else { 0 };
@@ -386,15 +386,17 @@ impl<W: Waiter> Core<W> {
         }
     }
 
-    /// A queue that empties wants more let in, one that stands wants less.
-    fn adjust_gain(&mut self, drain: f64, target: f64) {
+    /// A queue that empties wants more let in, most of all where places lie idle; one that stands
+    /// wants less.
+    fn adjust_gain(&mut self, drain: f64, target: f64, idle: bool) {
         let factor = match drain {
+            d if d <= 0.0 && idle => 1.25,
             d if d <= 0.0 => 1.04,
-            d if d > target => 0.94,
+            d if d > target => 0.9,
             d if d > target / 4.0 => 0.98,
             _ => 1.0,
         };
-        self.gain = (self.gain * factor).clamp(0.7, 1.5);
+        self.gain = (self.gain * factor).clamp(0.7, 2.0);
     }
 
     fn arrivals(&self, shared: &Shared) -> ([u32; CELLS], u32) {
