@@ -3,6 +3,7 @@
 use std::io::Write as _;
 
 use clap::{Parser, Subcommand};
+use seawall_bench::bare::{self, BareArgs};
 use seawall_bench::load::{self, LoadArgs};
 use seawall_bench::origin::{Config, Origin};
 use seawall_bench::system;
@@ -21,6 +22,8 @@ enum Command {
     Origin(Config),
     /// Offers load at a stated rate, whatever the server does, and reports what came of it.
     Load(LoadArgs),
+    /// Runs the least proxy hyper can make, the reference of `proxy`.
+    Bare(BareArgs),
 }
 
 pub(crate) fn run() -> anyhow::Result<()> {
@@ -34,6 +37,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
             out.flush()?;
             Ok(origin.wait()?)
         }
+        Command::Bare(args) => Ok(bare::serve(&args)?),
         Command::Load(args) => {
             let report = load::run(&args.plan()?)?;
             let mut out = std::io::stdout().lock();

@@ -7,6 +7,8 @@
 //! it runs; together they show what a gateway in between does to goodput.
 
 pub mod alarm;
+pub mod bare;
 pub mod load;
 pub mod origin;
+pub mod peers;
 pub mod system;

@@ -11,7 +11,7 @@ pub(super) struct Complete {
     pub(super) status: u16,
     /// The connection may carry another request.
     pub(super) keep_alive: bool,
-    /// The first word of `seawall-reject`, or "".
+    /// The reason in `seawall-reject`, or "".
     pub(super) reason: String,
 }
 
@@ -166,7 +166,7 @@ fn describe(
         } else if header.name.eq_ignore_ascii_case("connection") {
             complete.keep_alive = !value.eq_ignore_ascii_case(b"close");
         } else if header.name.eq_ignore_ascii_case("seawall-reject") {
-            complete.reason = first_word(value);
+            complete.reason = reject_reason(value);
         }
     }
     if matches!(status, 204 | 304) || body == Body::Length(0) {
@@ -176,13 +176,12 @@ fn describe(
     Ok((complete, body))
 }
 
-/// The reason is the first word of the header's value.
-pub(super) fn first_word(value: &[u8]) -> String {
-    value
-        .iter()
-        .map(|byte| char::from(*byte))
-        .take_while(|letter| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '-' | '='))
-        .collect()
+/// The reason in `reason=queue-full; scope=host; …`.
+pub(super) fn reject_reason(value: &[u8]) -> String {
+    let value = String::from_utf8_lossy(value);
+    let parts = value.split(';').map(str::trim);
+    let mut reasons = parts.filter_map(|part| part.strip_prefix("reason="));
+    reasons.next().unwrap_or_default().to_owned()
 }
 
 fn skip(left: u64, bytes: &[u8]) -> (u64, &[u8]) {
@@ -239,11 +238,11 @@ mod tests {
     #[test]
     fn a_rejection_tells_its_reason() {
         let found = parse(
-            "HTTP/1.1 503 Service Unavailable\r\nseawall-reject: queue_full, scope=host\r\n\
+            "HTTP/1.1 503 Service Unavailable\r\nseawall-reject: reason=queue-full; scope=host\r\n\
              connection: close\r\ncontent-length: 0\r\n\r\n",
         );
         let found = found.expect("valid").expect("complete");
-        assert_eq!(found.reason, "queue_full");
+        assert_eq!(found.reason, "queue-full");
         assert!(!found.keep_alive);
     }
 

@@ -3,7 +3,8 @@
 //! It does without a runtime because its cost bounds the load it can offer beside the server on
 //! the same machine, and its timing bounds what the figures mean.
 
-use std::collections::VecDeque;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
 use std::io::{self, Read as _, Write as _};
 use std::net::TcpStream;
 use std::rc::Rc;
@@ -42,6 +43,8 @@ struct Conn {
     parser: Parser,
     head_sent: usize,
     body_left: usize,
+    /// A slow sender's next piece may not go before.
+    resumes: Option<Instant>,
     /// It carried an answer before, so the server may have closed it in the meantime.
     reused: bool,
 }
@@ -60,6 +63,8 @@ struct Engine<'p> {
     backlog: VecDeque<Call>,
     /// By class, so that each is in order.
     timeouts: Vec<VecDeque<(Instant, usize, u64)>>,
+    /// Slow senders by the time of their next piece.
+    pauses: BinaryHeap<Reverse<(Instant, usize)>>,
     under_way: usize,
     numbers: u64,
     buffer: Vec<u8>,
@@ -86,6 +91,7 @@ impl<'p> Engine<'p> {
             idle: Vec::new(),
             backlog: VecDeque::new(),
             timeouts: vec![VecDeque::new(); plan.classes.len()],
+            pauses: BinaryHeap::new(),
             under_way: 0,
             numbers: 0,
             buffer: vec![0; PIECE],
@@ -100,7 +106,9 @@ impl<'p> Engine<'p> {
         let mut events = Vec::with_capacity(BATCH);
         loop {
             self.begin_due();
-            self.expire(Instant::now());
+            let now = Instant::now();
+            self.expire(now);
+            self.resume(now);
             let next = self.next_deadline();
             if next.is_none() && self.under_way == 0 && self.backlog.is_empty() {
                 return Ok(());
@@ -140,7 +148,11 @@ impl<'p> Engine<'p> {
     fn next_deadline(&self) -> Option<Instant> {
         let arrival = self.arrivals.peek().map(|(due, _)| self.start + due);
         let timeouts = self.timeouts.iter().filter_map(|queue| queue.front());
-        timeouts.map(|(at, ..)| *at).chain(arrival).min()
+        let pause = self.pauses.peek().map(|Reverse((at, _))| *at);
+        (timeouts.map(|(at, ..)| *at))
+            .chain(arrival)
+            .chain(pause)
+            .min()
     }
 
     fn arm(&mut self, next: Option<Instant>) -> io::Result<()> {
@@ -212,6 +224,7 @@ impl<'p> Engine<'p> {
             parser: Parser::default(),
             head_sent: 0,
             body_left: 0,
+            resumes: None,
             reused: false,
         });
         self.recorder.connection();
@@ -226,6 +239,7 @@ impl<'p> Engine<'p> {
         conn.call = Some(call);
         conn.head_sent = 0;
         conn.body_left = class.upload;
+        conn.resumes = None;
         self.under_way += 1;
         self.timeouts[call.class].push_back((call.due + class.timeout, index, call.number));
         if self.send(index).is_err() {
@@ -241,6 +255,10 @@ impl<'p> Engine<'p> {
         let Some(call) = conn.call else {
             return Ok(());
         };
+        if conn.resumes.is_some() {
+            return Ok(());
+        }
+        let pace = self.plan.classes[call.class].pace;
         let head = Rc::clone(&self.heads[call.class]);
         while conn.head_sent < head.len() || conn.body_left > 0 {
             let rest = &head[conn.head_sent..];
@@ -251,12 +269,35 @@ impl<'p> Engine<'p> {
             };
             match conn.stream.write(piece) {
                 Ok(sent) if conn.head_sent < head.len() => conn.head_sent += sent,
-                Ok(sent) => conn.body_left -= sent,
+                Ok(sent) => {
+                    conn.body_left -= sent;
+                    if !pace.is_zero() {
+                        let resumes = Instant::now() + pace.mul_f64(sent as f64 / PIECE as f64);
+                        conn.resumes = Some(resumes);
+                        self.pauses.push(Reverse((resumes, index)));
+                        return Ok(());
+                    }
+                }
                 Err(error) if would_block(&error) => return Ok(()),
                 Err(error) => return Err(error),
             }
         }
         Ok(())
+    }
+
+    /// Lets slow senders send their next piece.
+    fn resume(&mut self, now: Instant) {
+        while let Some(&Reverse((at, index))) = self.pauses.peek() {
+            if at > now {
+                break;
+            }
+            self.pauses.pop();
+            if let Some(conn) = self.conns[index].as_mut()
+                && conn.resumes.take_if(|resumes| *resumes <= now).is_some()
+            {
+                self.ready(index);
+            }
+        }
     }
 
     fn ready(&mut self, index: usize) {

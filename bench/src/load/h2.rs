@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use tokio::sync::OnceCell;
 use tokio::task::{JoinSet, LocalSet};
 
-use super::answer::first_word;
+use super::answer::reject_reason;
 use super::report::Recorder;
 use super::{Arrivals, Class, Outcome, Plan, Report, Wire};
 use crate::alarm::Alarm;
@@ -192,7 +192,7 @@ fn grpc_status(headers: &HeaderMap) -> u16 {
 
 fn reason(headers: &HeaderMap) -> String {
     let value = headers.get("seawall-reject");
-    value.map_or_else(String::new, |value| first_word(value.as_bytes()))
+    value.map_or_else(String::new, |value| reject_reason(value.as_bytes()))
 }
 
 fn request(plan: &Plan, class: &Class) -> Option<Request<Body>> {

@@ -67,6 +67,8 @@ pub struct Class {
     pub headers: Vec<(String, String)>,
     /// Bytes of request body; more than 0 makes it a POST.
     pub upload: usize,
+    /// The least time between pieces of 64 KiB of the upload: a slow sender.
+    pub pace: Duration,
     /// From the due time to the last byte; then the client hangs up.
     pub timeout: Duration,
     /// Rates over time, from the start.
@@ -82,6 +84,7 @@ impl Class {
             path: "/".to_owned(),
             headers: Vec::new(),
             upload: 0,
+            pace: Duration::ZERO,
             timeout: Duration::from_millis(250),
             steps,
         }
@@ -112,6 +115,13 @@ impl Class {
     #[must_use]
     pub fn upload(mut self, bytes: usize) -> Self {
         self.upload = bytes;
+        self
+    }
+
+    /// The same with at least `pace` between pieces of 64 KiB of the upload; HTTP/1.1 only.
+    #[must_use]
+    pub fn pace(mut self, pace: Duration) -> Self {
+        self.pace = pace;
         self
     }
 }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::Plan;
 
 /// Width of a [`Bucket`].
-pub const WIDTH: Duration = Duration::from_millis(100);
+pub const WIDTH: Duration = Duration::from_millis(10);
 
 /// How late the generator itself may be at the 99th percentile.
 pub const LATENESS_LIMIT: Duration = Duration::from_millis(1);
@@ -237,6 +237,7 @@ fn histogram() -> Histogram<u64> {
 pub(super) struct Recorder {
     start: Instant,
     measured: std::ops::Range<Duration>,
+    timeouts: Vec<Duration>,
     report: Report,
 }
 
@@ -256,6 +257,7 @@ impl Recorder {
         Self {
             start,
             measured: plan.measured.clone(),
+            timeouts: plan.classes.iter().map(|class| class.timeout).collect(),
             report: Report {
                 classes,
                 lateness: histogram(),
@@ -282,6 +284,9 @@ impl Recorder {
 
     /// A request due at `due` came to its outcome at `now`.
     pub(super) fn outcome(&mut self, class: usize, due: Instant, now: Instant, out: Outcome<'_>) {
+        // The clock may pass the deadline between the timer and the answer.
+        let late = now > due + self.timeouts[class];
+        let out = if late { Outcome::Timeout } else { out };
         let bucket = self.bucket(class, now);
         *count(bucket, out) += 1;
         let since = due.saturating_duration_since(self.start);
