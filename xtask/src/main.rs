@@ -1,3 +1,58 @@
-//! `cargo xtask`: the tasks of this project.
+//! `cargo xtask`: the tasks of this project, in one place and one language.
+//!
+//! What CI runs is what a contributor runs. It depends on clap alone, so that it builds in
+//! seconds.
 
-fn main() {}
+mod bench;
+mod debian;
+mod run;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The tasks of this project.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Checks everything a contribution must pass: format, lints, tests, doc tests, docs.
+    ///
+    /// Runs every step even when an earlier one failed, and ends with a summary. Servers the tests
+    /// need are installed with apt-get when this runs as root; otherwise the line to type is
+    /// printed and nothing else is done.
+    Test(test::Args),
+    /// Measures Seawall side by side with its peers: `overload`, `proxy` or `policy`.
+    ///
+    /// Builds the release profile of `seawall` and `seawall-bench`, then runs the latter with what
+    /// follows. `cargo xtask bench overload --help` lists what that takes; `origin` and `load` run
+    /// the origin and the load generator by themselves.
+    ///
+    /// Examples:
+    ///   cargo xtask bench overload --quick
+    ///   cargo xtask bench overload --only 0.8x --json rows.json
+    ///   cargo xtask bench overload --origin slots=200,ms=100,dist=exponential,proto=h2
+    ///   cargo xtask bench proxy --rounds 5
+    #[command(verbatim_doc_comment)]
+    Bench(bench::Args),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().task {
+        Task::Test(args) => test::run(&args),
+        Task::Bench(args) => bench::run(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

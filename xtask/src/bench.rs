@@ -1,0 +1,39 @@
+//! `cargo xtask bench`.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::run::{cargo, root, shown};
+
+/// What to measure.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Builds with this profile; `quick` builds faster and is good for trying things out.
+    #[arg(long, default_value = "release")]
+    profile: String,
+    /// The comparison and its arguments.
+    #[arg(
+        required = true,
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "NAME [ARGUMENTS]"
+    )]
+    rest: Vec<String>,
+}
+
+pub(crate) fn run(args: &Args) -> Result<(), String> {
+    // One build for both: the benches look for `seawall` beside themselves.
+    let mut build = cargo(&["build", "--locked", "--profile", &args.profile]);
+    build.args(["--package", "seawall-cli", "--package", "seawall-bench"]);
+    shown(&mut build)?;
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(
+        || root().join("target"),
+        |set| root().join(PathBuf::from(set)),
+    );
+    let folder = match args.profile.as_str() {
+        "dev" => "debug",
+        profile => profile,
+    };
+    let bench = target.join(folder).join("seawall-bench");
+    shown(Command::new(bench).args(&args.rest)).map(|_| ())
+}
