@@ -4,6 +4,7 @@ use std::io::Write as _;
 
 use clap::{Parser, Subcommand};
 use seawall_bench::bare::{self, BareArgs};
+use seawall_bench::compare::{self, CompareArgs, OverloadArgs};
 use seawall_bench::load::{self, LoadArgs};
 use seawall_bench::origin::{Config, Origin};
 use seawall_bench::system;
@@ -22,6 +23,12 @@ enum Command {
     Origin(Config),
     /// Offers load at a stated rate, whatever the server does, and reports what came of it.
     Load(LoadArgs),
+    /// Compares goodput and what it costs under overload, with a limited origin.
+    Overload(OverloadArgs),
+    /// Compares what passing a request on costs when nothing is wrong.
+    Proxy(CompareArgs),
+    /// Measures what a decision costs by itself.
+    Policy(CompareArgs),
     /// Runs the least proxy hyper can make, the reference of `proxy`.
     Bare(BareArgs),
 }
@@ -37,6 +44,9 @@ pub(crate) fn run() -> anyhow::Result<()> {
             out.flush()?;
             Ok(origin.wait()?)
         }
+        Command::Overload(args) => compare::overload(&args),
+        Command::Proxy(args) => compare::proxy(&args),
+        Command::Policy(args) => compare::policy(&args),
         Command::Bare(args) => Ok(bare::serve(&args)?),
         Command::Load(args) => {
             let report = load::run(&args.plan()?)?;

@@ -8,6 +8,7 @@
 
 pub mod alarm;
 pub mod bare;
+pub mod compare;
 pub mod load;
 pub mod origin;
 pub mod peers;

@@ -94,15 +94,16 @@ impl ClassReport {
         Duration::from_micros(self.ok.value_at_quantile(q))
     }
 
-    /// The `q`-quantile (0 to 1) of the latency of rejections.
+    /// The `q`-quantile (0 to 1) of the latency of rejections for the reasons wanted; `None` when
+    /// there were none.
     #[must_use]
-    pub fn rejection_latency(&self, q: f64) -> Duration {
+    pub fn rejection_latency(&self, q: f64, wanted: impl Fn(&str) -> bool) -> Option<Duration> {
         let mut all = histogram();
-        for reason in self.rejected.values() {
+        for (_, times) in self.rejected.iter().filter(|(reason, _)| wanted(reason)) {
             // Same bounds, so adding cannot fail.
-            let _ = all.add(reason);
+            let _ = all.add(times);
         }
-        Duration::from_micros(all.value_at_quantile(q))
+        (!all.is_empty()).then(|| Duration::from_micros(all.value_at_quantile(q)))
     }
 
     fn json(&self) -> Value {
