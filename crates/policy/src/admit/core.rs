@@ -441,7 +441,9 @@ impl<W: Waiter> Core<W> {
         let step = self.limit.update(&window);
         self.learn_base(&window);
         shared.places.set_limit(step.limit, shared.tallies.count());
-        shared.control.epoch.fetch_add(1, Relaxed);
+        if step.limit != window.limit {
+            shared.control.epoch.fetch_add(1, Relaxed);
+        }
         shared
             .control
             .next_roll

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::Tick;
 
+mod adaptive;
 mod aimd;
 mod bbr;
 mod evidence;
@@ -18,6 +19,7 @@ mod gradient2;
 mod laws;
 mod vegas;
 
+pub use adaptive::{Adaptive, AdaptiveSettings};
 pub use aimd::{Aimd, AimdSettings};
 pub use bbr::{Bbr, BbrSettings};
 pub use fixed::Fixed;
@@ -52,7 +54,7 @@ pub struct Window {
     pub latency_sum: f64,
     /// Least latency of a success, in seconds; infinite where there was none.
     pub latency_min: f64,
-    /// Successes that were also admitted under the present limit (since the last update).
+    /// Successes that were also admitted under the present limit (since it last changed).
     pub fresh: u32,
     /// Their latencies added up, in seconds.
     pub fresh_latency_sum: f64,

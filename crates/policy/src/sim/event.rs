@@ -62,6 +62,7 @@ pub(super) struct Run<'a> {
     rate: usize,
     next_arrival: u64,
     throughput: f64,
+    slots: f64,
     /// Up to when capacity is entered in the bucket.
     counted: u64,
     bucket_end: u64,
@@ -94,6 +95,7 @@ impl<'a> Run<'a> {
             rate: 0,
             next_arrival: 0,
             throughput: 0.0,
+            slots: 0.0,
             counted: 0,
             bucket_end: scenario.bucket.as_nanos() as u64,
             bucket: Bucket::default(),
@@ -274,6 +276,7 @@ impl<'a> Run<'a> {
             let capacity = &self.scenario.capacity[id.0 as usize];
             self.count_capacity(self.now);
             self.throughput = self.scenario.throughput(capacity);
+            self.slots = f64::from(capacity.slots);
             self.origin.set(capacity);
             return self.start();
         }
@@ -300,6 +303,7 @@ impl<'a> Run<'a> {
         let client = self.clients[id.0 as usize];
         self.release(id);
         self.bucket.ok += 1;
+        self.bucket.useful += f64::from(client.service);
         let latency = (self.now - client.arrived) as f64 / 1e9;
         self.report.latencies[usize::from(client.route)].add(latency);
         self.front
@@ -350,7 +354,9 @@ impl<'a> Run<'a> {
 
     /// Adds what the origin could have done since this was last asked.
     fn count_capacity(&mut self, now: u64) {
-        self.bucket.capacity += self.throughput * (now - self.counted) as f64 / 1e9;
+        let seconds = (now - self.counted) as f64 / 1e9;
+        self.bucket.capacity += self.throughput * seconds;
+        self.bucket.slots += self.slots * seconds;
         self.counted = now;
     }
 

@@ -211,10 +211,10 @@ impl Front for PlainGate {
         }
         self.window.bound = true;
         let room = (self.step.limit as usize).saturating_mul(4).max(64);
-        if self.queue.len() >= room {
-            if let Some((old, _)) = self.queue.pop_front() {
-                wakes.push(Wake { id: old, go: false });
-            }
+        if self.queue.len() >= room
+            && let Some((old, _)) = self.queue.pop_front()
+        {
+            wakes.push(Wake { id: old, go: false });
         }
         self.queue.push_back((id, now));
         Verdict::Wait

@@ -15,6 +15,10 @@ pub struct Bucket {
     pub timed_out: u32,
     /// What the origin could have answered.
     pub capacity: f64,
+    /// Slot-seconds of service of the answers in time.
+    pub useful: f64,
+    /// Slot-seconds that the origin had.
+    pub slots: f64,
     /// The limit at the end of the bucket.
     pub limit: u32,
     /// The largest limit in the bucket.
@@ -106,6 +110,13 @@ impl Report {
     #[must_use]
     pub fn goodput(&self, from: Duration, to: Duration) -> f64 {
         self.sum(from, to, |b| f64::from(b.ok)) / self.sum(from, to, |b| b.capacity)
+    }
+
+    /// Work for answers in time, as a part of the slots there were. The same as
+    /// [`Report::goodput`] in the long run, without the chance of which calls happened to be long.
+    #[must_use]
+    pub fn useful(&self, from: Duration, to: Duration) -> f64 {
+        self.sum(from, to, |b| b.useful) / self.sum(from, to, |b| b.slots)
     }
 
     /// Calls turned away or left unanswered, as a part of those that arrived.

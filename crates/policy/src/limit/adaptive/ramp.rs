@@ -1,0 +1,156 @@
+//! The start: from nothing known to the neighbourhood of the knee in a few round trips.
+
+use super::sample::Sample;
+use crate::limit::Window;
+
+/// A level grows by this when throughput grew with the limit.
+const GROWTH: f64 = 5.0;
+/// A level is judged when this part of it has been answered.
+const TURNOVER: f64 = 0.75;
+/// Throughput that grows by less than in-flight to this power has met the knee.
+const ELASTICITY: f64 = 0.6;
+/// A batch whose latency is this many times the least known stood in a queue.
+const LATE: f64 = 3.0;
+/// One that may have: the next step is a careful one.
+const SUSPICIOUS: f64 = 1.6;
+const CAREFUL: f64 = 2.0;
+/// The step of a ramp that starts from a known level.
+const AGAIN: f64 = 2.5;
+/// Calls that make a batch.
+const BATCH: f64 = 6.0;
+
+/// What the ramp says after a window.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Verdict {
+    /// Not enough seen.
+    Stay,
+    /// The calls of this level did not queue: go on at this limit.
+    Grow(f64),
+    /// They did; the knee is about here.
+    Found(f64),
+}
+
+/// Slow start by cohorts: decides on the calls that were admitted under the present level.
+#[derive(Clone, Debug)]
+pub(super) struct Ramp {
+    level: f64,
+    growth: f64,
+    /// Windows of this level since it was first used up.
+    seen: Sample,
+    fresh: f64,
+    /// In-flight and turnover rate of the level before.
+    before: Option<(f64, f64)>,
+    batch: Sample,
+    last: Sample,
+    /// Latency of the first batch ever: the nearest thing to one without a queue.
+    first: Option<f64>,
+}
+
+impl Ramp {
+    pub(super) fn at(level: f64) -> Self {
+        Self {
+            level,
+            growth: GROWTH,
+            seen: Sample::default(),
+            fresh: 0.0,
+            before: None,
+            batch: Sample::default(),
+            last: Sample::default(),
+            first: None,
+        }
+    }
+
+    /// From a level that calls were seen not to queue at: in-flight and throughput.
+    pub(super) fn again(inflight: f64, rate: f64) -> Self {
+        Self {
+            before: Some((inflight, TURNOVER * rate)),
+            growth: AGAIN,
+            ..Self::at(AGAIN * inflight)
+        }
+    }
+
+    pub(super) fn level(&self) -> f64 {
+        self.level
+    }
+
+    /// Whether it has not grown yet.
+    pub(super) fn starting(&self) -> bool {
+        self.before.is_none()
+    }
+
+    /// Next window's length in seconds: an eighth of the time the level has taken so far.
+    pub(super) fn pace(&self) -> f64 {
+        (self.seen.seconds / 8.0).clamp(0.001, 0.25)
+    }
+
+    /// `base` is the recent latency without a queue, where traffic has shown one.
+    pub(super) fn window(&mut self, window: &Window, base: Option<f64>) -> Verdict {
+        if self.starting() {
+            self.batch.add(window);
+            if self.batch.calls >= BATCH {
+                let batch = std::mem::take(&mut self.batch);
+                self.last = batch;
+                if let Some(knee) = self.late(&batch, base).filter(|_| window.bound) {
+                    return Verdict::Found(knee);
+                }
+            }
+            if !window.bound {
+                (self.seen, self.fresh) = (Sample::default(), 0.0);
+                return Verdict::Stay;
+            }
+        }
+        self.seen.add(window);
+        self.fresh += f64::from(window.fresh);
+        let inflight = self.seen.inflight();
+        let enough = if self.starting() {
+            inflight
+        } else {
+            TURNOVER * inflight
+        }
+        .max(4.0);
+        if let Some((before, rate_before)) = self.before {
+            let grown = (inflight / before).ln();
+            let wanted = rate_before * (ELASTICITY * grown).exp();
+            let over = self.fresh >= enough;
+            let rate = self.fresh.max(1.0) / self.seen.seconds;
+            if grown > 0.25 && rate < wanted && (over || self.seen.seconds > enough / wanted) {
+                let faster = self.seen.rate() / rate_before * TURNOVER;
+                return Verdict::Found(before * faster.clamp(0.5, self.growth));
+            }
+        }
+        if self.fresh < enough {
+            return Verdict::Stay;
+        }
+        // As it would have been had the level been judged by the usual part.
+        let rate = TURNOVER * inflight / self.seen.seconds;
+        (self.seen, self.fresh) = (Sample::default(), 0.0);
+        if !window.bound {
+            return Verdict::Stay;
+        }
+        let suspicious = self.starting()
+            && self.first.is_some_and(|first| {
+                let last = if self.batch.calls >= 3.0 {
+                    &self.batch
+                } else {
+                    &self.last
+                };
+                last.least > SUSPICIOUS * first && last.calls > 0.0
+            });
+        self.before = Some((inflight, rate));
+        self.level *= if suspicious { CAREFUL } else { self.growth };
+        Verdict::Grow(self.level)
+    }
+
+    /// Every call of a batch was late: a first-in-first-out queue, and the knee by Little's law.
+    fn late(&mut self, batch: &Sample, base: Option<f64>) -> Option<f64> {
+        let first = *self.first.get_or_insert(batch.mean());
+        let late = match base {
+            // The mean alone would take two long calls of a few for a queue.
+            Some(base) => batch.mean() > 2.2 * base && batch.least > 0.9 * base,
+            None => batch.least > LATE * first,
+        };
+        let knee = batch.rate() * base.unwrap_or(first);
+        // Half at a time: a batch without a short call may be chance.
+        late.then(|| knee.clamp(self.level / 3.2, self.level))
+    }
+}
