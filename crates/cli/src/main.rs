@@ -1,12 +1,66 @@
 //! The `seawall` command.
+//!
+//! This file is the only place that ends the process. A command returns what it has to say when it
+//! fails, with the remedy in it.
 
-fn main() {
-    let mut args = std::env::args().skip(1);
-    let (listen, upstream) = (args.next().expect("listen"), args.next().expect("upstream"));
-    let running = seawall_gateway::Gateway::start(listen.parse().expect("address"), &upstream)
-        .expect("starts");
-    eprintln!("listening on {}", running.addr);
-    loop {
-        std::thread::park();
+mod check;
+mod gateway;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Keeps services standing when traffic, dependencies or machines misbehave.
+#[derive(Debug, Parser)]
+#[command(
+    name = "seawall",
+    version,
+    max_term_width = 100,
+    arg_required_else_help = true
+)]
+#[command(after_help = "\
+Examples:
+  seawall gateway --upstream http://127.0.0.1:3000    protect what listens on port 3000
+  seawall check seawall.toml                          what is wrong with a file, by line
+  seawall check --defaults > seawall.toml             a file to begin with")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Gateway(gateway::Args),
+    Check(check::Args),
+}
+
+/// Why a command failed: what to tell, and the exit code.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) text: String,
+    pub(crate) code: u8,
+}
+
+impl Failure {
+    /// Something about the command line, the file or the system keeps it from working.
+    pub(crate) fn new(text: impl Into<String>) -> Self {
+        Self {
+            text: text.into(),
+            code: 1,
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Gateway(args) => gateway::run(&args),
+        Command::Check(args) => check::run(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure { text, code }) => {
+            eprintln!("seawall: {text}");
+            ExitCode::from(code)
+        }
     }
 }

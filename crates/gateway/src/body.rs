@@ -1,7 +1,9 @@
 //! The two bodies that pass through, as plain enums: nothing is boxed per request.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -11,7 +13,6 @@ use seawall_policy::Tick;
 use crate::core::Core;
 use crate::exchange::Exchange;
 use crate::sweep::Alarm;
-use std::sync::Arc;
 
 /// Why a body ended early.
 #[derive(Debug, thiserror::Error)]
@@ -20,7 +21,7 @@ pub(crate) enum BodyError {
     #[error(transparent)]
     Peer(#[from] hyper::Error),
     /// The client sends its body too slowly.
-    #[error("the request body stalled for longer than `request_body_idle`")]
+    #[error("the request body stalled for longer than `body_timeout`")]
     SlowRequest,
     /// The origin stalled in the middle of its reply, or the deadline passed.
     #[error("the response stalled for longer than it may")]
@@ -43,16 +44,19 @@ pub(crate) enum RequestBody {
 pub(crate) struct Streaming {
     incoming: Incoming,
     core: Arc<Core>,
+    limit: Duration,
     /// Made when the client lets us wait for the first time; most never do.
     alarm: Option<Alarm>,
     armed: bool,
 }
 
 impl RequestBody {
-    pub(crate) fn stream(incoming: Incoming, core: &Arc<Core>) -> Self {
+    /// `limit` is the longest pause.
+    pub(crate) fn stream(incoming: Incoming, core: &Arc<Core>, limit: Duration) -> Self {
         Self::Stream(Streaming {
             incoming,
             core: core.clone(),
+            limit,
             alarm: None,
             armed: false,
         })
@@ -75,7 +79,7 @@ impl Streaming {
             Poll::Pending => {
                 let alarm = self.alarm.get_or_insert_with(|| self.core.sweep.alarm());
                 if !self.armed {
-                    alarm.set(self.core.clock.now() + self.core.shared.limits.request_body_idle);
+                    alarm.set(self.core.clock.now() + self.limit);
                     self.armed = true;
                 }
                 ready!(alarm.poll(cx));
@@ -124,6 +128,10 @@ impl Body for RequestBody {
 
 /// A response body on its way to the client.
 #[derive(Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "the large one is the common one, and boxing it costs an allocation a request"
+)]
 pub(crate) enum ResponseBody {
     /// Ours: a refusal or an error.
     Own(Bytes),

@@ -7,15 +7,20 @@
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering::Relaxed};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
-use http::HeaderValue;
-use seawall_policy::Tick;
+use http::{HeaderValue, Response};
+use http_body::Body;
+use seawall_policy::{Rejection, Tick};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use crate::access::Record;
 use crate::core::Core;
+use crate::counters::Fault;
+use crate::site::Site;
 use crate::sweep::Alarm;
 
 const IDLE: u8 = 0;
@@ -23,113 +28,161 @@ const HEAD: u8 = 1;
 const BUSY: u8 = 2;
 const BLOCKED: u8 = 3;
 
+/// A stream that is reset sooner than this was not meant to be answered.
+const PREMATURE: Duration = Duration::from_millis(10);
+/// So many of them, if they are most of its streams, cost an HTTP/2 connection its life.
+const MAX_PREMATURE: u32 = 100;
+
 /// What is known of a client connection.
 #[derive(Debug)]
 pub(crate) struct Client {
     pub(crate) core: Arc<Core>,
-    pub(crate) ip: IpAddr,
-    /// `ip` as a header value, made once a connection.
+    pub(crate) site: Arc<Site>,
+    /// The address as a header value, made once a connection.
     pub(crate) ip_value: HeaderValue,
+    /// What it says of those before it is believed.
     pub(crate) trusted: bool,
-    pub(crate) http2: bool,
+    pub(crate) ip: IpAddr,
     pub(crate) alarm: Alarm,
+    http2: bool,
     stage: AtomicU8,
     active: AtomicU32,
+    requests: AtomicU32,
+    premature: AtomicU32,
 }
 
 impl Client {
-    pub(crate) fn new(
-        core: &Arc<Core>,
-        ip: IpAddr,
-        trusted: bool,
-        http2: bool,
-        now: Tick,
-    ) -> Arc<Self> {
+    pub(crate) fn new(core: &Arc<Core>, site: &Arc<Site>, ip: IpAddr, http2: bool) -> Arc<Self> {
         // 4-in-6 addresses are written as what they are.
         let ip = ip.to_canonical();
-        let ip_value = HeaderValue::from_str(&ip.to_string())
+        let ip_value = HeaderValue::try_from(ip.to_string())
             .unwrap_or_else(|_| HeaderValue::from_static("unknown"));
         let alarm = core.sweep.alarm();
-        let limits = &core.shared.limits;
         alarm.set(
-            now + if http2 {
-                limits.idle
-            } else {
-                limits.request_head
-            },
+            core.clock.now()
+                + if http2 {
+                    site.idle_timeout
+                } else {
+                    site.header_timeout
+                },
         );
-        let stage = AtomicU8::new(if http2 { IDLE } else { HEAD });
         Arc::new(Self {
             core: core.clone(),
-            ip,
+            site: site.clone(),
             ip_value,
-            trusted,
-            http2,
+            trusted: site.trusts(ip),
+            ip,
             alarm,
-            stage,
+            http2,
+            stage: AtomicU8::new(if http2 { IDLE } else { HEAD }),
             active: AtomicU32::new(0),
+            requests: AtomicU32::new(0),
+            premature: AtomicU32::new(0),
         })
     }
 
     /// A request has begun. It ends when the guard is dropped.
-    pub(crate) fn begin(self: &Arc<Self>) -> Busy {
-        if self.active.fetch_add(1, Ordering::Relaxed) == 0 {
-            self.stage.store(BUSY, Ordering::Relaxed);
+    pub(crate) fn begin(self: &Arc<Self>, now: Tick) -> Busy {
+        self.requests.fetch_add(1, Relaxed);
+        if self.active.fetch_add(1, Relaxed) == 0 {
+            self.stage.store(BUSY, Relaxed);
             self.alarm.set(Tick::MAX);
         }
-        Busy(self.clone())
+        Busy {
+            client: self.clone(),
+            start: now,
+            answered: false,
+            record: None,
+        }
     }
 
     fn end(&self) {
-        if self.active.fetch_sub(1, Ordering::Relaxed) == 1
-            && self.stage.load(Ordering::Relaxed) == BUSY
-        {
-            self.stage.store(IDLE, Ordering::Relaxed);
-            self.alarm
-                .set(self.core.clock.now() + self.core.shared.limits.idle);
+        if self.active.fetch_sub(1, Relaxed) == 1 && self.stage.load(Relaxed) == BUSY {
+            self.rest();
+        }
+    }
+
+    fn rest(&self) {
+        self.stage.store(IDLE, Relaxed);
+        self.alarm
+            .set(self.core.clock.now() + self.site.idle_timeout);
+    }
+
+    /// The client reset a stream, or left.
+    fn abandoned(&self, start: Tick) {
+        self.core.counters().fault(Fault::ClientGone);
+        if !self.http2 || self.core.clock.now().since(start) > PREMATURE {
+            return;
+        }
+        let premature = self.premature.fetch_add(1, Relaxed) + 1;
+        if premature > MAX_PREMATURE && premature > self.requests.load(Relaxed) / 2 {
+            // Rings at once.
+            self.stage.store(BLOCKED, Relaxed);
+            self.alarm.set(Tick::ZERO);
         }
     }
 
     fn was_read(&self) {
-        if !self.http2 && self.stage.load(Ordering::Relaxed) == IDLE {
-            self.stage.store(HEAD, Ordering::Relaxed);
+        if !self.http2 && self.stage.load(Relaxed) == IDLE {
+            self.stage.store(HEAD, Relaxed);
             self.alarm
-                .set(self.core.clock.now() + self.core.shared.limits.request_head);
+                .set(self.core.clock.now() + self.site.header_timeout);
         }
     }
 
     fn write_blocks(&self) {
-        if self.stage.swap(BLOCKED, Ordering::Relaxed) != BLOCKED {
+        if self.stage.swap(BLOCKED, Relaxed) != BLOCKED {
             self.alarm
-                .set(self.core.clock.now() + self.core.shared.limits.response_write_idle);
+                .set(self.core.clock.now() + self.site.write_timeout);
         }
     }
 
     fn was_written(&self) {
-        if self.stage.load(Ordering::Relaxed) == BLOCKED {
-            let (stage, due) = if self.active.load(Ordering::Relaxed) > 0 {
-                (BUSY, Tick::MAX)
+        if self.stage.load(Relaxed) == BLOCKED {
+            if self.active.load(Relaxed) == 0 {
+                self.rest();
             } else {
-                (IDLE, self.core.clock.now() + self.core.shared.limits.idle)
-            };
-            self.stage.store(stage, Ordering::Relaxed);
-            self.alarm.set(due);
+                self.stage.store(BUSY, Relaxed);
+                self.alarm.set(Tick::MAX);
+            }
         }
-    }
-
-    /// No request is under way.
-    pub(crate) fn is_idle(&self) -> bool {
-        self.active.load(Ordering::Relaxed) == 0
     }
 }
 
-/// A request under way on a connection.
+/// A request under way on a connection. Dropped before it was answered, it counts as abandoned.
 #[derive(Debug)]
-pub(crate) struct Busy(pub(crate) Arc<Client>);
+pub(crate) struct Busy {
+    pub(crate) client: Arc<Client>,
+    pub(crate) start: Tick,
+    pub(crate) answered: bool,
+    /// For the access log, where this request is in it.
+    pub(crate) record: Option<Box<Record>>,
+}
+
+impl Busy {
+    /// An answer of our own is on its way.
+    pub(crate) fn answer<B: Body>(&mut self, response: &Response<B>, rejection: Option<Rejection>) {
+        self.answered = true;
+        if let Some(record) = &mut self.record {
+            record.status = response.status().as_u16();
+            record.sent = response.body().size_hint().lower();
+            record.rejection = rejection;
+        }
+    }
+}
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.0.end();
+        if !self.answered {
+            self.client.abandoned(self.start);
+        }
+        if let Some(record) = self.record.take() {
+            let core = &self.client.core;
+            core.shared
+                .access
+                .end(*record, &self.client, self.start, core.clock.now());
+        }
+        self.client.end();
     }
 }
 

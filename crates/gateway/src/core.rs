@@ -1,21 +1,39 @@
 //! What one core owns, and what all cores share.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
-use crate::limits::Limits;
-use crate::origin::Origin;
-use crate::sweep::Sweep;
+use seawall::admission::Key;
 use seawall::clock::Clock;
+use seawall_policy::{Criticality, Rejection, Tick};
+
+use crate::access;
+use crate::counters::Counters;
+use crate::origin::Origin;
+use crate::recent::{Recent, Turned};
+use crate::router::Router;
+use crate::sweep::Sweep;
 
 /// What every core reads.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    pub(crate) limits: Limits,
+    pub(crate) clock: Clock,
     pub(crate) origins: Vec<Arc<Origin>>,
+    pub(crate) router: Router,
+    /// Count calls whose time is up, but let them pass.
+    pub(crate) deadline_shadow: bool,
+    pub(crate) drain_timeout: Duration,
     pub(crate) draining: AtomicBool,
-    /// Client connections that are open.
-    pub(crate) connections: AtomicUsize,
+    pub(crate) access: access::Writer,
+    pub(crate) books: Vec<Book>,
+}
+
+/// What one core writes and the admin listener reads.
+#[derive(Debug, Default)]
+pub(crate) struct Book {
+    pub(crate) counters: Counters,
+    pub(crate) recent: Recent,
 }
 
 /// What belongs to one core: its thread alone writes here on the hot path.
@@ -25,16 +43,20 @@ pub(crate) struct Core {
     pub(crate) shared: Arc<Shared>,
     pub(crate) clock: Clock,
     pub(crate) sweep: Arc<Sweep>,
+    random: AtomicU64,
 }
 
 impl Core {
-    pub(crate) fn new(index: usize, shared: Arc<Shared>, clock: Clock) -> Arc<Self> {
+    pub(crate) fn new(index: usize, shared: Arc<Shared>) -> Arc<Self> {
+        let clock = shared.clock.clone();
         let sweep = Sweep::new(clock.clone());
+        let seed = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), index);
         Arc::new(Self {
             index,
             shared,
             clock,
             sweep,
+            random: AtomicU64::new(seed),
         })
     }
 
@@ -42,7 +64,42 @@ impl Core {
         self.shared.draining.load(Ordering::Relaxed)
     }
 
-    /// Descriptors or connections are short: gives up what is only kept in store.
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.shared.books[self.index].counters
+    }
+
+    /// 64 random bits that nobody's safety hangs on (SplitMix64).
+    pub(crate) fn random(&self) -> u64 {
+        let mut z = self
+            .random
+            .fetch_add(0x9E37_79B9_7F4A_7C15, Ordering::Relaxed);
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    /// Remembers a rejection for `/explain`.
+    pub(crate) fn remember(
+        &self,
+        at: Tick,
+        origin: usize,
+        key: Key,
+        criticality: Criticality,
+        rejection: Rejection,
+        shadow: bool,
+    ) {
+        let origin = origin as u16;
+        self.shared.books[self.index].recent.add(Turned {
+            at,
+            origin,
+            key,
+            criticality,
+            rejection,
+            shadow,
+        });
+    }
+
+    /// Descriptors are short: gives up the connections that are only kept in store.
     pub(crate) fn make_room(&self) {
         for origin in &self.shared.origins {
             origin.pool.close_idle(self.index);

@@ -1,33 +1,74 @@
-//! One request at the origin, from its response's headers to its last byte.
+//! One call at the origin, from its response's headers to its last byte.
+//!
+//! The place is held until then, and the sample that the limit learns from ends there, less the
+//! time in which the client did not take what there was. A response that goes on for long without
+//! saying how long it is, moves to the stream lane.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use seawall_policy::Tick;
+use seawall::admission::{Permit, StreamPermit};
+use seawall_policy::{Outcome, Tick};
 
 use crate::body::BodyError;
 use crate::client::Busy;
+use crate::counters::Fault;
+use crate::origin::Origin;
+use crate::outcome;
 use crate::pool::Lease;
 use crate::sweep::Alarm;
+
+/// A response of unknown length that lasts longer than this is a stream.
+const STREAM_AFTER: Duration = Duration::from_secs(2);
+
+/// The right to be at the origin.
+#[derive(Debug)]
+pub(crate) enum Place {
+    /// A place under the limit.
+    Held(Permit),
+    /// A long-lived response.
+    Stream { _permit: StreamPermit },
+    /// Let through in shadow, or ended.
+    None,
+}
+
+/// What is known of a call when its response's headers have come.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) origin: Arc<Origin>,
+    pub(crate) place: Place,
+    pub(crate) busy: Busy,
+    /// Nobody waits any longer than to here.
+    pub(crate) deadline: Tick,
+    pub(crate) outcome: Outcome,
+    pub(crate) grpc: bool,
+    /// When the headers came.
+    pub(crate) head_at: Tick,
+}
 
 /// A response that is being passed on.
 #[derive(Debug)]
 pub(crate) struct Exchange {
     incoming: Incoming,
-    /// Read ahead of the client's asking; see [`Exchange::read_ahead`].
+    /// Read before the client asked; see [`Exchange::read_ahead`].
     ahead: Option<Result<Frame<Bytes>, hyper::Error>>,
     /// `None` once the response has ended.
     lease: Option<Lease>,
     alarm: Alarm,
     armed: bool,
-    busy: Busy,
+    /// When the client was last given something, while it has not asked for more.
+    handed: Option<Tick>,
+    blocked: Duration,
+    call: Call,
 }
 
 impl Exchange {
-    pub(crate) fn new(incoming: Incoming, lease: Lease, alarm: Alarm, busy: Busy) -> Self {
+    pub(crate) fn new(incoming: Incoming, lease: Lease, alarm: Alarm, call: Call) -> Self {
         alarm.set(Tick::MAX);
         Self {
             incoming,
@@ -35,42 +76,65 @@ impl Exchange {
             lease: Some(lease),
             alarm,
             armed: false,
-            busy,
+            handed: None,
+            blocked: Duration::ZERO,
+            call,
         }
     }
 
     /// Takes the first frame if it has already arrived, as it has for every small response. Head
     /// and body then leave in one write instead of two.
     pub(crate) async fn read_ahead(&mut self) {
-        if self.incoming.is_end_stream() {
-            self.complete();
-            return;
+        if !self.incoming.is_end_stream() {
+            let mut yielded = false;
+            self.ahead =
+                std::future::poll_fn(|cx| match Pin::new(&mut self.incoming).poll_frame(cx) {
+                    Poll::Ready(frame) => Poll::Ready(frame),
+                    // Asking has woken the connection's task. It runs before we do again, and if the
+                    // bytes are in its buffer, they are here then.
+                    Poll::Pending if !yielded => {
+                        yielded = true;
+                        cx.waker().wake_by_ref();
+                        Poll::Pending
+                    }
+                    Poll::Pending => Poll::Ready(None),
+                })
+                .await;
         }
-        let mut yielded = false;
-        std::future::poll_fn(|cx| match Pin::new(&mut self.incoming).poll_frame(cx) {
-            Poll::Ready(frame) => {
-                self.ahead = frame;
-                Poll::Ready(())
-            }
-            // Asking has woken the connection's task. It runs before we do again, and if the bytes
-            // are in its buffer, they are here then.
-            Poll::Pending if !yielded => {
-                yielded = true;
-                cx.waker().wake_by_ref();
-                Poll::Pending
-            }
-            Poll::Pending => Poll::Ready(()),
-        })
-        .await;
-        if self.incoming.is_end_stream() {
+        if self.ahead.is_some()
+            && !self.incoming.is_end_stream()
+            && self.incoming.size_hint().exact().is_none()
+        {
+            // The end of a chunked body comes the same way, one turn later.
+            next_turn().await;
+        }
+        if self.incoming.is_end_stream() && !matches!(self.ahead, Some(Err(_))) {
             self.complete();
         }
     }
 
-    /// The origin's last byte has come.
+    /// The origin's last byte has come: the connection and the place are free again.
     fn complete(&mut self) {
-        if let Some(lease) = self.lease.take() {
-            lease.complete(self.busy.0.core.clock.now());
+        let Some(lease) = self.lease.take() else {
+            return;
+        };
+        if let Some(Ok(frame)) = &self.ahead {
+            self.call.read_trailers(frame);
+        }
+        let now = self.call.busy.client.core.clock.now();
+        lease.complete(now);
+        self.call.busy.answered = true;
+        self.call.finish(self.call.outcome, self.blocked, now);
+    }
+
+    /// The origin failed in the middle. Its connection goes with the lease.
+    fn fail(&mut self, fault: Fault) {
+        if self.lease.take().is_some() {
+            let core = &self.call.busy.client.core;
+            core.counters().fault(fault);
+            let now = core.clock.now();
+            self.call.busy.answered = true;
+            self.call.finish(Outcome::Failure, self.blocked, now);
         }
     }
 
@@ -78,47 +142,83 @@ impl Exchange {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(handed) = self.handed.take() {
+            let now = self.call.busy.client.core.clock.now();
+            self.blocked += now.since(handed);
+        }
         let polled = match self.ahead.take() {
             Some(frame) => Poll::Ready(Some(frame)),
             None => Pin::new(&mut self.incoming).poll_frame(cx),
         };
         match polled {
-            Poll::Ready(frame) => {
-                if self.armed {
-                    self.alarm.set(Tick::MAX);
-                    self.armed = false;
+            Poll::Ready(frame) => Poll::Ready(self.came(frame)),
+            Poll::Pending => self.wait(cx),
+        }
+    }
+
+    fn came(
+        &mut self,
+        frame: Option<Result<Frame<Bytes>, hyper::Error>>,
+    ) -> Option<Result<Frame<Bytes>, BodyError>> {
+        if self.armed {
+            self.alarm.set(Tick::MAX);
+            self.armed = false;
+        }
+        match frame {
+            Some(Ok(frame)) => {
+                self.call.read_trailers(&frame);
+                if let (Some(record), Some(data)) = (&mut self.call.busy.record, frame.data_ref()) {
+                    record.sent += data.len() as u64;
                 }
-                match frame {
-                    Some(Ok(frame)) => {
-                        if frame.is_trailers() || self.incoming.is_end_stream() {
-                            self.complete();
-                        }
-                        Poll::Ready(Some(Ok(frame)))
-                    }
-                    Some(Err(error)) => {
-                        self.lease = None;
-                        Poll::Ready(Some(Err(error.into())))
-                    }
-                    None => {
-                        self.complete();
-                        Poll::Ready(None)
-                    }
+                if frame.is_trailers() || self.incoming.is_end_stream() {
+                    self.complete();
+                } else if self.lease.is_some() {
+                    let now = self.call.busy.client.core.clock.now();
+                    self.handed = Some(now);
+                    self.call
+                        .stream_if_long(self.incoming.size_hint().exact().is_none(), now);
                 }
+                Some(Ok(frame))
             }
-            Poll::Pending => {
-                if !self.armed {
-                    let core = &self.busy.0.core;
-                    self.alarm
-                        .set(core.clock.now() + std::time::Duration::from_secs(60));
-                    self.armed = true;
-                }
-                if self.alarm.poll(cx).is_ready() {
-                    self.lease = None;
-                    return Poll::Ready(Some(Err(BodyError::SlowResponse)));
-                }
-                Poll::Pending
+            Some(Err(error)) => {
+                self.fail(Fault::OriginBroke);
+                Some(Err(error.into()))
+            }
+            None => {
+                self.complete();
+                None
             }
         }
+    }
+
+    /// Nothing there. Guards the pause, and notices that the response has become a stream.
+    fn wait(&mut self, cx: &Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let clock = &self.call.busy.client.core.clock;
+        if !self.armed {
+            let idle = clock.now() + self.call.origin.body_timeout;
+            let mut due = idle.min(self.call.deadline);
+            if matches!(self.call.place, Place::Held(_))
+                && self.incoming.size_hint().exact().is_none()
+            {
+                due = due.min(self.call.head_at + STREAM_AFTER);
+            }
+            self.alarm.set(due);
+            self.armed = true;
+        }
+        if self.alarm.poll(cx).is_pending() {
+            return Poll::Pending;
+        }
+        let now = clock.now();
+        if self
+            .call
+            .stream_if_long(self.incoming.size_hint().exact().is_none(), now)
+            && now < self.call.deadline
+        {
+            self.armed = false;
+            return self.wait(cx);
+        }
+        self.fail(Fault::OriginSlow);
+        Poll::Ready(Some(Err(BodyError::SlowResponse)))
     }
 
     pub(crate) fn is_end_stream(&self) -> bool {
@@ -142,9 +242,59 @@ impl Exchange {
     }
 }
 
+/// Goes to the end of the core's run queue, once. Unlike tokio's it does not wait for I/O.
+async fn next_turn() {
+    let mut yielded = false;
+    std::future::poll_fn(|cx| {
+        if yielded {
+            return Poll::Ready(());
+        }
+        yielded = true;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+impl Call {
+    fn read_trailers(&mut self, frame: &Frame<Bytes>) {
+        if self.grpc
+            && let Some(outcome) = frame.trailers_ref().and_then(outcome::by_grpc)
+        {
+            self.outcome = outcome;
+        }
+    }
+
+    fn finish(&mut self, outcome: Outcome, blocked: Duration, now: Tick) {
+        self.busy.client.core.counters().took(self.busy.start, now);
+        if let Place::Held(permit) = std::mem::replace(&mut self.place, Place::None) {
+            permit.finish_less(outcome, now, blocked);
+        }
+    }
+
+    /// Trades the place for a stream's, if it is time. Where there are too many streams, this one
+    /// goes on uncounted: cutting it in the middle would be worse. True if it traded.
+    fn stream_if_long(&mut self, unknown_length: bool, now: Tick) -> bool {
+        if !unknown_length
+            || !matches!(self.place, Place::Held(_))
+            || now < self.head_at + STREAM_AFTER
+        {
+            return false;
+        }
+        if let Place::Held(permit) = std::mem::replace(&mut self.place, Place::None)
+            // Its latency, as far as the limit is concerned, was that of its headers.
+            && let Ok(permit) = permit.into_stream(self.head_at)
+        {
+            self.place = Place::Stream { _permit: permit };
+        }
+        true
+    }
+}
+
 impl Drop for Exchange {
     fn drop(&mut self) {
-        if self.incoming.is_end_stream() {
+        // hyper does not ask again once the announced length has come, nor at all for HEAD.
+        if self.incoming.is_end_stream() && !matches!(self.ahead, Some(Err(_))) {
             self.complete();
         }
     }

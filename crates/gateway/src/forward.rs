@@ -1,165 +1,396 @@
-//! The way of one request through the gateway.
+//! The way of one request: context, deadline, admission, lane, origin.
+//!
+//! The order is that of rising cost. What turns a request away looks only at its head; nothing is
+//! rewritten, allocated or sent before it has a place.
 
 use std::convert::Infallible;
-use std::error::Error;
-use std::future::Future;
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
 
-use http::{Request, Response, StatusCode};
+use http::request::Parts;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Body;
 use hyper::body::Incoming;
-use hyper::client::conn::TrySendError;
+use hyper::upgrade::OnUpgrade;
+use seawall::admission::{Admit, Key, Lane};
+use seawall::context::{Extracted, Reader, TENANT_SEED, Wire, deadline_passed, forward, is_grpc};
+use seawall_policy::{Advice, Reason, Rejection, Scope, Tick};
 
-use crate::answer;
-use crate::body::{BodyError, RequestBody, ResponseBody};
-use crate::client::Client;
-use crate::exchange::Exchange;
-use crate::headers::{self, BadHead};
-use crate::origin::{Origin, Protocol};
-use crate::pool::{DialError, Lease};
-use crate::sweep::Alarm;
-
-/// Why there is no response from the origin.
-#[derive(Debug)]
-pub(crate) enum Failed {
-    /// No connection, and so nothing was sent.
-    Dial(DialError),
-    /// The connection broke, or the response made no sense.
-    Broken(hyper::Error),
-    /// No response's headers within the limit.
-    Slow,
-    /// The client's own body broke or stalled.
-    Body(StatusCode),
-}
+use crate::answer::{self, Own};
+use crate::body::{RequestBody, ResponseBody};
+use crate::client::{Busy, Client};
+use crate::collect;
+use crate::counters::Fault;
+use crate::exchange::{Call, Exchange, Place};
+use crate::headers;
+use crate::keys::{OVERFLOW, Shape};
+use crate::origin::Origin;
+use crate::outcome;
+use crate::router::Target;
+use crate::send::{Failed, send};
+use crate::tunnel;
 
 /// Answers one request. The error type is uninhabited: whatever goes wrong has an answer.
 pub(crate) async fn serve(
     client: Arc<Client>,
-    request: Request<Incoming>,
+    mut request: Request<Incoming>,
 ) -> Result<Response<ResponseBody>, Infallible> {
-    let busy = client.begin();
-    Ok(match pass(&client, request, busy).await {
-        Ok(response) => response,
-        Err(BadHead(status, text)) => answer::plain(status, text),
-    })
+    let now = client.core.clock.now();
+    let mut busy = client.begin(now);
+    busy.record = client
+        .core
+        .shared
+        .access
+        .begin(&request, || client.core.random());
+    let grpc = is_grpc(request.headers());
+    let wire = if grpc { Wire::Grpc } else { Wire::Http };
+    let upgrade = headers::is_upgrade(&request).then(|| hyper::upgrade::on(&mut request));
+    let (parts, incoming) = request.into_parts();
+    let response = match arrive(&client, &parts, wire, now) {
+        Ok((target, read)) => {
+            let arrival = Arrival {
+                client: &client,
+                target,
+                read,
+                grpc,
+                wire,
+                busy,
+            };
+            arrival.pass(parts, incoming, upgrade).await
+        }
+        Err(refusal) => {
+            busy.answer(&refusal, None);
+            refusal
+        }
+    };
+    client.core.counters().responded(response.status());
+    Ok(response)
 }
 
-async fn pass(
-    client: &Arc<Client>,
-    request: Request<Incoming>,
-    busy: crate::client::Busy,
-) -> Result<Response<ResponseBody>, BadHead> {
+/// What every refusal before admission looks at.
+#[allow(clippy::result_large_err, reason = "moved once, on the way out")]
+fn arrive<'a>(
+    client: &'a Client,
+    parts: &Parts,
+    wire: Wire,
+    now: Tick,
+) -> Result<(&'a Target, Extracted), Response<ResponseBody>> {
     let core = &client.core;
-    let (mut parts, incoming) = request.into_parts();
-    headers::check(&parts)?;
-    let origin = &core.shared.origins[0];
-    let grpc = seawall::context::is_grpc(&parts.headers);
-    let upgrade = headers::is_upgrade(&parts);
-    let http2 = !upgrade
-        && match origin.settings.protocol {
-            Protocol::Auto => grpc,
-            Protocol::Http1 => false,
-            Protocol::Http2 => true,
-        };
-    let head = parts.method == http::Method::HEAD;
-    headers::to_origin(&mut parts, client, origin, http2, upgrade)?;
-    let body = if incoming.is_end_stream() {
-        RequestBody::Empty
-    } else {
-        RequestBody::stream(incoming, core)
+    let refuse = |own: Own| {
+        core.counters().fault(Fault::BadRequest);
+        own.response(wire)
     };
-    let request = Request::from_parts(parts, body);
-
-    let alarm = core.sweep.alarm();
-    let (response, lease) = match send(client, origin, request, http2, &alarm).await {
-        Ok(answered) => answered,
-        Err(failed) => return Ok(refuse(&failed)),
+    headers::check(parts).map_err(refuse)?;
+    let shared = &core.shared;
+    let Some(target) = shared.router.find(parts) else {
+        return Err(refuse(answer::bad(
+            StatusCode::NOT_FOUND,
+            "no route takes this request",
+        )));
     };
-    let (mut parts, incoming) = response.into_parts();
-    headers::to_client(&mut parts, upgrade);
-    let mut exchange = Exchange::new(incoming, lease, alarm, busy);
-    if !head {
-        exchange.read_ahead().await;
+    let reader = Reader {
+        trust: client.site.trust,
+        criticality: target.criticality,
+        timeout: target.timeout,
+        tenant_seed: TENANT_SEED,
+    };
+    let mut read = reader.read(&parts.method, &parts.headers, now);
+    if !read.malformed.is_empty() {
+        core.counters().fault(Fault::BadContext);
     }
-    Ok(Response::from_parts(parts, ResponseBody::Origin(exchange)))
+    if read.expired(now) {
+        let rejection = Rejection {
+            reason: Reason::Deadline,
+            scope: Scope::Route,
+            advice: Advice::No,
+        };
+        let shadow = shared.deadline_shadow || target.shadow;
+        core.remember(
+            now,
+            target.origin,
+            OVERFLOW,
+            read.call.criticality,
+            rejection,
+            shadow,
+        );
+        if !shadow {
+            core.counters()
+                .rejected(Reason::Deadline, read.call.criticality);
+            return Err(deadline_passed(wire).map(ResponseBody::Own));
+        }
+        core.counters().shadowed(Reason::Deadline);
+        read.call.deadline = Tick::MAX;
+    }
+    Ok((target, read))
 }
 
-/// Sends the request and waits for the response's headers. One more try on a fresh connection, if
-/// the pooled one was closed before a byte of the request had been sent on it; otherwise none.
-async fn send(
-    client: &Client,
-    origin: &Origin,
-    mut request: Request<RequestBody>,
-    http2: bool,
-    alarm: &Alarm,
-) -> Result<(Response<Incoming>, Lease), Failed> {
-    let core = &client.core;
-    let mut fresh = false;
-    loop {
-        let mut lease = origin
-            .pool
-            .lease(core, http2, fresh)
-            .await
-            .map_err(Failed::Dial)?;
-        alarm.set(core.clock.now() + origin.settings.response_head);
-        let answered = match &mut lease {
-            Lease::Http1(lease) => timed(lease.send.try_send_request(request), alarm).await,
-            Lease::Http2(lease) => timed(lease.send.try_send_request(request), alarm).await,
+/// A request that has passed the checks of its head.
+struct Arrival<'a> {
+    client: &'a Arc<Client>,
+    target: &'a Target,
+    read: Extracted,
+    grpc: bool,
+    wire: Wire,
+    busy: Busy,
+}
+
+impl Arrival<'_> {
+    async fn pass(
+        mut self,
+        parts: Parts,
+        incoming: Incoming,
+        upgrade: Option<OnUpgrade>,
+    ) -> Response<ResponseBody> {
+        let body = match collect::body(
+            self.client,
+            &parts.headers,
+            incoming,
+            self.read.call.deadline,
+        )
+        .await
+        {
+            Ok(body) => body,
+            Err(own) => {
+                self.client.core.counters().fault(Fault::ClientBody);
+                return self.refuse(own);
+            }
         };
-        match answered {
-            None => return Err(Failed::Slow),
-            Some(Ok(response)) => return Ok((response, lease)),
-            Some(Err(mut error)) => match error.take_message() {
-                Some(unsent) if lease.reused() => {
-                    request = unsent;
-                    fresh = true;
+        let origin = &self.client.core.shared.origins[self.target.origin];
+        let shape = Shape::of(&parts.method, parts.uri.path());
+        let key = origin.keys.get(shape);
+        let route = key.is_none().then(|| {
+            (
+                shape,
+                parts.method.clone(),
+                parts.uri.path_and_query().cloned(),
+            )
+        });
+        if let Some(record) = &mut self.busy.record {
+            record.criticality = self.read.call.criticality;
+            record.received = body.size_hint().lower();
+            record.route = key.map(|key| origin.keys.name(key).into());
+        }
+        let place = match self.admit(origin, key.unwrap_or(OVERFLOW), &body).await {
+            Ok(place) => place,
+            Err(rejection) => return self.reject(rejection),
+        };
+        let head_only = parts.method == Method::HEAD;
+        let response = self
+            .exchange(origin, place, parts, body, upgrade, head_only)
+            .await;
+        if let Some((shape, method, path)) = route
+            && response.status().is_success()
+            && origin.keys.has_room()
+        {
+            origin.keys.intern(
+                shape,
+                &method,
+                path.as_ref().map_or("/", |path| path.path()),
+            );
+        }
+        response
+    }
+
+    /// Asks for a place at the origin, and waits for it if that is what it takes.
+    async fn admit(
+        &mut self,
+        origin: &Origin,
+        key: Key,
+        body: &RequestBody,
+    ) -> Result<Place, Rejection> {
+        let core = &self.client.core;
+        let bulk = || collect::is_bulk(body, self.grpc).then_some(Lane::BULK);
+        // A route of which nothing is known is not judged by what it shares the last key with.
+        let new = || (key == OVERFLOW && origin.keys.has_room()).then_some(Lane::DEFAULT);
+        let lane = self.target.lane.or_else(bulk).or_else(new);
+        let call = &self.read.call;
+        // The head of a request without a body was read just now.
+        let now = if matches!(body, RequestBody::Empty) {
+            self.busy.start
+        } else {
+            core.clock.now()
+        };
+        let rejection = match origin.admission.acquire(call, key, lane, now) {
+            Admit::Now(permit) => return Ok(Place::Held(permit)),
+            // In shadow nobody is made to wait.
+            Admit::Wait(_) if self.target.shadow => return Ok(Place::None),
+            Admit::Wait(waiting) => match waiting.await {
+                Ok(permit) => {
+                    let waited = permit.start().since(now);
+                    core.counters().waits.add(waited);
+                    if let Some(record) = &mut self.busy.record {
+                        record.queued = waited;
+                    }
+                    return Ok(Place::Held(permit));
                 }
-                _ => return Err(why(error)),
+                Err(rejection) => rejection,
             },
+            Admit::Rejected(rejection) => rejection,
+        };
+        core.remember(
+            now,
+            self.target.origin,
+            key,
+            call.criticality,
+            rejection,
+            self.target.shadow,
+        );
+        if self.target.shadow {
+            core.counters().shadowed(rejection.reason);
+            return Ok(Place::None);
+        }
+        Err(rejection)
+    }
+
+    fn reject(mut self, rejection: Rejection) -> Response<ResponseBody> {
+        let response = answer::rejected(rejection, self.wire, self.client.core.random());
+        self.busy.answer(&response, Some(rejection));
+        response
+    }
+
+    fn refuse(&mut self, own: Own) -> Response<ResponseBody> {
+        let response = own.response(self.wire);
+        self.busy.answer(&response, None);
+        response
+    }
+
+    /// Sends the request on and turns what comes back into the response.
+    async fn exchange(
+        mut self,
+        origin: &Arc<Origin>,
+        place: Place,
+        mut parts: Parts,
+        body: RequestBody,
+        upgrade: Option<OnUpgrade>,
+        head_only: bool,
+    ) -> Response<ResponseBody> {
+        let core = &self.client.core;
+        let http2 = upgrade.is_none() && origin.speaks_http2(self.grpc);
+        if let Err(own) =
+            headers::to_origin(&mut parts, self.client, origin, http2, upgrade.is_some())
+        {
+            core.counters().fault(Fault::BadRequest);
+            return self.refuse(own);
+        }
+        let (trust, seen) = (self.client.site.trust, self.read.seen);
+        let call = &self.read.call;
+        let asked = core.clock.now();
+        forward(&mut parts.headers, trust, seen, call, asked, self.grpc);
+        let alarm = core.sweep.alarm();
+        let sent = send(
+            core,
+            origin,
+            Request::from_parts(parts, body),
+            http2,
+            call.deadline,
+            &alarm,
+        )
+        .await;
+        let (response, lease) = match sent {
+            Ok(answered) => answered,
+            Err(failed) => return self.failed(&failed, place),
+        };
+        let now = core.clock.now();
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return match upgrade {
+                Some(upgrade) => self.upgrade(upgrade, response, lease, place, now),
+                None => self.failed(&Failed::Unasked, place),
+            };
+        }
+        let (mut parts, incoming) = response.into_parts();
+        headers::to_client(&mut parts, false);
+        let place = match place {
+            Place::Held(permit) if is_event_stream(&parts.headers) => match permit.into_stream(now)
+            {
+                Ok(permit) => Place::Stream { _permit: permit },
+                Err(rejection) => return self.reject(rejection),
+            },
+            place => place,
+        };
+        if let Some(record) = &mut self.busy.record {
+            record.status = parts.status.as_u16();
+            record.origin = Some(now.since(asked));
+        }
+        let mut outcome = outcome::by_status(parts.status);
+        if self.grpc
+            && let Some(trailers_only) = outcome::by_grpc(&parts.headers)
+        {
+            outcome = trailers_only;
+        }
+        let call = Call {
+            origin: origin.clone(),
+            place,
+            busy: self.busy,
+            deadline: self.read.call.deadline,
+            outcome,
+            grpc: self.grpc,
+            head_at: now,
+        };
+        let mut exchange = Exchange::new(incoming, lease, alarm, call);
+        if !head_only {
+            exchange.read_ahead().await;
+        }
+        Response::from_parts(parts, ResponseBody::Origin(exchange))
+    }
+
+    /// No response: says why, and tells the limit.
+    fn failed(mut self, failed: &Failed, place: Place) -> Response<ResponseBody> {
+        let core = &self.client.core;
+        let now = core.clock.now();
+        core.counters().fault(failed.fault());
+        if let (Place::Held(permit), Some(outcome)) = (place, failed.outcome()) {
+            permit.finish(outcome, now);
+        }
+        match failed.own() {
+            Some(own) => self.refuse(own),
+            None => {
+                let rejection = answer::UNREACHABLE;
+                let criticality = self.read.call.criticality;
+                core.remember(
+                    now,
+                    self.target.origin,
+                    OVERFLOW,
+                    criticality,
+                    rejection,
+                    false,
+                );
+                core.counters().rejected(rejection.reason, criticality);
+                let response = answer::unreachable(self.wire);
+                self.busy.answer(&response, Some(rejection));
+                response
+            }
         }
     }
-}
 
-/// `None` when the alarm rang first.
-async fn timed<F: Future>(future: F, alarm: &Alarm) -> Option<F::Output> {
-    let mut future = pin!(future);
-    std::future::poll_fn(|cx| match future.as_mut().poll(cx) {
-        Poll::Ready(output) => Poll::Ready(Some(output)),
-        Poll::Pending => alarm.poll(cx).map(|()| None),
-    })
-    .await
-}
-
-fn why(error: TrySendError<Request<RequestBody>>) -> Failed {
-    let error = error.into_error();
-    match error
-        .source()
-        .and_then(|source| source.downcast_ref::<BodyError>())
-    {
-        Some(BodyError::SlowRequest) => Failed::Body(StatusCode::REQUEST_TIMEOUT),
-        Some(_) => Failed::Body(StatusCode::BAD_REQUEST),
-        None => Failed::Broken(error),
+    /// Both sides change the protocol. The place becomes a stream's.
+    fn upgrade(
+        mut self,
+        client: OnUpgrade,
+        mut response: Response<Incoming>,
+        lease: crate::pool::Lease,
+        place: Place,
+        now: Tick,
+    ) -> Response<ResponseBody> {
+        let permit = match place {
+            Place::Held(permit) => match permit.into_stream(now) {
+                Ok(permit) => Some(permit),
+                Err(rejection) => return self.reject(rejection),
+            },
+            _ => None,
+        };
+        self.busy.answered = true;
+        tunnel::join(
+            client,
+            hyper::upgrade::on(&mut response),
+            (permit, lease, self.busy),
+        );
+        let (mut parts, _) = response.into_parts();
+        headers::to_client(&mut parts, true);
+        Response::from_parts(parts, ResponseBody::Own(bytes::Bytes::new()))
     }
 }
 
-fn refuse(failed: &Failed) -> Response<ResponseBody> {
-    match failed {
-        Failed::Dial(DialError::Slow) => answer::plain(
-            StatusCode::GATEWAY_TIMEOUT,
-            "the origin does not accept connections",
-        ),
-        Failed::Dial(DialError::Exhausted) => answer::plain(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "no connection to the origin is free",
-        ),
-        Failed::Dial(_) => answer::plain(StatusCode::BAD_GATEWAY, "the origin cannot be reached"),
-        Failed::Broken(_) => answer::plain(StatusCode::BAD_GATEWAY, "the origin broke off"),
-        Failed::Slow => answer::plain(
-            StatusCode::GATEWAY_TIMEOUT,
-            "the origin did not answer in time",
-        ),
-        Failed::Body(status) => answer::plain(*status, "the request body stalled or broke off"),
-    }
+fn is_event_stream(headers: &http::HeaderMap<HeaderValue>) -> bool {
+    headers
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"))
 }

@@ -3,8 +3,9 @@
 use http::header::{self, Entry, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{Method, StatusCode, Uri, Version};
+use http::{Method, Request, StatusCode, Uri, Version};
 
+use crate::answer::{self, Own};
 use crate::client::Client;
 use crate::origin::Origin;
 
@@ -18,18 +19,14 @@ const VIA_1_0: HeaderValue = HeaderValue::from_static("1.0 seawall");
 const VIA_2: HeaderValue = HeaderValue::from_static("2 seawall");
 const HTTP: HeaderValue = HeaderValue::from_static("http");
 
-/// A request that is refused for what its head says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct BadHead(pub(crate) StatusCode, pub(crate) &'static str);
-
-const fn bad(why: &'static str) -> BadHead {
-    BadHead(StatusCode::BAD_REQUEST, why)
+const fn bad(why: &'static str) -> Own {
+    answer::bad(StatusCode::BAD_REQUEST, why)
 }
 
 /// Checks what hyper's parser leaves to us. Cheap enough for requests that are rejected after it.
-pub(crate) fn check(parts: &Parts) -> Result<(), BadHead> {
+pub(crate) fn check(parts: &Parts) -> Result<(), Own> {
     if parts.method == Method::CONNECT {
-        return Err(BadHead(
+        return Err(answer::bad(
             StatusCode::METHOD_NOT_ALLOWED,
             "CONNECT is refused: this is a gateway, not a tunnel",
         ));
@@ -78,7 +75,7 @@ impl Hop {
                 9 if name == header::FORWARDED => Self::FORWARDED,
                 10 if name == header::CONNECTION => Self::CONNECTION,
                 10 if *name == KEEP_ALIVE => Self::KEEP_ALIVE,
-                15 | 16 | 17 if name.as_str().starts_with("x-forwarded-") => Self::FORWARDED,
+                15..=17 if name.as_str().starts_with("x-forwarded-") => Self::FORWARDED,
                 16 if *name == PROXY_CONNECTION => Self::PROXY_CONNECTION,
                 17 if name == header::TRANSFER_ENCODING => Self::TRANSFER_ENCODING,
                 _ => 0,
@@ -149,11 +146,11 @@ fn remove_named(headers: &mut HeaderMap, upgrade: bool) {
 }
 
 /// Whether an HTTP/1.1 request asks to change the protocol.
-pub(crate) fn is_upgrade(parts: &Parts) -> bool {
-    parts.version == Version::HTTP_11
-        && parts.headers.contains_key(header::UPGRADE)
-        && parts
-            .headers
+pub(crate) fn is_upgrade<B>(request: &Request<B>) -> bool {
+    request.version() == Version::HTTP_11
+        && request.headers().contains_key(header::UPGRADE)
+        && request
+            .headers()
             .get_all(header::CONNECTION)
             .iter()
             .any(|value| {
@@ -171,7 +168,7 @@ pub(crate) fn to_origin(
     origin: &Origin,
     http2: bool,
     upgrade: bool,
-) -> Result<(), BadHead> {
+) -> Result<(), Own> {
     let hop = Hop::find(&parts.headers);
     let trailers = hop.has(Hop::TE) && wants_trailers(&parts.headers);
     let chunked = hop.has(Hop::TRANSFER_ENCODING);
@@ -225,7 +222,7 @@ fn wants_trailers(headers: &HeaderMap) -> bool {
 
 /// Puts the request's target into the form that the origin's protocol wants, and the host where it
 /// belongs. A target with an authority outranks the `Host` header (RFC 9112, 3.2.2).
-fn target(parts: &mut Parts, origin: &Origin, http2: bool) -> Result<(), BadHead> {
+fn target(parts: &mut Parts, origin: &Origin, http2: bool) -> Result<(), Own> {
     if let Some(authority) = parts.uri.authority() {
         if authority.as_str().contains('@') {
             return Err(bad("user information in the request's target"));

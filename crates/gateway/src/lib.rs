@@ -1,18 +1,39 @@
-//! The HTTP data plane: listeners, the origin pool, forwarding, admin.
+//! The HTTP data plane: what stands between clients and an origin.
+//!
+//! One thread with a runtime of its own per CPU accepts, serves and keeps its own connections to
+//! the origin ([`Gateway::start`]). A request goes through context, deadline, admission and lane to
+//! the origin, in the order of rising cost; its response passes back as it comes, with the
+//! client's back-pressure. Admission, limits and lanes are shared by all cores and live in
+//! [`seawall::admission`]; here is what moves the bytes.
+//!
+//! hyper parses and writes both protocols. What is ours: the pool of origin connections, with a
+//! hard cap and one stated rule for trying again; time limits that are swept rather than timed one
+//! by one; what a proxy must do to headers.
 
+mod access;
+mod admin;
 mod answer;
 mod body;
 mod client;
+mod collect;
 mod core;
+mod counters;
 mod exchange;
 mod forward;
 mod headers;
-mod limits;
+mod keys;
 mod listen;
 mod origin;
+mod outcome;
 mod pool;
+mod recent;
+mod router;
+mod send;
 mod serve;
 mod server;
+mod setup;
+mod site;
 mod sweep;
+mod tunnel;
 
-pub use server::{Gateway, Running};
+pub use server::{Gateway, Running, StartError};

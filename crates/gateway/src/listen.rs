@@ -3,17 +3,21 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::core::Core;
-use crate::serve;
+use crate::counters::Fault;
+use crate::serve::{self, Open};
+use crate::site::Site;
 
 /// How long accepting rests when descriptors or memory have run out.
 const BACK_OFF: Duration = Duration::from_millis(50);
+
+/// How often a listener that has all the connections it may looks again.
+const FULL: Duration = Duration::from_millis(10);
 
 /// The queue of connections that the kernel has completed and we have not accepted.
 const BACKLOG: i32 = 4096;
@@ -50,13 +54,17 @@ fn listener(address: SocketAddr, shared: bool) -> io::Result<std::net::TcpListen
     Ok(socket.into())
 }
 
-/// Accepts until a drain begins.
-pub(crate) async fn accept(core: Arc<Core>, listener: std::net::TcpListener) -> io::Result<()> {
-    let listener = TcpListener::from_std(listener)?;
+/// Accepts for ever. A connection that one core cannot take waits in the kernel's backlog.
+pub(crate) async fn accept(core: Arc<Core>, site: Arc<Site>, listener: TcpListener) {
     loop {
+        if site.open() >= site.max_connections {
+            tokio::time::sleep(FULL).await;
+            continue;
+        }
         match listener.accept().await {
-            Ok((stream, peer)) => admit(&core, stream, peer),
+            Ok((stream, peer)) => take(&core, &site, stream, peer),
             Err(error) if is_shortage(&error) => {
+                core.counters().fault(Fault::Shortage);
                 core.make_room();
                 tokio::time::sleep(BACK_OFF).await;
             }
@@ -66,27 +74,10 @@ pub(crate) async fn accept(core: Arc<Core>, listener: std::net::TcpListener) -> 
     }
 }
 
-fn admit(core: &Arc<Core>, stream: TcpStream, peer: SocketAddr) {
-    let open = core.shared.connections.fetch_add(1, Ordering::Relaxed);
-    let guard = Open(core.clone());
-    if open >= core.shared.limits.max_connections {
-        core.make_room();
-        return;
-    }
+fn take(core: &Arc<Core>, site: &Arc<Site>, stream: TcpStream, peer: SocketAddr) {
+    // Worth serving without it.
     let _ = stream.set_nodelay(true);
-    let core = core.clone();
-    tokio::spawn(async move {
-        serve::connection(core, stream, peer).await;
-        drop(guard);
-    });
-}
-
-struct Open(Arc<Core>);
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.shared.connections.fetch_sub(1, Ordering::Relaxed);
-    }
+    tokio::spawn(serve::connection(Open::new(site, core), stream, peer));
 }
 
 /// Out of descriptors, buffers or memory: trying again at once is of no use.

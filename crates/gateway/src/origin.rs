@@ -1,73 +1,67 @@
-//! One origin: where it is and the pool of connections to it.
+//! One origin: where it is, the connections to it, and who may go there.
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::HeaderValue;
+use http::{HeaderValue, Uri};
 use parking_lot::Mutex;
+use seawall::admission::Admission;
+use seawall::config::{Protocol, Upstream};
 
+use crate::keys::Keys;
 use crate::pool::Pool;
 
 /// How long a resolved address is used before it is asked for again.
 const RESOLVE_AFTER: Duration = Duration::from_secs(5);
 
-/// The protocol spoken with an origin.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Protocol {
-    /// HTTP/1.1, but HTTP/2 with prior knowledge for gRPC.
-    #[default]
-    Auto,
-    /// HTTP/1.1.
-    Http1,
-    /// HTTP/2 with prior knowledge.
-    Http2,
-}
-
-/// What an operator says of an origin.
-#[derive(Clone, Debug)]
-pub(crate) struct OriginSettings {
-    pub(crate) name: String,
-    pub(crate) host: String,
-    pub(crate) port: u16,
-    pub(crate) protocol: Protocol,
-    /// Connections over all cores.
-    pub(crate) max_connections: usize,
-    /// How long a connection is kept without a request.
-    pub(crate) idle: Duration,
-    pub(crate) connect: Duration,
-    /// From the request's last byte to the response's headers.
-    pub(crate) response_head: Duration,
-    /// The longest pause in a response's body.
-    pub(crate) response_body_idle: Duration,
-}
-
 /// An origin and everything that is kept for it.
 #[derive(Debug)]
 pub(crate) struct Origin {
-    pub(crate) settings: OriginSettings,
+    pub(crate) name: String,
+    protocol: Protocol,
+    /// From the request to the response's headers.
+    pub(crate) response_timeout: Duration,
+    /// The longest pause in a response's body.
+    pub(crate) body_timeout: Duration,
     /// `host:port`, for requests that come without a host.
     pub(crate) authority: HeaderValue,
     pub(crate) pool: Arc<Pool>,
+    pub(crate) admission: Admission,
+    pub(crate) keys: Keys,
 }
 
 impl Origin {
-    pub(crate) fn new(settings: OriginSettings, cores: usize) -> Arc<Self> {
-        let host = &settings.host;
-        let authority = if host.contains(':') {
-            format!("[{host}]:{}", settings.port)
-        } else {
-            format!("{host}:{}", settings.port)
-        };
-        let authority = HeaderValue::try_from(authority)
-            .unwrap_or_else(|_| HeaderValue::from_static("localhost"));
-        let pool = Pool::new(&settings, cores);
+    pub(crate) fn new(
+        name: &str,
+        upstream: &Upstream,
+        admission: Admission,
+        cores: usize,
+    ) -> Arc<Self> {
+        let authority = upstream
+            .url
+            .authority()
+            .and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
         Arc::new(Self {
-            settings,
-            authority,
-            pool,
+            name: name.to_owned(),
+            protocol: upstream.protocol,
+            response_timeout: upstream.response_timeout,
+            body_timeout: upstream.body_timeout,
+            authority: authority.unwrap_or_else(|| HeaderValue::from_static("localhost")),
+            pool: Pool::new(upstream, cores),
+            admission,
+            keys: Keys::default(),
         })
+    }
+
+    /// Which protocol a request goes on in.
+    pub(crate) fn speaks_http2(&self, grpc: bool) -> bool {
+        match self.protocol {
+            Protocol::Auto => grpc,
+            Protocol::H1 => false,
+            Protocol::H2 => true,
+        }
     }
 }
 
@@ -87,7 +81,13 @@ struct Known {
 }
 
 impl Address {
-    pub(crate) fn new(host: &str, port: u16) -> Self {
+    pub(crate) fn of(url: &Uri) -> Self {
+        let port = url.port_u16().unwrap_or(80);
+        let host = url
+            .host()
+            .unwrap_or_default()
+            .trim_start_matches('[')
+            .trim_end_matches(']');
         let known = match host.parse() {
             Ok(ip) => Known {
                 addresses: [SocketAddr::new(ip, port)].into(),

@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -15,28 +16,66 @@ use tokio::net::TcpStream;
 
 use crate::client::{Client, Io};
 use crate::core::Core;
+use crate::counters::Fault;
 use crate::forward;
+use crate::site::Site;
+
+/// What hyper reads at once, and keeps for bodies; headers have a limit of their own.
+const BUFFER: usize = 64 * 1024;
+
+/// An open connection, counted while it lasts.
+#[derive(Debug)]
+pub(crate) struct Open {
+    site: Arc<Site>,
+    core: Arc<Core>,
+}
+
+impl Open {
+    pub(crate) fn new(site: &Arc<Site>, core: &Arc<Core>) -> Self {
+        site.opened();
+        core.counters().connections.fetch_add(1, Ordering::Relaxed);
+        Self {
+            site: site.clone(),
+            core: core.clone(),
+        }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.site.closed();
+        self.core
+            .counters()
+            .connections
+            .fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 /// Serves a connection until it closes, goes over a limit, or a drain ends it.
-pub(crate) async fn connection(core: Arc<Core>, stream: TcpStream, peer: SocketAddr) {
-    let head = core.shared.limits.request_head;
-    let Ok(Ok(http2)) = tokio::time::timeout(head, speaks_http2(&stream)).await else {
+pub(crate) async fn connection(open: Open, stream: TcpStream, peer: SocketAddr) {
+    let (core, site) = (&open.core, &open.site);
+    // No buffer is given to a connection before it has sent something.
+    let first = tokio::time::timeout(site.header_timeout, speaks_http2(&stream)).await;
+    let Ok(Ok(http2)) = first else {
+        if first.is_err() {
+            core.counters().fault(Fault::Cut);
+        }
         return;
     };
-    let client = Client::new(&core, peer.ip(), false, http2, core.clock.now());
+    let client = Client::new(core, site, peer.ip(), http2);
     let io = TokioIo::new(Io::new(stream, client.clone()));
     let service = {
         let client = client.clone();
         service_fn(move |request| forward::serve(client.clone(), request))
     };
-    let limits = &core.shared.limits;
     if http2 {
         let connection = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
-            .max_concurrent_streams(limits.max_streams)
-            .max_header_list_size(u32::try_from(limits.max_head_bytes).unwrap_or(u32::MAX))
+            .max_concurrent_streams(site.max_concurrent_streams)
+            .max_header_list_size(u32::try_from(site.max_header_bytes).unwrap_or(u32::MAX))
+            // Rapid reset: streams that were reset before we saw them, and those that we had to reset.
             .max_pending_accept_reset_streams(20)
-            .max_local_error_reset_streams(Some(128))
+            .max_local_error_reset_streams(128)
             .keep_alive_interval(Duration::from_secs(30))
             .keep_alive_timeout(Duration::from_secs(20))
             .serve_connection(io, service);
@@ -45,15 +84,12 @@ pub(crate) async fn connection(core: Arc<Core>, stream: TcpStream, peer: SocketA
         })
         .await;
     } else {
-        let mut builder = http1::Builder::new();
-        builder
+        let connection = http1::Builder::new()
             .header_read_timeout(None)
-            .max_header_size(limits.max_head_bytes)
-            .max_buf_size(limits.max_head_bytes.max(64 * 1024));
-        if limits.max_headers != 100 {
-            builder.max_headers(limits.max_headers);
-        }
-        let connection = builder.serve_connection(io, service).with_upgrades();
+            .max_header_size(site.max_header_bytes)
+            .max_buf_size(site.max_header_bytes.max(BUFFER))
+            .serve_connection(io, service)
+            .with_upgrades();
         guarded(&client, pin!(connection), |connection| {
             connection.graceful_shutdown()
         })
@@ -74,6 +110,7 @@ async fn guarded<C: Future>(
             drain(connection.as_mut());
         }
         if client.alarm.poll(cx).is_ready() {
+            client.core.counters().fault(Fault::Cut);
             return Poll::Ready(());
         }
         connection.as_mut().poll(cx).map(|_| ())

@@ -3,33 +3,83 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use seawall::clock::Clock;
+use seawall::config::Config;
+use seawall::telemetry::Log;
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use crate::admin::{self, Admin};
 use crate::core::{Core, Shared};
-use crate::limits::Limits;
 use crate::listen;
-use crate::origin::{Origin, OriginSettings};
+use crate::setup::{self, Lanes};
+use crate::site::Site;
 
-/// The gateway; see [`Gateway::start`].
+/// The gateway.
+///
+/// ```no_run
+/// use seawall::config::Config;
+/// use seawall_gateway::Gateway;
+///
+/// let config = Config::for_upstream("http://127.0.0.1:3000".parse().unwrap());
+/// let running = Gateway::start(&config).unwrap();
+/// println!("listening on {}", running.addr);
+/// running.shutdown(); // drains
+/// ```
 #[derive(Debug)]
 pub struct Gateway;
 
 /// A gateway that runs. Dropping it ends it at once; [`Running::shutdown`] drains it first.
 #[derive(Debug)]
 pub struct Running {
-    /// Where it listens.
+    /// Where the first listener listens, in order of names.
     pub addr: SocketAddr,
+    /// Where all of them listen.
+    pub addrs: Vec<(String, SocketAddr)>,
+    /// Where the admin listener is.
+    pub admin: SocketAddr,
     shared: Arc<Shared>,
-    cores: Vec<Arc<Core>>,
+    sites: Vec<Arc<Site>>,
     stop: watch::Sender<Stage>,
     threads: Vec<JoinHandle<()>>,
 }
 
+/// Why a gateway did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// There is nowhere to send calls to.
+    #[error(
+        "no upstream: pass `--upstream http://HOST:PORT`, or add an `[upstreams.default]` with a `url` to the file"
+    )]
+    NoUpstream,
+    /// There is nowhere to accept calls.
+    #[error(
+        "no listener: pass `--listen ADDRESS`, or add a `[listeners.default]` with an `address` to the file"
+    )]
+    NoListener,
+    /// A route goes where nothing is.
+    #[error("a route names the upstream `{0}`, which does not exist: see `[upstreams]`")]
+    UnknownUpstream(String),
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}, the address of {what}: {error}")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// Which listener it belongs to.
+        what: String,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// No thread, no runtime, no number of CPUs.
+    #[error("cannot start: {0}")]
+    System(#[from] io::Error),
+}
+
+/// How far the end has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
 enum Stage {
     Serve,
@@ -38,68 +88,119 @@ enum Stage {
 }
 
 impl Gateway {
-    /// Plain start.
-    pub fn start(listen: SocketAddr, upstream: &str) -> io::Result<Running> {
-        let (host, port) = upstream
-            .trim_start_matches("http://")
-            .rsplit_once(':')
-            .ok_or(io::ErrorKind::InvalidInput)?;
-        let count = std::thread::available_parallelism()?.get();
-        let settings = OriginSettings {
-            name: "origin".into(),
-            host: host.into(),
-            port: port.parse().map_err(io::Error::other)?,
-            protocol: crate::origin::Protocol::Auto,
-            max_connections: 1024,
-            idle: Duration::from_secs(4),
-            connect: Duration::from_secs(2),
-            response_head: Duration::from_secs(60),
-            response_body_idle: Duration::from_secs(60),
-        };
-        let clock = Clock::system();
-        let shared = Arc::new(Shared {
-            limits: Limits::default(),
-            origins: vec![Origin::new(settings, count)],
-            draining: AtomicBool::new(false),
-            connections: AtomicUsize::new(0),
-        });
-        let sockets = listen::bind(listen, count)?;
-        let addr = sockets[0].local_addr()?;
+    /// Starts listening and returns. Threads of the gateway's own do the work.
+    ///
+    /// # Errors
+    /// An address in use, a configuration that leads nowhere, or a system without resources.
+    /// Nothing is left running then.
+    pub fn start(config: &Config) -> Result<Running, StartError> {
+        Self::start_with_log(config, None)
+    }
+
+    /// As [`Gateway::start`], with a log for access lines.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn start_with_log(config: &Config, log: Option<Log>) -> Result<Running, StartError> {
+        let cores = std::thread::available_parallelism()?.get();
+        let shared = setup::shared(config, cores, Clock::system(), log)?;
+        let mut sites = Vec::new();
+        let mut addrs = Vec::new();
+        let mut sockets: Vec<Vec<(Arc<Site>, std::net::TcpListener)>> =
+            (0..cores).map(|_| Vec::new()).collect();
+        for (name, listener) in &config.listeners {
+            let site = Arc::new(Site::new(name, listener));
+            let bound = bind(listener.address, cores, &format!("listener `{name}`"))?;
+            addrs.push((name.clone(), bound[0].local_addr()?));
+            for (core, socket) in bound.into_iter().enumerate() {
+                sockets[core].push((site.clone(), socket));
+            }
+            sites.push(site);
+        }
+        let addr = addrs.first().ok_or(StartError::NoListener)?.1;
+        let mut socket = bind(config.admin.address, 1, "the admin listener")?;
+        let socket = socket.pop().ok_or(StartError::NoListener)?;
+        let admin = socket.local_addr()?;
         let (stop, stopped) = watch::channel(Stage::Serve);
+        let state = Arc::new(Admin::new(
+            shared.clone(),
+            sites.clone(),
+            Lanes::new(&config.lanes).names(),
+            config,
+        ));
         let mut running = Running {
             addr,
+            addrs,
+            admin,
             shared: shared.clone(),
-            cores: Vec::new(),
+            sites,
             stop,
             threads: Vec::new(),
         };
-        for (index, socket) in sockets.into_iter().enumerate() {
-            let core = Core::new(index, shared.clone(), clock.clone());
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()?;
-            running.cores.push(core.clone());
-            let stopped = stopped.clone();
-            let thread = std::thread::Builder::new()
-                .name(format!("core-{index}"))
-                .spawn(move || runtime.block_on(run(core, socket, stopped)))?;
-            running.threads.push(thread);
+        running.thread(
+            "seawall-admin".into(),
+            admin::serve(state, socket, ended(stopped.clone())),
+        )?;
+        for (index, sockets) in sockets.into_iter().enumerate() {
+            let core = Core::new(index, shared.clone());
+            running.thread(
+                format!("seawall-core-{index}"),
+                run(core, sockets, stopped.clone()),
+            )?;
         }
         Ok(running)
     }
 }
 
+fn bind(
+    address: SocketAddr,
+    count: usize,
+    what: &str,
+) -> Result<Vec<std::net::TcpListener>, StartError> {
+    let what = what.to_owned();
+    listen::bind(address, count).map_err(|error| StartError::Bind {
+        address,
+        what,
+        error,
+    })
+}
+
 impl Running {
-    /// Stops accepting, lets what is under way finish within the drain limit, and ends. Returns
-    /// whether everything finished.
-    pub fn shutdown(self) -> bool {
+    /// A thread with a runtime of its own that does one thing.
+    fn thread(
+        &mut self,
+        name: String,
+        work: impl Future<Output = ()> + Send + 'static,
+    ) -> io::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        self.threads.push(
+            std::thread::Builder::new()
+                .name(name)
+                .spawn(move || runtime.block_on(work))?,
+        );
+        Ok(())
+    }
+
+    /// Client connections that are open now.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.sites.iter().map(|site| site.open()).sum()
+    }
+
+    /// Stops accepting, lets what is under way finish within `drain_timeout`, and ends. Returns how
+    /// many connections had to be cut. Blocks the calling thread for as long.
+    pub fn shutdown(self) -> usize {
         self.shared.draining.store(true, Ordering::SeqCst);
         let _ = self.stop.send(Stage::Drain);
-        let until = Instant::now() + self.shared.limits.drain;
-        while self.shared.connections.load(Ordering::SeqCst) > 0 && Instant::now() < until {
-            std::thread::sleep(Duration::from_millis(10));
+        let until = Instant::now() + self.shared.drain_timeout;
+        // Connections accepted in the last moment are counted only when their core has run.
+        std::thread::sleep(Duration::from_millis(20));
+        while self.connections() > 0 && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(5));
         }
-        self.shared.connections.load(Ordering::SeqCst) == 0
+        self.connections()
     }
 }
 
@@ -107,21 +208,39 @@ impl Drop for Running {
     fn drop(&mut self) {
         let _ = self.stop.send(Stage::End);
         for thread in self.threads.drain(..) {
-            // A panic of a core has been printed by it.
+            // What a panicking core had to say, it has said.
             let _ = thread.join();
         }
     }
 }
 
-async fn run(core: Arc<Core>, socket: std::net::TcpListener, mut stop: watch::Receiver<Stage>) {
+async fn ended(mut stop: watch::Receiver<Stage>) {
+    let _ = stop.wait_for(|stage| *stage == Stage::End).await;
+}
+
+async fn run(
+    core: Arc<Core>,
+    sockets: Vec<(Arc<Site>, std::net::TcpListener)>,
+    mut stop: watch::Receiver<Stage>,
+) {
     tokio::spawn(core.sweep.clone().run());
     tokio::spawn(prune(core.clone()));
-    tokio::select! {
-        _ = listen::accept(core.clone(), socket) => {}
-        _ = stop.wait_for(|stage| *stage >= Stage::Drain) => {}
+    let mut accepting = Vec::new();
+    for (site, socket) in sockets {
+        // The sockets are non-blocking already; what else can fail is registering them.
+        match TcpListener::from_std(socket) {
+            Ok(listener) => {
+                accepting.push(tokio::spawn(listen::accept(core.clone(), site, listener)))
+            }
+            Err(_) => core.counters().fault(crate::counters::Fault::Shortage),
+        }
+    }
+    let _ = stop.wait_for(|stage| *stage >= Stage::Drain).await;
+    for task in accepting {
+        task.abort();
     }
     core.sweep.wake_all();
-    let _ = stop.wait_for(|stage| *stage >= Stage::End).await;
+    ended(stop).await;
 }
 
 /// Closes upstream connections that have been idle for too long.

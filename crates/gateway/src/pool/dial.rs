@@ -16,7 +16,7 @@ pub(crate) enum DialError {
     #[error("cannot connect to the origin: {0}")]
     Connect(io::Error),
     /// No answer to the connection attempt within the limit.
-    #[error("the origin did not accept a connection within `connect`")]
+    #[error("the origin did not accept a connection within `connect_timeout`")]
     Slow,
     /// Every connection was in use for as long as one may wait.
     #[error("all connections to the origin stayed in use; see `max_connections`")]

@@ -1,6 +1,7 @@
 //! HTTP/1.1 connections: one request at a time, last used first.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::client::conn;
 use hyper_util::rt::TokioIo;
@@ -21,6 +22,8 @@ pub(super) struct Idle {
 pub(crate) struct Lease {
     pub(crate) send: SendHttp1,
     pub(crate) reused: bool,
+    /// How long the origin says it keeps the connection.
+    pub(super) kept: Option<Duration>,
     pool: Arc<Pool>,
     core: usize,
 }
@@ -29,13 +32,17 @@ impl Lease {
     /// Puts the connection back on its core's shelf, or hands it to who waits for one.
     pub(super) fn put_back(self, now: Tick) {
         let Self {
-            send, pool, core, ..
+            send,
+            pool,
+            core,
+            kept,
+            ..
         } = self;
         if send.is_closed() {
             return;
         }
         if let Some(Turn::Connection(send)) = pool.hand_over(Turn::Connection(send)) {
-            let until = now + pool.idle;
+            let until = now + kept.map_or(pool.idle, |kept| kept.min(pool.idle));
             pool.shelves[core].lock().idle.push(Idle { send, until });
         }
     }
@@ -47,14 +54,9 @@ impl Pool {
         core: &Core,
         fresh: bool,
     ) -> Result<Lease, DialError> {
-        let lease = |send, reused| Lease {
-            send,
-            reused,
-            pool: self.clone(),
-            core: core.index,
-        };
-        if !fresh && let Some(send) = self.take(core.index) {
-            return Ok(lease(send, true));
+        let lease = |send, reused| self.lent(core, send, reused);
+        if !fresh && let Some(lease) = self.take_http1(core) {
+            return Ok(lease);
         }
         if let Some(place) = self.try_place() {
             return Ok(lease(self.dial_http1(place).await?, false));
@@ -73,6 +75,21 @@ impl Pool {
                 }
             },
             Turn::Place(place) => Ok(lease(self.dial_http1(place).await?, false)),
+        }
+    }
+
+    pub(super) fn take_http1(self: &Arc<Self>, core: &Core) -> Option<Lease> {
+        self.take(core.index)
+            .map(|send| self.lent(core, send, true))
+    }
+
+    fn lent(self: &Arc<Self>, core: &Core, send: SendHttp1, reused: bool) -> Lease {
+        Lease {
+            send,
+            reused,
+            kept: None,
+            pool: self.clone(),
+            core: core.index,
         }
     }
 
@@ -103,5 +120,37 @@ impl Pool {
             drop(place);
         });
         Ok(send)
+    }
+}
+
+/// What `Keep-Alive: timeout=5` leaves, less a second for the way.
+pub(super) fn kept(value: &[u8]) -> Option<Duration> {
+    let value = std::str::from_utf8(value).ok()?;
+    let seconds = value
+        .split(',')
+        .find_map(|part| part.trim().strip_prefix("timeout="))?
+        .parse::<u32>()
+        .ok()?;
+    Some(Duration::from_secs(u64::from(seconds).saturating_sub(1)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keep_alive_hints() {
+        for (value, seconds) in [
+            ("timeout=5", Some(4)),
+            ("max=9, timeout=1", Some(0)),
+            ("timeout=x", None),
+            ("max=3", None),
+        ] {
+            assert_eq!(
+                kept(value.as_bytes()),
+                seconds.map(Duration::from_secs),
+                "{value}"
+            );
+        }
     }
 }

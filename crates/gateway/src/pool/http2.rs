@@ -111,7 +111,7 @@ impl Pool {
             .unwrap_or(Err(DialError::Slow))
     }
 
-    fn share(&self, core: &Core, reused: bool) -> Option<Lease> {
+    pub(super) fn share(&self, core: &Core, reused: bool) -> Option<Lease> {
         let mut shelf = self.shelves[core.index].lock();
         shelf.multiplexed.retain(|shared| !shared.is_closed());
         let shared = shelf

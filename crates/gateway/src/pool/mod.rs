@@ -14,8 +14,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use http::{HeaderMap, HeaderName};
 use hyper::client::conn;
 use parking_lot::Mutex;
+use seawall::config::Upstream;
 use seawall_policy::Tick;
 use tokio::sync::oneshot;
 
@@ -23,7 +25,9 @@ pub(crate) use dial::DialError;
 
 use crate::body::RequestBody;
 use crate::core::Core;
-use crate::origin::{Address, OriginSettings};
+use crate::origin::Address;
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 
 type SendHttp1 = conn::http1::SendRequest<RequestBody>;
 type SendHttp2 = conn::http2::SendRequest<RequestBody>;
@@ -79,6 +83,15 @@ impl Lease {
         }
     }
 
+    /// Heeds how long the origin says it keeps the connection, so as not to meet it closing.
+    pub(crate) fn learn(&mut self, headers: &HeaderMap) {
+        if let Self::Http1(lease) = self
+            && let Some(value) = headers.get(KEEP_ALIVE)
+        {
+            lease.kept = http1::kept(value.as_bytes());
+        }
+    }
+
     /// Whether the connection had served a request before.
     pub(crate) fn reused(&self) -> bool {
         match self {
@@ -98,17 +111,33 @@ pub(crate) struct PoolState {
 }
 
 impl Pool {
-    pub(crate) fn new(settings: &OriginSettings, cores: usize) -> Arc<Self> {
+    pub(crate) fn new(upstream: &Upstream, cores: usize) -> Arc<Self> {
         Arc::new(Self {
-            address: Address::new(&settings.host, settings.port),
-            connect: settings.connect,
-            idle: settings.idle,
-            cap: settings.max_connections.max(1),
+            address: Address::of(&upstream.url),
+            connect: upstream.connect_timeout,
+            idle: upstream.idle_timeout,
+            cap: upstream.max_connections.max(1) as usize,
             open: AtomicUsize::new(0),
             shelves: (0..cores.max(1)).map(|_| Mutex::default()).collect(),
             waiting: AtomicUsize::new(0),
             queue: Mutex::default(),
         })
+    }
+
+    /// A connection that is at hand, without any waiting.
+    pub(crate) fn lease_now(
+        self: &Arc<Self>,
+        core: &Core,
+        http2: bool,
+        fresh: bool,
+    ) -> Option<Lease> {
+        if fresh {
+            None
+        } else if http2 {
+            self.share(core, true).map(Lease::Http2)
+        } else {
+            self.take_http1(core).map(Lease::Http1)
+        }
     }
 
     /// A connection for one request. Waits at most the connect limit for a turn, and as long again

@@ -1,0 +1,274 @@
+//! `seawall gateway`: runs the data plane until a signal ends it.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http::Uri;
+use seawall::config::{Config, Level, Listener, Upstream};
+use seawall::telemetry::{Log, LogSettings};
+use seawall_gateway::{Gateway, Running, StartError};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt;
+
+use crate::{Failure, check};
+
+/// Put a gateway in front of a service; it then keeps its goodput under any load.
+///
+/// Nothing has to be configured. What arrives beyond what the service can do is queued for a moment
+/// and then turned away (503, with `retry-after` and `seawall-reject`), the least important first.
+/// Clients that leave, deadlines that pass, slow and malformed requests cost the service nothing.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  seawall gateway --upstream http://127.0.0.1:3000
+      listen on 127.0.0.1:8080, protect the service on port 3000
+  seawall gateway --upstream http://127.0.0.1:3000 --listen 0.0.0.0:80 --shadow
+      only watch: decide and count, turn nobody away
+  seawall gateway --config seawall.toml
+      routes, lanes, several listeners; see `seawall check --defaults`
+
+While it runs:
+  curl 127.0.0.1:9090/explain?text   who was turned away and why, the state of every limit
+  curl 127.0.0.1:9090/metrics        Prometheus metrics
+  kill -TERM PID                     stop accepting, finish what is under way, exit 0")]
+pub(crate) struct Args {
+    /// The service to protect: http://HOST:PORT.
+    #[arg(long, value_name = "URL", required_unless_present = "config", value_parser = url)]
+    upstream: Option<Uri>,
+    /// Address to accept calls on [default: 127.0.0.1:8080].
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<SocketAddr>,
+    /// Address for metrics, health and explanations [default: 127.0.0.1:9090].
+    #[arg(long, value_name = "ADDR")]
+    admin: Option<SocketAddr>,
+    /// A configuration file; the flags above stand over what it says.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Decide and count, but turn nobody away.
+    #[arg(long)]
+    shadow: bool,
+}
+
+/// What the file's checker would say of `url`.
+fn url(text: &str) -> Result<Uri, String> {
+    let file = format!("[upstreams.default]\nurl = {text:?}\n");
+    match Config::parse(&file) {
+        Ok(mut config) => config
+            .upstreams
+            .remove("default")
+            .map(|upstream| upstream.url)
+            .ok_or_else(String::new),
+        Err(errors) => Err(errors
+            .0
+            .first()
+            .map_or_else(String::new, |error| error.problem.to_string())),
+    }
+}
+
+pub(crate) fn run(args: &Args) -> Result<(), Failure> {
+    let config = config(args)?;
+    // Every connection is a descriptor, and the soft limit is often 1,024.
+    raise_descriptors();
+    let (log, _written) = Log::start(std::io::stderr(), LogSettings::default())
+        .map_err(|error| Failure::new(format!("cannot start the log: {error}")))?;
+    let subscriber = tracing_subscriber::registry()
+        .with(level(config.log.level))
+        .with(log.layer());
+    // Only a second call could fail.
+    let _ = tracing::subscriber::set_global_default(subscriber);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(format!("cannot start: {error}")))?;
+    runtime.block_on(async {
+        // Before anything listens, so that no signal is lost.
+        let mut signals = Signals::new()
+            .map_err(|error| Failure::new(format!("cannot catch signals: {error}")))?;
+        let running = Gateway::start_with_log(&config, Some(log))
+            .map_err(|error| Failure::new(remedy(&error)))?;
+        announce(&config, &running);
+        warn_of_unreachable(&config).await;
+        signals.next().await;
+        drain(&config, running, signals).await
+    })
+}
+
+async fn drain(config: &Config, running: Running, mut signals: Signals) -> Result<(), Failure> {
+    let limit = config.drain_timeout.as_secs_f64();
+    eprintln!(
+        "draining: finishing what is under way within {limit} s; a second signal ends at once"
+    );
+    let drained = tokio::task::spawn_blocking(move || running.shutdown());
+    tokio::select! {
+        cut = drained => match cut {
+            Ok(0) => Ok(()),
+            Ok(cut) => {
+                eprintln!("{cut} connections were cut; see `drain_timeout`");
+                Ok(())
+            }
+            Err(error) => Err(Failure::new(format!("the drain broke off: {error}"))),
+        },
+        () = signals.next() => Err(Failure { text: "ended before everything was finished".into(), code: 130 }),
+    }
+}
+
+fn config(args: &Args) -> Result<Config, Failure> {
+    let mut config = match &args.config {
+        Some(file) => check::read(file)?.0,
+        None => Config::default(),
+    };
+    if let Some(url) = &args.upstream {
+        match config.upstreams.get_mut("default") {
+            Some(upstream) => upstream.url = url.clone(),
+            None => {
+                config
+                    .upstreams
+                    .insert("default".into(), Upstream::to(url.clone()));
+            }
+        }
+    }
+    if let Some(address) = args.listen {
+        match config.listeners.get_mut("default") {
+            Some(listener) => listener.address = address,
+            None => {
+                config
+                    .listeners
+                    .insert("default".into(), Listener::at(address));
+            }
+        }
+    }
+    if let Some(address) = args.admin {
+        if !address.ip().is_loopback() && config.admin.token.is_none() {
+            let text = format!(
+                "--admin {address} can be reached by others: set `admin.token` in a file, or use 127.0.0.1"
+            );
+            return Err(Failure::new(text));
+        }
+        config.admin.address = address;
+    }
+    config.admission.shadow |= args.shadow;
+    Ok(config)
+}
+
+fn remedy(error: &StartError) -> String {
+    let StartError::Bind {
+        what, error: cause, ..
+    } = error
+    else {
+        return error.to_string();
+    };
+    let flag = if what.contains("admin") {
+        "--admin"
+    } else {
+        "--listen"
+    };
+    let remedy = match cause.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            format!(
+                "another process listens there (`ss -ltnp` names it): stop it, or choose another address with {flag}"
+            )
+        }
+        std::io::ErrorKind::PermissionDenied => {
+            format!(
+                "ports below 1024 need a privilege (CAP_NET_BIND_SERVICE): choose a higher one with {flag}"
+            )
+        }
+        std::io::ErrorKind::AddrNotAvailable => {
+            format!("this machine has no such address: choose one with {flag}")
+        }
+        _ => format!("choose another address with {flag}"),
+    };
+    format!("{error}\n{remedy}")
+}
+
+fn announce(config: &Config, running: &Running) {
+    for (name, address) in &running.addrs {
+        let trust = config
+            .listeners
+            .get(name)
+            .map(|listener| format!("{:?}", listener.trust).to_lowercase());
+        eprintln!(
+            "listening on http://{address} ({})",
+            trust.unwrap_or_default()
+        );
+    }
+    for upstream in config.upstreams.values() {
+        eprintln!("protecting {}", upstream.url);
+    }
+    eprintln!(
+        "admin on http://{}: /explain?text /metrics /readyz /healthz",
+        running.admin
+    );
+    let algorithm = format!("{:?}", config.admission.algorithm).to_lowercase();
+    if config.admission.shadow {
+        eprintln!("in shadow: the {algorithm} limit decides and counts, nobody is turned away");
+    } else {
+        eprintln!(
+            "protections: {algorithm} concurrency limit, short queue, criticality, slow and bulk lanes, time limits"
+        );
+    }
+}
+
+/// The gateway runs all the same: the service may come later.
+async fn warn_of_unreachable(config: &Config) {
+    for upstream in config.upstreams.values() {
+        let host = upstream
+            .url
+            .host()
+            .unwrap_or_default()
+            .trim_matches(['[', ']']);
+        let port = upstream.url.port_u16().unwrap_or(80);
+        let attempt = tokio::net::TcpStream::connect((host, port));
+        let why = match tokio::time::timeout(Duration::from_secs(1), attempt).await {
+            Ok(Ok(_)) => continue,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "no answer within 1 s".into(),
+        };
+        eprintln!(
+            "warning: {} cannot be reached now ({why}); calls are answered 502 until it can",
+            upstream.url
+        );
+    }
+}
+
+fn raise_descriptors() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // Fewer connections, then; accepting backs off where it must.
+    let _ = setrlimit(Resource::Nofile, limit);
+}
+
+const fn level(level: Level) -> LevelFilter {
+    match level {
+        Level::Error => LevelFilter::ERROR,
+        Level::Warn => LevelFilter::WARN,
+        Level::Info => LevelFilter::INFO,
+        Level::Debug => LevelFilter::DEBUG,
+        Level::Trace => LevelFilter::TRACE,
+    }
+}
+
+/// SIGTERM and SIGINT.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

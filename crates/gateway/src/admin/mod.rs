@@ -1,0 +1,193 @@
+//! The admin listener: metrics, health, explanations.
+//!
+//! It has a thread of its own, so that it answers while every core is busy. It listens on loopback
+//! unless a token is set; where one is, every request must bring it.
+
+mod explain;
+mod metrics;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use prometheus_client::registry::Registry;
+use seawall::config::Config;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+
+use crate::body::ResponseBody;
+use crate::core::Shared;
+use crate::site::Site;
+
+/// Admin connections at once; more wait.
+const CONNECTIONS: usize = 64;
+
+/// What the admin listener knows.
+#[derive(Debug)]
+pub(crate) struct Admin {
+    shared: Arc<Shared>,
+    lanes: Vec<String>,
+    token: Option<String>,
+    started: Instant,
+    registry: Registry,
+}
+
+impl Admin {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        sites: Vec<Arc<Site>>,
+        lanes: Vec<String>,
+        config: &Config,
+    ) -> Self {
+        let registry = metrics::registry(shared.clone(), sites, lanes.clone());
+        Self {
+            shared,
+            lanes,
+            token: config.admin.token.clone(),
+            started: Instant::now(),
+            registry,
+        }
+    }
+
+    fn answer(&self, request: &Request<Incoming>) -> Response<ResponseBody> {
+        if !self.may(request.headers()) {
+            let mut response = text(
+                StatusCode::UNAUTHORIZED,
+                "send `authorization: Bearer …` with admin.token\n",
+            );
+            response
+                .headers_mut()
+                .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            return response;
+        }
+        if request.method() != Method::GET && request.method() != Method::HEAD {
+            return text(StatusCode::METHOD_NOT_ALLOWED, "GET only\n");
+        }
+        let plain = request
+            .uri()
+            .query()
+            .is_some_and(|query| query.split('&').any(|part| part.starts_with("text")));
+        match request.uri().path() {
+            "/healthz" => text(StatusCode::OK, "alive\n"),
+            "/readyz" if self.shared.draining.load(Ordering::SeqCst) => {
+                text(StatusCode::SERVICE_UNAVAILABLE, "draining\n")
+            }
+            "/readyz" => text(StatusCode::OK, "ready\n"),
+            "/metrics" => {
+                const KIND: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+                match metrics::encode(&self.registry) {
+                    Ok(body) => reply(StatusCode::OK, KIND, body.into()),
+                    Err(_) => text(
+                        StatusCode::INTERNAL_SERVER_ERROR,
+                        "metrics cannot be encoded\n",
+                    ),
+                }
+            }
+            "/explain" => {
+                let explained =
+                    explain::Explanation::of(&self.shared, &self.lanes, self.started.elapsed());
+                if plain {
+                    reply(
+                        StatusCode::OK,
+                        "text/plain; charset=utf-8",
+                        explained.to_string().into(),
+                    )
+                } else {
+                    reply(
+                        StatusCode::OK,
+                        "application/json",
+                        explained.to_json().into(),
+                    )
+                }
+            }
+            _ => text(
+                StatusCode::NOT_FOUND,
+                "/metrics, /healthz, /readyz, /explain, /explain?text\n",
+            ),
+        }
+    }
+
+    /// Compares the whole of the token, whatever differs first.
+    fn may(&self, headers: &HeaderMap) -> bool {
+        let Some(token) = &self.token else {
+            return true;
+        };
+        let given = headers
+            .get(header::AUTHORIZATION)
+            .and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
+        given.is_some_and(|given| {
+            let differ = given
+                .iter()
+                .zip(token.as_bytes())
+                .fold(0, |differ, (a, b)| differ | (a ^ b));
+            given.len() == token.len() && differ == 0
+        })
+    }
+}
+
+fn text(status: StatusCode, text: &'static str) -> Response<ResponseBody> {
+    reply(
+        status,
+        "text/plain; charset=utf-8",
+        Bytes::from_static(text.as_bytes()),
+    )
+}
+
+fn reply(status: StatusCode, kind: &'static str, body: Bytes) -> Response<ResponseBody> {
+    let mut response = Response::new(ResponseBody::Own(body));
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}
+
+/// Answers until `end`.
+pub(crate) async fn serve(
+    admin: Arc<Admin>,
+    socket: std::net::TcpListener,
+    end: impl Future<Output = ()>,
+) {
+    let Ok(listener) = TcpListener::from_std(socket) else {
+        return;
+    };
+    tokio::select! {
+        () = accept(admin, listener) => {}
+        () = end => {}
+    }
+}
+
+async fn accept(admin: Arc<Admin>, listener: TcpListener) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let Ok(place) = places.clone().acquire_owned().await else {
+            return;
+        };
+        let Ok((stream, _)) = listener.accept().await else {
+            // Descriptors are short.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
+        };
+        let admin = admin.clone();
+        tokio::spawn(async move {
+            let service = service_fn(move |request| {
+                let response = admin.answer(&request);
+                async move { Ok::<_, Infallible>(response) }
+            });
+            let connection = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(Duration::from_secs(10))
+                .serve_connection(TokioIo::new(stream), service);
+            // A broken admin connection concerns nobody else.
+            let _ = connection.await;
+            drop(place);
+        });
+    }
+}

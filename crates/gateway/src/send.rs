@@ -1,0 +1,146 @@
+//! Sending a request to the origin and waiting for its response's headers.
+
+use std::error::Error;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
+use seawall_policy::{Outcome, Tick};
+
+use crate::answer::{self, Own};
+use crate::body::{BodyError, RequestBody};
+use crate::core::Core;
+use crate::counters::Fault;
+use crate::origin::Origin;
+use crate::pool::{DialError, Lease};
+use crate::sweep::Alarm;
+
+/// Why there is no response from the origin.
+#[derive(Debug)]
+pub(crate) enum Failed {
+    /// No connection, and so nothing was sent.
+    Dial(DialError),
+    /// The connection broke, or the response made no sense.
+    Broke,
+    /// The origin switched protocols and nobody had asked.
+    Unasked,
+    /// No response's headers within the origin's limit.
+    Slow,
+    /// The caller's time is up.
+    Deadline,
+    /// The client's own body stalled.
+    BodySlow,
+    /// The client's own body broke off or is malformed.
+    BodyBad,
+}
+
+impl Failed {
+    /// The answer; `None` for a rejection as unreachable.
+    pub(crate) fn own(&self) -> Option<Own> {
+        Some(match self {
+            Self::Dial(DialError::Slow) => answer::CONNECT_SLOW,
+            Self::Dial(_) => return None,
+            Self::Broke | Self::Unasked => answer::BROKE,
+            Self::Slow => answer::SLOW,
+            Self::Deadline => answer::DEADLINE,
+            Self::BodySlow => answer::BODY_SLOW,
+            Self::BodyBad => answer::BODY_BAD,
+        })
+    }
+
+    /// What the limit learns of it; `None` where the origin is not to blame.
+    pub(crate) fn outcome(&self) -> Option<Outcome> {
+        match self {
+            Self::BodySlow | Self::BodyBad | Self::Dial(DialError::Exhausted) => None,
+            _ => Some(Outcome::Failure),
+        }
+    }
+
+    pub(crate) fn fault(&self) -> Fault {
+        match self {
+            Self::Dial(_) => Fault::Unreachable,
+            Self::Broke | Self::Unasked => Fault::OriginBroke,
+            Self::Slow | Self::Deadline => Fault::OriginSlow,
+            Self::BodySlow | Self::BodyBad => Fault::ClientBody,
+        }
+    }
+}
+
+/// Sends the request and waits for the response's headers. One more try on a fresh connection, if
+/// the pooled one was closed before a byte of the request had been sent on it; otherwise none.
+///
+/// Dropping it cancels the origin's work: see [`Lease`].
+pub(crate) async fn send(
+    core: &Core,
+    origin: &Arc<Origin>,
+    mut request: Request<RequestBody>,
+    http2: bool,
+    deadline: Tick,
+    alarm: &Alarm,
+) -> Result<(Response<Incoming>, Lease), Failed> {
+    let mut fresh = false;
+    loop {
+        let mut lease = match origin.pool.lease_now(core, http2, fresh) {
+            Some(lease) => lease,
+            None => {
+                alarm.set(deadline);
+                let lease = timed(origin.pool.lease(core, http2, fresh), alarm).await;
+                lease.ok_or(Failed::Deadline)?.map_err(Failed::Dial)?
+            }
+        };
+        let limit = core.clock.now() + origin.response_timeout;
+        alarm.set(limit.min(deadline));
+        let answered = match &mut lease {
+            Lease::Http1(lease) => timed(lease.send.try_send_request(request), alarm).await,
+            Lease::Http2(lease) => timed(lease.send.try_send_request(request), alarm).await,
+        };
+        match answered {
+            None => {
+                return Err(if deadline < limit {
+                    Failed::Deadline
+                } else {
+                    Failed::Slow
+                });
+            }
+            Some(Ok(response)) => {
+                lease.learn(response.headers());
+                return Ok((response, lease));
+            }
+            Some(Err(mut error)) => match error.take_message() {
+                Some(unsent) if lease.reused() => {
+                    core.counters().fault(Fault::Redialled);
+                    request = unsent;
+                    fresh = true;
+                }
+                _ => return Err(why(error)),
+            },
+        }
+    }
+}
+
+/// `None` when the alarm rang first.
+async fn timed<F: Future>(future: F, alarm: &Alarm) -> Option<F::Output> {
+    let mut future = pin!(future);
+    poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => alarm.poll(cx).map(|()| None),
+    })
+    .await
+}
+
+fn why(error: TrySendError<Request<RequestBody>>) -> Failed {
+    let error = error.into_error();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        match cause.downcast_ref::<BodyError>() {
+            Some(BodyError::SlowRequest) => return Failed::BodySlow,
+            Some(_) => return Failed::BodyBad,
+            None => source = cause.source(),
+        }
+    }
+    Failed::Broke
+}

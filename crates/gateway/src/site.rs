@@ -1,0 +1,69 @@
+//! One listener, as its connections see it.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use seawall::config::{Listener, Network};
+use seawall::context::Trust;
+
+/// The longest that written bytes may lie unread by the client.
+const WRITE_IDLE: Duration = Duration::from_secs(30);
+
+/// What holds for every connection of one listener.
+#[derive(Debug)]
+pub(crate) struct Site {
+    pub(crate) name: Arc<str>,
+    pub(crate) trust: Trust,
+    trusted_proxies: Vec<Network>,
+    /// A request's line and headers, in bytes; more is answered with 431.
+    pub(crate) max_header_bytes: usize,
+    /// A request's headers must be complete this long after their first byte.
+    pub(crate) header_timeout: Duration,
+    /// The longest pause in a request's body.
+    pub(crate) body_timeout: Duration,
+    pub(crate) write_timeout: Duration,
+    /// How long a connection may be without a request.
+    pub(crate) idle_timeout: Duration,
+    pub(crate) max_connections: usize,
+    pub(crate) max_concurrent_streams: u32,
+    open: AtomicUsize,
+}
+
+impl Site {
+    pub(crate) fn new(name: &str, listener: &Listener) -> Self {
+        Self {
+            name: name.into(),
+            trust: listener.trust,
+            trusted_proxies: listener.trusted_proxies.clone(),
+            max_header_bytes: usize::try_from(listener.max_header_bytes).unwrap_or(usize::MAX),
+            header_timeout: listener.header_timeout,
+            body_timeout: listener.body_timeout,
+            write_timeout: WRITE_IDLE,
+            idle_timeout: listener.idle_timeout,
+            max_connections: listener.max_connections as usize,
+            max_concurrent_streams: listener.max_concurrent_streams,
+            open: AtomicUsize::new(0),
+        }
+    }
+
+    /// Whether what this address says of those before it is believed.
+    pub(crate) fn trusts(&self, address: IpAddr) -> bool {
+        self.trusted_proxies
+            .iter()
+            .any(|network| network.contains(address))
+    }
+
+    pub(crate) fn open(&self) -> usize {
+        self.open.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn opened(&self) {
+        self.open.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(crate) fn closed(&self) {
+        self.open.fetch_sub(1, Ordering::AcqRel);
+    }
+}
