@@ -8,7 +8,7 @@ use crate::origin::{self, Origin};
 use crate::peers::{Front, Peer, Running, Usage};
 
 /// How long bare origins are saturated to know their capacity, in "seconds" of their shape.
-const SATURATION: f64 = 2.0;
+const SATURATION: f64 = 4.0;
 
 /// An origin and a proxy, both cold.
 #[derive(Debug)]

@@ -53,10 +53,13 @@ pub(super) fn compare(
             run.void
         );
     }
-    match &args.json {
-        Some(path) => rows.write(path),
-        None => Ok(()),
+    if let Some(path) = &args.json {
+        rows.write(path)?;
     }
+    if run.failed > 0 {
+        bail!("{} cells failed; each says why above", run.failed);
+    }
+    Ok(())
 }
 
 struct Run<'a> {
@@ -65,6 +68,7 @@ struct Run<'a> {
     capacities: HashMap<(String, u64), f64>,
     seawall: bool,
     void: usize,
+    failed: usize,
 }
 
 impl<'a> Run<'a> {
@@ -76,6 +80,7 @@ impl<'a> Run<'a> {
             capacities: HashMap::new(),
             seawall: found.is_ok(),
             void: 0,
+            failed: 0,
         }
     }
 
@@ -124,7 +129,15 @@ impl<'a> Run<'a> {
             peer.name()
         );
         for _ in 0..TRIES {
-            let sample = scenario.run(peer, setup)?;
+            let sample = match scenario.run(peer, setup) {
+                Ok(sample) => sample,
+                // The others' figures are not lost for it; the end tells.
+                Err(error) => {
+                    eprintln!("{title}: {error:#}");
+                    self.failed += 1;
+                    return Ok(None);
+                }
+            };
             let figures: Vec<String> = sample
                 .metrics
                 .iter()
