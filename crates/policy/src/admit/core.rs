@@ -365,7 +365,7 @@ impl<W: Waiter> Core<W> {
             self.begin_interval(now);
             return false;
         }
-        self.adjust_gain(drain, target, shared.inflight() < shared.places.limit() / 2);
+        self.adjust_gain(drain, target, shared.inflight() < shared.places.limit() / 10 * 9);
         let level = self.choose_level(shared, seconds, rate);
         let calm = level == Level::OPEN && drain < target;
         self.calm = if calm { self.calm + 1 } else { 0 };

@@ -12,7 +12,7 @@ use super::lane::{Caps, Key, LANES, Lane, LaneSettings};
 use super::level::{Level, position};
 use super::places::Places;
 use super::tally::{Finished, GateSnapshot, Held, KEYS, LaneSnapshot, Tally, Totals};
-use crate::limit::{Fixed, Limit};
+use crate::limit::{Adaptive, AdaptiveSettings, Limit};
 use crate::{Advice, Call, Outcome, Reason, Rejection, Scope, Tick};
 
 /// A call's cost is brought into 1 ..= this, so that no sum of costs can overflow.
@@ -41,7 +41,7 @@ pub struct GateSettings {
 impl Default for GateSettings {
     fn default() -> Self {
         Self {
-            limit: Box::new(Fixed::new(32)),
+            limit: Box::new(Adaptive::new(AdaptiveSettings::default())),
             max_wait: None,
             max_queued: 4_096,
             max_streams: 10_000,
