@@ -7,6 +7,8 @@ use super::{Limit, Step, Window};
 mod belief;
 mod ramp;
 mod sample;
+#[cfg(test)]
+mod tests;
 
 use belief::Belief;
 use ramp::{Ramp, Verdict};
@@ -81,6 +83,8 @@ enum Phase {
     },
 }
 
+/// Probes downward between two upward.
+const UP_EVERY: u32 = 2;
 /// Length of a window while nothing is at stake, in seconds.
 const IDLE: f64 = 0.05;
 
@@ -177,7 +181,7 @@ impl Adaptive {
         let pace = if window.bound {
             ramp.pace()
         } else {
-            IDLE.min(4.0 * ramp.pace())
+            (0.4 * IDLE).min(20.0 * ramp.pace())
         };
         match verdict {
             Verdict::Stay => {
@@ -193,8 +197,9 @@ impl Adaptive {
                 }
                 self.step(0.001)
             }
-            Verdict::Found(knee) => {
-                self.belief.set(knee, 0.6);
+            Verdict::Found(knee) | Verdict::Suspect(knee) => {
+                let sure = matches!(verdict, Verdict::Found(_));
+                self.belief.set(knee, if sure { 0.6 } else { 1.0 });
                 self.settle(1.6 * knee + 0.5, window)
             }
         }
@@ -236,7 +241,7 @@ impl Adaptive {
         }
         self.here.fade(0.9);
         self.here.add(window);
-        let jump = self.drift.0 > 5.0 || self.drift.1 > 4.0;
+        let jump = self.drift.0 > 5.0 || self.drift.1 > 3.0;
         if self.here.calls < 20.0
             || self.here.seconds < 3.5 * self.here.mean()
             || (!jump && self.rested < self.due)
@@ -247,14 +252,14 @@ impl Adaptive {
         if jump {
             let knee = self.belief.quantile(0.5);
             let rest = f64::from(self.rest);
-            if self.drift.1 > 4.0 {
+            if self.drift.1 > 3.0 {
                 self.belief.doubt(knee, 2.0 * rest, 0.5);
             } else {
                 self.belief.doubt(0.2 * knee, knee, 0.5);
             }
             self.here = sample;
         }
-        self.probe(self.drift.1 > 4.0)
+        self.probe(self.drift.1 > 3.0)
     }
 
     /// Compares latency at rest with what it was, and counts what noise does not explain.
@@ -270,16 +275,16 @@ impl Adaptive {
         self.drift = (0.0, 0.0);
         self.rested = 0.0;
         let rest = f64::from(self.rest);
-        let up = up || self.dips >= 4 || self.belief.above(0.95 * rest) > 0.1;
+        let up = up || self.dips >= UP_EVERY || self.belief.above(0.95 * rest) > 0.1;
         let level = if up {
             self.dips = 0;
-            (1.6 * rest).max(rest + 2.0)
+            (1.6 * rest).max(rest + 1.0)
         } else {
             self.dips += 1;
             (0.94 * self.belief.quantile(0.5))
                 .round()
                 .min(rest - 1.0)
-                .max(0.5 * rest)
+                .max(0.62 * rest)
         };
         let level = self.clamp(level);
         if level == self.rest {
@@ -322,12 +327,20 @@ impl Adaptive {
         let error = self.learn(sample.inflight(), &sample);
         let grown = (sample.inflight() / f64::from(self.rest)).ln();
         let faster = (sample.throughput() / self.here.throughput()).ln();
-        if grown > 0.2 && faster > 0.75 * grown && faster > 2.0 * error {
+        if grown < 0.0 && faster > 2.5 * error {
+            // More from fewer places: the origin's capacity has changed. Look upward next.
+            self.dips = UP_EVERY;
+        }
+        if grown > 0.2 && faster > 0.75 * grown && faster > 2.5 * error {
             return self.ramp_again(&sample);
         }
         let spread = self.belief.spread().max(0.02);
         let cost = sample.seconds * (0.2 / (spread * spread)).clamp(0.5, 40.0);
-        self.due = cost;
+        self.due = if self.dips == UP_EVERY && faster > 2.5 * error {
+            0.0
+        } else {
+            cost
+        };
         let next = (1.25 * self.belief.quantile(0.5)).max(1.1 * self.belief.quantile(0.9)) + 0.3;
         let next = next.min(2.0 * sample.inflight().max(f64::from(self.rest)));
         if (next / f64::from(self.rest)).ln().abs() < 0.08 || self.clamp(next) == self.rest {

@@ -28,6 +28,8 @@ pub(super) enum Verdict {
     Grow(f64),
     /// They did; the knee is about here.
     Found(f64),
+    /// They seem to, from a few calls: the knee may be here.
+    Suspect(f64),
 }
 
 /// Slow start by cohorts: decides on the calls that were admitted under the present level.
@@ -91,7 +93,7 @@ impl Ramp {
                 let batch = std::mem::take(&mut self.batch);
                 self.last = batch;
                 if let Some(knee) = self.late(&batch, base).filter(|_| window.bound) {
-                    return Verdict::Found(knee);
+                    return Verdict::Suspect(knee);
                 }
             }
             if !window.bound {
@@ -110,12 +112,26 @@ impl Ramp {
         .max(4.0);
         if let Some((before, rate_before)) = self.before {
             let grown = (inflight / before).ln();
-            let wanted = rate_before * (ELASTICITY * grown).exp();
+            // Both rates are counts of about a level's worth of calls: the larger the steps, the
+            // surer the difference.
+            let error = (1.0 / before + 1.0 / inflight).sqrt();
+            let least = (ELASTICITY * grown).min(0.8 * grown - error).max(0.1);
+            let wanted = rate_before * least.exp();
             let over = self.fresh >= enough;
             let rate = self.fresh.max(1.0) / self.seen.seconds;
-            if grown > 0.25 && rate < wanted && (over || self.seen.seconds > enough / wanted) {
+            // Unbound, chance alone makes in-flight wander.
+            let far = grown > if window.bound { 0.25 } else { 0.7 };
+            if far && rate < wanted && (over || self.seen.seconds > enough / wanted) {
                 let faster = self.seen.rate() / rate_before * TURNOVER;
-                return Verdict::Found(before * faster.clamp(0.5, self.growth));
+                let knee = before * faster.clamp(0.5, self.growth);
+                // A suspicion that proved right: the level before was above the knee, too.
+                return match self.first.filter(|_| self.growth == CAREFUL) {
+                    Some(first) => {
+                        let hint = (knee * self.seen.rate() * first).sqrt();
+                        Verdict::Suspect(hint.clamp(0.7 * knee, knee))
+                    }
+                    None => Verdict::Found(knee),
+                };
             }
         }
         if self.fresh < enough {
@@ -137,7 +153,10 @@ impl Ramp {
                 last.least > SUSPICIOUS * first && last.calls > 0.0
             });
         self.before = Some((inflight, rate));
-        self.level *= if suspicious { CAREFUL } else { self.growth };
+        if suspicious {
+            self.growth = CAREFUL;
+        }
+        self.level *= self.growth;
         Verdict::Grow(self.level)
     }
 
@@ -146,7 +165,7 @@ impl Ramp {
         let first = *self.first.get_or_insert(batch.mean());
         let late = match base {
             // The mean alone would take two long calls of a few for a queue.
-            Some(base) => batch.mean() > 2.2 * base && batch.least > 0.9 * base,
+            Some(base) => batch.mean() > 2.2 * base && batch.least > 0.6 * base,
             None => batch.least > LATE * first,
         };
         let knee = batch.rate() * base.unwrap_or(first);
