@@ -94,6 +94,19 @@ impl ClassReport {
         Duration::from_micros(self.ok.value_at_quantile(q))
     }
 
+    /// The `q`-quantile (0 to 1) over all requests due in the measured part, each that got no good
+    /// answer counting as `timeout`: refusing them must not look like serving them fast.
+    #[must_use]
+    pub fn latency_of_all(&self, q: f64, timeout: Duration) -> Duration {
+        let rank = q * self.due.offered as f64;
+        let served = self.ok.len() as f64;
+        if rank > served || served < 1.0 {
+            timeout
+        } else {
+            self.latency(rank / served)
+        }
+    }
+
     /// The `q`-quantile (0 to 1) of the latency of rejections for the reasons wanted; `None` when
     /// there were none.
     #[must_use]
@@ -338,4 +351,43 @@ fn count<'b>(bucket: &'b mut Bucket, out: Outcome<'_>) -> &'b mut u64 {
 
 fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::{Class, Step};
+
+    #[test]
+    fn requests_refused_do_not_make_latency_look_good() {
+        let class = Class::new("a", vec![Step::new(1.0, 1.0)]);
+        let plan = Plan::new(std::net::SocketAddr::from(([127, 0, 0, 1], 1)), vec![class]);
+        let start = Instant::now();
+        let mut recorder = Recorder::new(&plan, start);
+        for request in 0..100 {
+            recorder.begun(0, start, start);
+            let out = if request < 95 {
+                Outcome::Ok
+            } else {
+                Outcome::Rejected("lane")
+            };
+            recorder.outcome(0, start, start + Duration::from_millis(5), out);
+        }
+        let report = recorder.finish();
+        let timeout = Duration::from_millis(250);
+        assert_eq!(report.classes[0].latency_of_all(0.99, timeout), timeout);
+        assert!(report.classes[0].latency_of_all(0.9, timeout) < Duration::from_millis(6));
+    }
+
+    #[test]
+    fn an_answer_after_the_deadline_is_a_timeout() {
+        let class = Class::new("a", vec![Step::new(1.0, 1.0)]);
+        let plan = Plan::new(std::net::SocketAddr::from(([127, 0, 0, 1], 1)), vec![class]);
+        let start = Instant::now();
+        let mut recorder = Recorder::new(&plan, start);
+        recorder.begun(0, start, start);
+        recorder.outcome(0, start, start + Duration::from_millis(251), Outcome::Ok);
+        let total = recorder.finish().total();
+        assert_eq!((total.ok, total.timeout), (0, 1));
+    }
 }

@@ -167,15 +167,15 @@ pub fn seawall_binary() -> anyhow::Result<PathBuf> {
 }
 
 fn seawall(front: Front) -> anyhow::Result<Recipe> {
-    let scheme = if front.wire == Wire::H1 {
-        "http"
-    } else {
-        "h2c"
-    };
-    let upstream = format!("{scheme}://{}", front.upstream);
     let admin = format!("127.0.0.1:{}", free_port()?);
     let recipe = Recipe::command(seawall_binary()?, "build it with: cargo xtask bench")
-        .arguments(&["gateway", "--upstream", &upstream])
-        .arguments(&["--listen", "127.0.0.1:@port@", "--admin", &admin]);
-    Ok(recipe)
+        .arguments(&["gateway", "--listen", "127.0.0.1:@port@", "--admin", &admin]);
+    if front.wire == Wire::H1 && !front.trusted {
+        return Ok(recipe.arguments(&["--upstream", "http://@upstream@"]));
+    }
+    Ok(recipe
+        .file("seawall.toml", include_str!("../../peers/seawall.toml"))
+        .arguments(&["--config", "@dir@/seawall.toml"])
+        .set("trust", if front.trusted { "internal" } else { "edge" })
+        .set("protocol", if front.wire == Wire::H1 { "h1" } else { "h2" }))
 }
