@@ -7,22 +7,12 @@ use seawall_sync::Shard;
 
 use super::gate::{GateSettings, Shared, Waiter, Wakes, rejection};
 use super::lane::{Key, LANES, Lane, Lanes};
-use super::level::{self, Level};
 use super::queue::{Entry, Queue};
+use super::shed::{Reading, Shed};
 use super::tally::{CELLS, Harvest};
 use crate::limit::{Limit, Window};
 use crate::{Call, Reason, Tick};
 
-/// The control interval, CoDel's: long enough for bursts to pass, short enough to react.
-const INTERVAL: Duration = Duration::from_millis(100);
-/// Completions that an interval should see, so that its rate means something.
-const ENOUGH: u64 = 20;
-/// An interval's end in any case, in seconds (or 2.5 latencies, where that is longer).
-const INTERVAL_MAX: f64 = 1.0;
-/// Intervals over which the service rate's maximum is taken.
-const RATES: usize = 5;
-/// Calm intervals before the level is let go.
-const CALM: u32 = 5;
 /// A standing queue above this starts the shedding: a tenth of the deadline that is assumed
 /// where none is stated, max(250 ms, 12.5 × latency).
 const TARGET_MIN: f64 = 0.025;
@@ -47,14 +37,7 @@ pub(super) struct Core<W> {
     window_inflight: u32,
     bound: bool,
     harvest: Harvest,
-    // The control interval.
-    interval_start: Tick,
-    completed: u64,
-    least_queued: usize,
-    rates: [f64; RATES],
-    gain: f64,
-    calm: u32,
-    shedding: bool,
+    shed: [Shed; LANES],
     /// Latency without queueing in seconds, as far as it is known.
     base: f64,
     lanes: Lanes,
@@ -76,13 +59,7 @@ impl<W: Waiter> Core<W> {
             window_inflight: 0,
             bound: false,
             harvest: Harvest::new(),
-            interval_start: now,
-            completed: 0,
-            least_queued: 0,
-            rates: [0.0; RATES],
-            gain: 1.0,
-            calm: 0,
-            shedding: false,
+            shed: std::array::from_fn(|_| Shed::new()),
             base: 0.0,
             lanes,
             review_start: now,
@@ -97,8 +74,8 @@ impl<W: Waiter> Core<W> {
         self.limit.knee()
     }
 
-    pub(super) fn backed_up(&self) -> bool {
-        self.shedding
+    pub(super) fn backed_up(&self, lane: Lane) -> bool {
+        self.shed[lane.index()].shedding()
     }
 
     pub(super) fn lane_is_empty(&self, lane: Lane) -> bool {
@@ -119,8 +96,8 @@ impl<W: Waiter> Core<W> {
     }
 
     /// The longest that a call may wait at present.
-    pub(super) fn max_wait(&self) -> Duration {
-        let targets = if self.shedding {
+    pub(super) fn max_wait(&self, lane: Lane) -> Duration {
+        let targets = if self.backed_up(lane) {
             BACKED_UP_TARGETS
         } else {
             WAIT_TARGETS
@@ -140,13 +117,9 @@ impl<W: Waiter> Core<W> {
     }
 
     /// For shadow mode: whether those beyond the limit would have had to wait too long.
-    pub(super) fn would_reject(&self, shared: &Shared) -> bool {
+    pub(super) fn would_reject(&self, shared: &Shared, lane: Lane) -> bool {
         let over = shared.inflight().saturating_sub(shared.places.limit());
-        f64::from(over) > self.rate() * self.max_wait().as_secs_f64()
-    }
-
-    fn rate(&self) -> f64 {
-        self.rates.iter().copied().fold(0.0, f64::max)
+        f64::from(over) > self.shed[lane.index()].rate() * self.max_wait(lane).as_secs_f64()
     }
 
     // === the queue ===
@@ -163,11 +136,11 @@ impl<W: Waiter> Core<W> {
         now: Tick,
         wakes: &mut Wakes<W>,
     ) {
-        if self.queued == 0 && !self.shedding {
-            // Nothing is known of a queue that just began: measure it from here.
+        let waiting = self.queues[lane.index()].len();
+        if waiting == 0 && !self.backed_up(lane) {
             self.collect(shared);
-            self.begin_interval(now);
-            shared.control.hot.store(true, Relaxed);
+            self.shed[lane.index()].watch(now);
+            shared.control.hot.fetch_or(1 << lane.index(), Relaxed);
         }
         if self.queued >= self.max_queued && !self.make_room(shared, &call, lane, shard, wakes) {
             shared
@@ -227,11 +200,11 @@ impl<W: Waiter> Core<W> {
         if self.queued == 0 {
             return;
         }
-        let max_wait = self.max_wait();
+        let max_wait: [Duration; LANES] = std::array::from_fn(|l| self.max_wait(Lane(l as u8)));
         let mut tally = shared.tallies.get(shard).lock();
         let full = shared.inflight() >= shared.places.limit();
         let mut out = 0;
-        for queue in &mut self.queues {
+        for (queue, max_wait) in self.queues.iter_mut().zip(max_wait) {
             queue.expire(now, max_wait, |entry| {
                 out += 1;
                 if entry.waiter.is_gone() {
@@ -266,7 +239,7 @@ impl<W: Waiter> Core<W> {
                 self.bound = true;
                 break;
             }
-            let Some(entry) = self.queues[lane].pop(self.shedding) else {
+            let Some(entry) = self.queues[lane].pop(self.shed[lane].shedding()) else {
                 break;
             };
             if entry.waiter.is_gone() {
@@ -315,120 +288,68 @@ impl<W: Waiter> Core<W> {
     }
 
     fn note_queued(&mut self, shared: &Shared) {
-        self.least_queued = self.least_queued.min(self.queued);
+        for (shed, queue) in self.shed.iter_mut().zip(&self.queues) {
+            shed.note(queue.len());
+        }
         shared.control.backlog.store(self.queued as u32, SeqCst);
     }
 
     // === control steps ===
 
     fn collect(&mut self, shared: &Shared) {
-        let before = self.harvest.succeeded.0 + self.harvest.failed;
         shared
             .tallies
             .iter()
             .for_each(|t| t.lock().harvest(&mut self.harvest));
-        self.completed += u64::from(self.harvest.succeeded.0 + self.harvest.failed - before);
+        for (shed, done) in self.shed.iter_mut().zip(&mut self.harvest.done) {
+            shed.completed(std::mem::take(done));
+        }
     }
 
-    fn begin_interval(&mut self, now: Tick) {
-        self.interval_start = now;
-        self.completed = 0;
-        self.least_queued = usize::MAX;
-    }
-
-    /// Once an interval: is there a standing queue, and what may be let in.
+    /// Takes the lanes' control steps that are due.
     fn control(&mut self, shared: &Shared, now: Tick) -> bool {
-        let elapsed = now.since(self.interval_start);
-        if elapsed < INTERVAL || !(self.shedding || shared.control.hot.load(Relaxed)) {
+        if !self.shed.iter().any(|s| s.is_due(now)) {
             return false;
         }
         self.collect(shared);
-        let seconds = elapsed.as_secs_f64();
-        let least = self.least_queued.min(self.queued);
-        if self.completed < ENOUGH && least > 0 && seconds < INTERVAL_MAX.max(2.5 * self.base) {
-            return false;
-        }
-        self.learn_rate(self.completed as f64 / seconds, least > 0);
-        let rate = self.rate();
-        let drain = match least {
-            0 => 0.0,
-            // An origin that finishes nothing at all would take for ever.
-            _ => least as f64 / rate,
-        };
         let target = self.target().as_secs_f64();
-        self.shedding |= drain > target;
-        if !self.shedding {
-            if self.queued == 0 {
-                shared.control.hot.store(false, Relaxed);
+        let (limit, idle) = (
+            shared.places.limit(),
+            shared.inflight() < shared.places.limit() / 2,
+        );
+        for lane in (0..LANES as u8).map(Lane) {
+            let index = lane.index();
+            if !self.shed[index].is_due(now) {
+                continue;
             }
-            self.arrivals(shared);
-            self.begin_interval(now);
-            return false;
-        }
-        self.adjust_gain(drain, target, shared.inflight() < shared.places.limit() / 10 * 9);
-        let level = self.choose_level(shared, seconds, rate);
-        let calm = level == Level::OPEN && drain < target;
-        self.calm = if calm { self.calm + 1 } else { 0 };
-        if self.calm >= CALM {
-            self.let_go(shared);
+            let (mut cells, mut under_way) = ([0; CELLS], 0);
+            shared
+                .tallies
+                .iter()
+                .for_each(|t| t.lock().arrivals(lane, &mut cells, &mut under_way));
+            let queued = self.queues[index].len();
+            let reading = Reading {
+                now,
+                queued,
+                base: self.base,
+                target,
+                idle,
+                limit,
+                cells: &cells,
+                under_way,
+            };
+            match self.shed[index].step(&reading) {
+                Some(control) => shared.apply(lane, &control),
+                // Not over yet: what arrived still counts.
+                None => shared
+                    .tallies
+                    .get(Shard(0))
+                    .lock()
+                    .put_back(lane, &cells, under_way),
+            }
         }
         shared.control.rotation.store(now.0 / ROTATION, Relaxed);
-        self.begin_interval(now);
         true
-    }
-
-    /// Takes in the rate at which calls finish. What an origin does while it has nothing to do
-    /// says little of what it could.
-    fn learn_rate(&mut self, rate: f64, saturated: bool) {
-        if saturated || rate > self.rate() {
-            self.rates.rotate_right(1);
-            self.rates[0] = rate;
-        }
-    }
-
-    /// A queue that empties wants more let in, most of all where places lie idle; one that stands
-    /// wants less.
-    fn adjust_gain(&mut self, drain: f64, target: f64, idle: bool) {
-        let factor = match drain {
-            d if d <= 0.0 && idle => 1.25,
-            d if d <= 0.0 => 1.04,
-            d if d > target => 0.9,
-            d if d > target / 4.0 => 0.98,
-            _ => 1.0,
-        };
-        self.gain = (self.gain * factor).clamp(0.7, 2.0);
-    }
-
-    fn arrivals(&self, shared: &Shared) -> ([u32; CELLS], u32) {
-        let (mut cells, mut under_way) = ([0; CELLS], 0);
-        shared
-            .tallies
-            .iter()
-            .for_each(|t| t.lock().arrivals(&mut cells, &mut under_way));
-        (cells, under_way)
-    }
-
-    fn choose_level(&mut self, shared: &Shared, seconds: f64, rate: f64) -> Level {
-        let (cells, under_way) = self.arrivals(shared);
-        let capacity = rate * seconds;
-        // Never so little that a dead origin's return would go unnoticed.
-        let floor = f64::from(shared.places.limit()) / 2.0;
-        let budget = (capacity * self.gain).max(floor) - f64::from(under_way);
-        let level = level::choose(&cells, budget, capacity);
-        let crowded = f64::from(under_way) > capacity * level::UNDER_WAY_SHARE;
-        shared.control.under_way_full.store(crowded, Relaxed);
-        shared.control.level.store(level.0, Relaxed);
-        level
-    }
-
-    fn let_go(&mut self, shared: &Shared) {
-        self.shedding = false;
-        self.calm = 0;
-        self.gain = 1.0;
-        self.rates = [0.0; RATES];
-        shared.control.level.store(Level::OPEN.0, Relaxed);
-        shared.control.hot.store(self.queued > 0, Relaxed);
-        shared.control.under_way_full.store(false, Relaxed);
     }
 
     /// Gives the limit its window.

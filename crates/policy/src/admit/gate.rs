@@ -108,12 +108,11 @@ pub type Wakes<W> = Vec<(W, Result<Ticket, Rejection>)>;
 #[derive(Debug)]
 pub(super) struct Control {
     pub(super) backlog: AtomicU32,
-    pub(super) level: AtomicU64,
     pub(super) epoch: AtomicU32,
-    /// Arrivals are counted by cell, and the level applies.
-    pub(super) hot: AtomicBool,
-    /// Work under way takes up its whole share; more of it queues like new work.
-    pub(super) under_way_full: AtomicBool,
+    /// By lane, a bit each: arrivals are counted by cell, and the level applies.
+    pub(super) hot: AtomicU32,
+    /// By lane: work under way takes up its whole share; more of it queues like new work.
+    pub(super) under_way_full: AtomicU32,
     /// Some lane has a cap.
     pub(super) capped: AtomicBool,
     pub(super) next_roll: AtomicU64,
@@ -126,6 +125,7 @@ pub(super) struct Shared {
     pub(super) control: CachePadded<Control>,
     pub(super) places: Places,
     pub(super) tallies: Sharded<Tally>,
+    pub(super) levels: [AtomicU64; LANES],
     pub(super) caps: [AtomicU32; LANES],
     pub(super) slow: [AtomicBool; KEYS],
     pub(super) streams: AtomicU32,
@@ -157,6 +157,21 @@ impl Shared {
         self.control
             .capped
             .store(caps.iter().any(|&c| c != u32::MAX), Relaxed);
+    }
+
+    /// Lets a lane's control step take effect.
+    pub(super) fn apply(&self, lane: Lane, step: &super::shed::Control) {
+        let set = |word: &AtomicU32, on: bool| {
+            let bit = 1 << lane.index();
+            let _ = if on {
+                word.fetch_or(bit, Relaxed)
+            } else {
+                word.fetch_and(!bit, Relaxed)
+            };
+        };
+        self.levels[lane.index()].store(step.level.0, Relaxed);
+        set(&self.control.under_way_full, step.under_way_full);
+        set(&self.control.hot, step.hot);
     }
 
     pub(super) fn inflight(&self) -> u32 {
@@ -229,10 +244,9 @@ impl<W: Waiter> Gate<W> {
         let first = settings.limit.start();
         let control = Control {
             backlog: AtomicU32::new(0),
-            level: AtomicU64::new(Level::OPEN.0),
             epoch: AtomicU32::new(0),
-            hot: AtomicBool::new(false),
-            under_way_full: AtomicBool::new(false),
+            hot: AtomicU32::new(0),
+            under_way_full: AtomicU32::new(0),
             capped: AtomicBool::new(false),
             next_roll: AtomicU64::new((now + first.after).0),
             rotation: AtomicU64::new(0),
@@ -241,6 +255,7 @@ impl<W: Waiter> Gate<W> {
             control: CachePadded::new(control),
             places: Places::new(first.limit, settings.shards),
             tallies: Sharded::new(settings.shards, Tally::new),
+            levels: std::array::from_fn(|_| AtomicU64::new(Level::OPEN.0)),
             caps: std::array::from_fn(|_| AtomicU32::new(u32::MAX)),
             slow: std::array::from_fn(|_| AtomicBool::new(false)),
             streams: AtomicU32::new(0),
@@ -273,12 +288,6 @@ impl<W: Waiter> Gate<W> {
         if now >= call.deadline {
             return self.reject(call, Reason::Deadline, shard);
         }
-        if shared.control.hot.load(Relaxed) && !self.above_level(call, shard) {
-            if !self.shadow {
-                return self.reject(call, Reason::Admission, shard);
-            }
-            shared.tallies.get(shard).lock().shadowed(Reason::Admission);
-        }
         let lane = lane.unwrap_or_else(|| {
             if shared.slow[usize::from(key.0)].load(Relaxed) {
                 Lane::SLOW
@@ -286,6 +295,13 @@ impl<W: Waiter> Gate<W> {
                 Lane::DEFAULT
             }
         });
+        let hot = shared.control.hot.load(Relaxed);
+        if hot & (1 << lane.index()) != 0 && !self.above_level(call, lane, shard) {
+            if !self.shadow {
+                return self.reject(call, Reason::Admission, shard);
+            }
+            shared.tallies.get(shard).lock().shadowed(Reason::Admission);
+        }
         if shared.control.backlog.load(SeqCst) == 0 && shared.lane_has_room(lane, call.cost) {
             let mut tally = shared.tallies.get(shard).lock();
             if shared.places.take(call.cost, &mut tally) {
@@ -296,17 +312,18 @@ impl<W: Waiter> Gate<W> {
     }
 
     #[inline]
-    fn above_level(&self, call: &Call, shard: Shard) -> bool {
+    fn above_level(&self, call: &Call, lane: Lane, shard: Shard) -> bool {
         let control = &self.shared.control;
         let mut tally = self.shared.tallies.get(shard).lock();
-        if call.under_way && !control.under_way_full.load(Relaxed) {
-            tally.arrived_under_way();
+        let crowded = control.under_way_full.load(Relaxed) & (1 << lane.index()) != 0;
+        if call.under_way && !crowded {
+            tally.arrived_under_way(lane);
             return true;
         }
         let rotation = control.rotation.load(Relaxed);
         let (position, cell) = position(call.criticality, call.tenant, rotation, tally.spread());
-        tally.arrived(cell);
-        Level(control.level.load(Relaxed)).admits(call.criticality, position)
+        tally.arrived(lane, cell);
+        Level(self.shared.levels[lane.index()].load(Relaxed)).admits(call.criticality, position)
     }
 
     /// Off the fast path: somebody waits, or no place is free in the lane or at all.
@@ -327,7 +344,7 @@ impl<W: Waiter> Gate<W> {
             core.limit_binds();
         }
         if self.shadow {
-            if core.would_reject(shared) {
+            if core.would_reject(shared, lane) {
                 shared.tallies.get(shard).lock().shadowed(Reason::QueueFull);
             }
             shared.places.take_anyway(call.cost);
@@ -430,11 +447,7 @@ impl<W: Waiter> Gate<W> {
         if self.shared.control.backlog.load(SeqCst) > 0 {
             return Some(Duration::from_millis(2));
         }
-        self.shared
-            .control
-            .hot
-            .load(Relaxed)
-            .then_some(Duration::from_millis(50))
+        (self.shared.control.hot.load(Relaxed) != 0).then_some(Duration::from_millis(50))
     }
 
     /// Turns a place into a long-lived stream, which is capped in number instead. The time to
@@ -472,7 +485,11 @@ impl<W: Waiter> Gate<W> {
     #[must_use]
     pub fn gauge(&self) -> (u32, u32, u32) {
         let shared = &self.shared;
-        (shared.places.limit(), shared.inflight(), shared.control.backlog.load(Relaxed))
+        (
+            shared.places.limit(),
+            shared.inflight(),
+            shared.control.backlog.load(Relaxed),
+        )
     }
 
     /// The state of everything, for metrics and explanations.
@@ -484,34 +501,38 @@ impl<W: Waiter> Gate<W> {
             .tallies
             .iter()
             .for_each(|t| t.lock().add_totals(&mut totals));
-        let lanes = (0..LANES as u8).map(Lane).map(|lane| {
-            let cap = shared.caps[lane.index()].load(Relaxed);
-            LaneSnapshot {
-                lane,
-                inflight: shared.lane_inflight(lane),
-                queued: core.lane_len(lane),
-                cap: (cap != u32::MAX).then_some(cap),
-            }
-        });
+        let lanes: Vec<LaneSnapshot> = (0..LANES as u8)
+            .map(|l| self.lane_snapshot(&core, Lane(l)))
+            .collect();
+        let level = std::array::from_fn(|c| lanes.iter().map(|l| l.level[c]).fold(1.0, f64::min));
         GateSnapshot {
             algorithm: core.algorithm(),
             limit: shared.places.limit(),
             knee: core.knee(),
             inflight: shared.inflight(),
             queued: shared.control.backlog.load(Relaxed),
-            max_wait: core.max_wait(),
-            backed_up: core.backed_up(),
-            level: Level(shared.control.level.load(Relaxed)).shares(),
+            max_wait: core.max_wait(Lane::DEFAULT),
+            backed_up: lanes.iter().any(|l| l.backed_up),
+            level,
             streams: shared.streams.load(Relaxed),
-            lanes: lanes
-                .filter(|l| {
-                    l.lane == Lane::DEFAULT || l.inflight > 0 || l.queued > 0 || l.cap.is_some()
-                })
-                .collect(),
+            lanes: lanes.into_iter().filter(LaneSnapshot::is_in_use).collect(),
             slow_keys: (0..=255u8)
                 .filter(|&k| shared.slow[usize::from(k)].load(Relaxed))
                 .collect(),
             totals,
+        }
+    }
+
+    fn lane_snapshot(&self, core: &Core<W>, lane: Lane) -> LaneSnapshot {
+        let cap = self.shared.caps[lane.index()].load(Relaxed);
+        LaneSnapshot {
+            lane,
+            inflight: self.shared.lane_inflight(lane),
+            queued: core.lane_len(lane),
+            cap: (cap != u32::MAX).then_some(cap),
+            backed_up: core.backed_up(lane),
+            max_wait: core.max_wait(lane),
+            level: Level(self.shared.levels[lane.index()].load(Relaxed)).shares(),
         }
     }
 }

@@ -23,6 +23,7 @@ mod lane;
 mod level;
 mod places;
 mod queue;
+mod shed;
 mod tally;
 
 pub use gate::{Admit, Gate, GateSettings, Ticket, Waiter, Wakes};

@@ -44,8 +44,11 @@ pub(super) struct Figures {
     least: u64,
     other: [u32; 3],
     busy: [u64; LANES],
-    cells: [u32; CELLS],
-    under_way: u32,
+    /// Calls that ended, by lane, but for the ignored.
+    done: [u32; LANES],
+    /// Arrivals by lane and cell; a lane's table is there from its first overload on.
+    cells: [Option<Box<[u32; CELLS]>>; LANES],
+    under_way: [u32; LANES],
     sequence: u32,
     totals: Totals,
 }
@@ -61,6 +64,7 @@ pub(super) struct Harvest {
     pub(super) failed: u32,
     pub(super) overloaded: u32,
     pub(super) ignored: u32,
+    pub(super) done: [u32; LANES],
     pub(super) routes: Box<[(f64, f64); KEYS]>,
 }
 
@@ -74,6 +78,7 @@ impl Harvest {
             failed: 0,
             overloaded: 0,
             ignored: 0,
+            done: [0; LANES],
             routes: Box::new([(0.0, 0.0); KEYS]),
         }
     }
@@ -94,8 +99,9 @@ impl Tally {
             least: u64::MAX,
             other: [0; 3],
             busy: [0; LANES],
-            cells: [0; CELLS],
-            under_way: 0,
+            done: [0; LANES],
+            cells: Default::default(),
+            under_way: [0; LANES],
             sequence: 0,
             totals: Totals::default(),
         };
@@ -163,6 +169,7 @@ impl Held<'_> {
         figures.area = figures
             .area
             .wrapping_add(now.0.wrapping_mul(u64::from(call.cost)));
+        figures.done[call.lane.index()] += u32::from(call.outcome != Outcome::Ignored);
         if call.outcome != Outcome::Success {
             figures.other[call.outcome as usize - 1] += 1;
             return;
@@ -189,14 +196,13 @@ impl Held<'_> {
         self.figures.sequence
     }
 
-    #[inline]
-    pub(super) fn arrived(&mut self, cell: usize) {
-        self.figures.cells[cell] += 1;
+    pub(super) fn arrived(&mut self, lane: Lane, cell: usize) {
+        let cells = &mut self.figures.cells[lane.index()];
+        cells.get_or_insert_with(|| Box::new([0; CELLS]))[cell] += 1;
     }
 
-    #[inline]
-    pub(super) fn arrived_under_way(&mut self) {
-        self.figures.under_way += 1;
+    pub(super) fn arrived_under_way(&mut self, lane: Lane) {
+        self.figures.under_way[lane.index()] += 1;
     }
 
     #[inline]
@@ -230,6 +236,9 @@ impl Held<'_> {
             let least = Duration::from_nanos(least);
             into.least = Some(into.least.map_or(least, |l| l.min(least)));
         }
+        for (sum, done) in into.done.iter_mut().zip(&mut figures.done) {
+            *sum += std::mem::take(done);
+        }
         let [failed, overloaded, ignored] = std::mem::take(&mut figures.other);
         into.failed += failed;
         into.overloaded += overloaded;
@@ -243,12 +252,24 @@ impl Held<'_> {
         }
     }
 
-    /// Adds the arrivals by cell and the calls under way since the last control step.
-    pub(super) fn arrivals(&mut self, cells: &mut [u32; CELLS], under_way: &mut u32) {
-        for (sum, cell) in cells.iter_mut().zip(&mut self.figures.cells) {
-            *sum += std::mem::take(cell);
+    /// Adds a lane's arrivals by cell, and its calls under way, since the last control step.
+    pub(super) fn arrivals(&mut self, lane: Lane, cells: &mut [u32; CELLS], under_way: &mut u32) {
+        if let Some(own) = &mut self.figures.cells[lane.index()] {
+            for (sum, cell) in cells.iter_mut().zip(own.iter_mut()) {
+                *sum += std::mem::take(cell);
+            }
         }
-        *under_way += std::mem::take(&mut self.figures.under_way);
+        *under_way += std::mem::take(&mut self.figures.under_way[lane.index()]);
+    }
+
+    /// Undoes [`Held::arrivals`].
+    pub(super) fn put_back(&mut self, lane: Lane, cells: &[u32; CELLS], under_way: u32) {
+        if let Some(own) = &mut self.figures.cells[lane.index()] {
+            for (cell, sum) in own.iter_mut().zip(cells) {
+                *cell += sum;
+            }
+        }
+        self.figures.under_way[lane.index()] += under_way;
     }
 
     pub(super) fn add_totals(&self, totals: &mut Totals) {
@@ -299,11 +320,12 @@ pub struct GateSnapshot {
     pub inflight: u32,
     /// Calls in the queue.
     pub queued: u32,
-    /// The longest that a call may wait in the queue at present.
+    /// The longest that a call may wait in the default lane's queue at present.
     pub max_wait: Duration,
-    /// Newest first: the queue did not empty for a whole interval.
+    /// Some lane's queue is backed up.
     pub backed_up: bool,
-    /// Share of each criticality that is admitted, 0 to 1, highest criticality first.
+    /// Share of each criticality that is admitted in the lane that admits least, 0 to 1, highest
+    /// criticality first.
     pub level: [f64; 4],
     /// Long-lived replies that hold no place.
     pub streams: u32,
@@ -326,4 +348,17 @@ pub struct LaneSnapshot {
     pub queued: u32,
     /// The most places it may take at present; `None` for all.
     pub cap: Option<u32>,
+    /// Newest first: the queue did not empty for a whole interval.
+    pub backed_up: bool,
+    /// The longest that a call may wait in the queue at present.
+    pub max_wait: Duration,
+    /// Share of each criticality that is admitted, 0 to 1, highest criticality first.
+    pub level: [f64; 4],
+}
+
+impl LaneSnapshot {
+    /// The default lane, and every other that holds or awaits something or is shedding.
+    pub(super) fn is_in_use(&self) -> bool {
+        self.lane == Lane::DEFAULT || self.inflight > 0 || self.queued > 0 || self.backed_up
+    }
 }
