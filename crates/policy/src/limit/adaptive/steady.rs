@@ -1,0 +1,170 @@
+//! At rest, and the probes in between.
+
+use super::ramp::Ramp;
+use super::sample::Sample;
+use super::{Adaptive, IDLE, Phase};
+use crate::limit::{Step, Window};
+
+/// Probes downward between two upward.
+const UP_EVERY: u32 = 2;
+/// Evidence of a change (a sum of standard deviations above 0.7) that brings a probe. Looking
+/// upward costs no goodput, so less of it will do.
+const RISEN: f64 = 5.0;
+const FALLEN: f64 = 3.0;
+/// A difference of this many standard deviations is not noise.
+const CLEAR: f64 = 2.5;
+
+impl Adaptive {
+    pub(super) fn measure_window(&self) -> f64 {
+        let latency = self.here.mean();
+        (2.0 * latency)
+            .max((40.0 / self.here.throughput().max(1e-9)).min(20.0 * latency))
+            .max(0.02)
+    }
+
+    pub(super) fn at_rest(&mut self, window: &Window) -> Step {
+        let sample = Sample::of(window);
+        self.rested += sample.seconds;
+        if self.here.calls >= 8.0 {
+            self.watch(&sample);
+        }
+        self.here.fade(0.9);
+        self.here.add(window);
+        let jump = self.drift.0 > RISEN || self.drift.1 > FALLEN;
+        if self.here.calls < 20.0
+            || self.here.seconds < 3.5 * self.here.mean()
+            || (!jump && self.rested < self.due)
+        {
+            let w = self.measure_window();
+            return self.step(w);
+        }
+        if jump {
+            let knee = self.belief.quantile(0.5);
+            let rest = f64::from(self.rest);
+            if self.drift.1 > FALLEN {
+                self.belief.doubt(knee, 2.0 * rest, 0.5);
+            } else {
+                self.belief.doubt(0.2 * knee, knee, 0.5);
+            }
+            self.here = sample;
+        }
+        self.probe(self.drift.1 > FALLEN)
+    }
+
+    /// Compares latency at rest with what it was, and counts what noise does not explain.
+    fn watch(&mut self, sample: &Sample) {
+        let change = (sample.mean() / self.here.mean()).ln();
+        let variance = self.noise * (1.0 / sample.calls.max(1.0) + 1.0 / self.here.calls) + 4e-4;
+        let z = change / variance.sqrt();
+        self.drift.0 = (self.drift.0 + z - 0.7).max(0.0);
+        self.drift.1 = (self.drift.1 - z - 0.7).max(0.0);
+    }
+
+    fn probe(&mut self, up: bool) -> Step {
+        self.drift = (0.0, 0.0);
+        self.rested = 0.0;
+        let rest = f64::from(self.rest);
+        let up = up || self.dips >= UP_EVERY || self.belief.above(0.95 * rest) > 0.1;
+        let level = if up {
+            self.dips = 0;
+            (1.6 * rest).max(rest + 1.0)
+        } else {
+            self.dips += 1;
+            (0.94 * self.belief.quantile(0.5))
+                .round()
+                .min(rest - 1.0)
+                .max(0.62 * rest)
+        };
+        let level = self.clamp(level);
+        if level == self.rest {
+            self.due = self.measure_window() * 20.0;
+            self.phase = Phase::Rest;
+            return self.step(self.measure_window());
+        }
+        let latency = self.here.mean();
+        let settle = 1.5 * latency * (1.0_f64).max(f64::from(level) / rest);
+        let measure = (4.0 * latency).max(40.0 / self.here.throughput().max(1e-9));
+        self.phase = Phase::Probe {
+            level,
+            settle,
+            measure,
+            sample: Sample::default(),
+        };
+        self.step(settle)
+    }
+
+    pub(super) fn probing(&mut self, window: &Window) -> Step {
+        let Phase::Probe {
+            settle,
+            measure,
+            sample,
+            ..
+        } = &mut self.phase
+        else {
+            return self.step(IDLE);
+        };
+        if *settle > 0.0 {
+            *settle = 0.0;
+            let measure = *measure;
+            return self.step(measure);
+        }
+        sample.add(window);
+        let (sample, measure) = (*sample, *measure);
+        if sample.calls < 1.0 {
+            self.phase = Phase::Settle;
+            return self.step(measure);
+        }
+        if sample.calls < 10.0 && sample.seconds < 10.0 * measure {
+            return self.step(measure);
+        }
+        let error = self.learn(sample.inflight(), &sample);
+        let grown = (sample.inflight() / f64::from(self.rest)).ln();
+        let faster = (sample.throughput() / self.here.throughput()).ln();
+        if grown < 0.0 && faster > CLEAR * error {
+            // More from fewer places: the origin's capacity has changed. Look upward next.
+            self.dips = UP_EVERY;
+        }
+        if grown > 0.2 && faster > 0.75 * grown && faster > CLEAR * error {
+            return self.ramp_again(&sample);
+        }
+        let spread = self.belief.spread().max(0.02);
+        let cost = sample.seconds * (0.2 / (spread * spread)).clamp(0.5, 40.0);
+        self.due = if self.dips == UP_EVERY && faster > CLEAR * error {
+            0.0
+        } else {
+            cost
+        };
+        let next = (1.25 * self.belief.quantile(0.5)).max(1.1 * self.belief.quantile(0.9)) + 0.3;
+        let next = next.min(2.0 * sample.inflight().max(f64::from(self.rest)));
+        if (next / f64::from(self.rest)).ln().abs() < 0.08 || self.clamp(next) == self.rest {
+            // Not worth a move: what was measured here stays good.
+            self.phase = Phase::Settle;
+            let left = self.here.mean();
+            return self.step(left);
+        }
+        self.settle(next, window)
+    }
+
+    /// Throughput grew with the limit: the knee is far, as after a repair. Doubt costs goodput.
+    fn ramp_again(&mut self, sample: &Sample) -> Step {
+        let ramp = Ramp::again(sample.inflight(), sample.rate());
+        self.rest = self.clamp(ramp.level());
+        self.here = Sample::default();
+        self.phase = Phase::Ramp(ramp);
+        self.step(0.001)
+    }
+
+    /// Learns from a probe, and says how far (one standard deviation) its comparison may be off.
+    fn learn(&mut self, level: f64, sample: &Sample) -> f64 {
+        let rest = f64::from(self.rest);
+        let difference = (sample.throughput() / self.here.throughput()).ln();
+        let variance = self.noise * (1.0 / sample.calls + 1.0 / self.here.calls) + 4e-4;
+        self.belief.doubt(rest / 4.0, 2.0 * rest.max(level), 0.03);
+        self.belief.observe(level, rest, difference, variance);
+        let knee = self.belief.quantile(0.5);
+        let miss = difference - ((level / knee).min(1.0) / (rest / knee).min(1.0)).ln();
+        let noise = miss * miss / (1.0 / sample.calls + 1.0 / self.here.calls);
+        self.noise = (self.noise + 0.15 * (noise.min(6.0) - self.noise)).clamp(0.1, 4.0);
+        variance.sqrt()
+    }
+}
