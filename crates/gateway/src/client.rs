@@ -20,6 +20,7 @@ use tokio::net::TcpStream;
 use crate::access::Record;
 use crate::core::Core;
 use crate::counters::Fault;
+use crate::framing::{Framing, Head};
 use crate::site::Site;
 use crate::sweep::Alarm;
 
@@ -27,6 +28,11 @@ const IDLE: u8 = 0;
 const HEAD: u8 = 1;
 const BUSY: u8 = 2;
 const BLOCKED: u8 = 3;
+
+/// A head that came while another request was under way was not looked at.
+const UNSEEN: u8 = 0;
+const CLEAR: u8 = 1;
+const CONFLICTING: u8 = 2;
 
 /// A stream that is reset sooner than this was not meant to be answered.
 const PREMATURE: Duration = Duration::from_millis(10);
@@ -49,6 +55,8 @@ pub(crate) struct Client {
     active: AtomicU32,
     requests: AtomicU32,
     premature: AtomicU32,
+    /// What the bytes of the next request's head have shown.
+    head: AtomicU8,
 }
 
 impl Client {
@@ -78,6 +86,7 @@ impl Client {
             active: AtomicU32::new(0),
             requests: AtomicU32::new(0),
             premature: AtomicU32::new(0),
+            head: AtomicU8::new(UNSEEN),
         })
     }
 
@@ -122,11 +131,35 @@ impl Client {
         }
     }
 
-    fn was_read(&self) {
-        if !self.http2 && self.stage.load(Relaxed) == IDLE {
-            self.stage.store(HEAD, Relaxed);
-            self.alarm
-                .set(self.core.clock.now() + self.site.header_timeout);
+    fn was_read(&self, bytes: &[u8], framing: &mut Framing) {
+        if self.http2 {
+            return;
+        }
+        match self.stage.load(Relaxed) {
+            IDLE => {
+                self.stage.store(HEAD, Relaxed);
+                self.alarm
+                    .set(self.core.clock.now() + self.site.header_timeout);
+                framing.restart();
+            }
+            HEAD => {}
+            _ => return,
+        }
+        match framing.read(bytes) {
+            Some(Head::Clear) => self.head.store(CLEAR, Relaxed),
+            Some(Head::Conflicting) => self.head.store(CONFLICTING, Relaxed),
+            None => {}
+        }
+    }
+
+    /// How sure it is that the request just begun, which has a transfer encoding, has no length
+    /// beside it. Each head is asked about once.
+    pub(crate) fn framing(&self) -> Sure {
+        match self.head.swap(UNSEEN, Relaxed) {
+            _ if self.http2 => Sure::Yes,
+            CLEAR => Sure::Yes,
+            CONFLICTING => Sure::No,
+            _ => Sure::Unknown,
         }
     }
 
@@ -147,6 +180,14 @@ impl Client {
             }
         }
     }
+}
+
+/// An answer that may not be known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sure {
+    Yes,
+    No,
+    Unknown,
 }
 
 /// A request under way on a connection. Dropped before it was answered, it counts as abandoned.
@@ -191,11 +232,16 @@ impl Drop for Busy {
 pub(crate) struct Io {
     stream: TcpStream,
     client: Arc<Client>,
+    framing: Framing,
 }
 
 impl Io {
     pub(crate) fn new(stream: TcpStream, client: Arc<Client>) -> Self {
-        Self { stream, client }
+        Self {
+            stream,
+            client,
+            framing: Framing::default(),
+        }
     }
 
     fn wrote<T>(&self, result: Poll<std::io::Result<T>>) -> Poll<std::io::Result<T>> {
@@ -218,7 +264,10 @@ impl AsyncRead for Io {
         let before = buf.filled().len();
         let result = Pin::new(&mut this.stream).poll_read(cx, buf);
         if result.is_ready() && buf.filled().len() > before {
-            this.client.was_read();
+            let Self {
+                client, framing, ..
+            } = this;
+            client.was_read(&buf.filled()[before..], framing);
         }
         result
     }

@@ -61,6 +61,7 @@ pub(crate) struct Exchange {
     lease: Option<Lease>,
     alarm: Alarm,
     armed: bool,
+    flushed: bool,
     /// When the client was last given something, while it has not asked for more.
     handed: Option<Tick>,
     blocked: Duration,
@@ -76,6 +77,7 @@ impl Exchange {
             lease: Some(lease),
             alarm,
             armed: false,
+            flushed: false,
             handed: None,
             blocked: Duration::ZERO,
             call,
@@ -111,6 +113,16 @@ impl Exchange {
         if self.incoming.is_end_stream() && !matches!(self.ahead, Some(Err(_))) {
             self.complete();
         }
+    }
+
+    /// The origin broke off right after the head. Nothing has been sent yet, so the client can be
+    /// told properly.
+    pub(crate) fn broke_early(&mut self) -> bool {
+        let broke = matches!(self.ahead, Some(Err(_)));
+        if broke {
+            self.fail(Fault::OriginBroke);
+        }
+        broke
     }
 
     /// The origin's last byte has come: the connection and the place are free again.
@@ -151,6 +163,13 @@ impl Exchange {
             None => Pin::new(&mut self.incoming).poll_frame(cx),
         };
         match polled {
+            Poll::Ready(Some(Err(error))) if !self.flushed => {
+                // hyper drops what it has not written when a body fails. One turn lets it write.
+                self.flushed = true;
+                self.ahead = Some(Err(error));
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
             Poll::Ready(frame) => Poll::Ready(self.came(frame)),
             Poll::Pending => self.wait(cx),
         }

@@ -17,7 +17,7 @@ use seawall_policy::{Advice, Reason, Rejection, Scope, Tick};
 
 use crate::answer::{self, Own};
 use crate::body::{RequestBody, ResponseBody};
-use crate::client::{Busy, Client};
+use crate::client::{Busy, Client, Sure};
 use crate::collect;
 use crate::counters::Fault;
 use crate::exchange::{Call, Exchange, Place};
@@ -45,7 +45,9 @@ pub(crate) async fn serve(
     let wire = if grpc { Wire::Grpc } else { Wire::Http };
     let upgrade = headers::is_upgrade(&request).then(|| hyper::upgrade::on(&mut request));
     let (parts, incoming) = request.into_parts();
-    let response = match arrive(&client, &parts, wire, now) {
+    let encoded = parts.headers.contains_key(header::TRANSFER_ENCODING);
+    let framing = client.framing();
+    let response = match arrive(&client, &parts, wire, framing, now) {
         Ok((target, read)) => {
             let arrival = Arrival {
                 client: &client,
@@ -63,7 +65,24 @@ pub(crate) async fn serve(
         }
     };
     client.core.counters().responded(response.status());
-    Ok(response)
+    // RFC 9112, 6.1: what may hide a second request is the last on its connection.
+    Ok(if encoded && framing == Sure::Unknown {
+        closing(response)
+    } else {
+        response
+    })
+}
+
+const CONFLICTING: Own = answer::bad(
+    StatusCode::BAD_REQUEST,
+    "both Content-Length and Transfer-Encoding",
+);
+
+/// Ends the connection after this response.
+fn closing(mut response: Response<ResponseBody>) -> Response<ResponseBody> {
+    let close = HeaderValue::from_static("close");
+    response.headers_mut().insert(header::CONNECTION, close);
+    response
 }
 
 /// What every refusal before admission looks at.
@@ -72,6 +91,7 @@ fn arrive<'a>(
     client: &'a Client,
     parts: &Parts,
     wire: Wire,
+    framing: Sure,
     now: Tick,
 ) -> Result<(&'a Target, Extracted), Response<ResponseBody>> {
     let core = &client.core;
@@ -80,6 +100,9 @@ fn arrive<'a>(
         own.response(wire)
     };
     headers::check(parts).map_err(refuse)?;
+    if framing == Sure::No {
+        return Err(closing(refuse(CONFLICTING)));
+    }
     let shared = &core.shared;
     let Some(target) = shared.router.find(parts) else {
         return Err(refuse(answer::bad(
@@ -328,6 +351,9 @@ impl Arrival<'_> {
         let mut exchange = Exchange::new(incoming, lease, alarm, call);
         if !head_only {
             exchange.read_ahead().await;
+            if exchange.broke_early() {
+                return answer::BROKE.response(self.wire);
+            }
         }
         Response::from_parts(parts, ResponseBody::Origin(exchange))
     }

@@ -199,9 +199,7 @@ mod tests {
         assert_eq!(keys.get(Shape::of(&Method::GET, "/a")), Some(Key(0)));
         assert_eq!(keys.name(Key(1)), "GET /b");
         assert_eq!(keys.get(Shape::of(&Method::GET, "/never")), None);
-        assert_eq!(
-            (keys.names.lock().len(), keys.name(OVERFLOW)),
-            (255, "*".to_owned())
-        );
+        assert_eq!(keys.names.lock().len(), 255);
+        assert_eq!(keys.name(OVERFLOW), "*");
     }
 }

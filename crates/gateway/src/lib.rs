@@ -20,6 +20,7 @@ mod core;
 mod counters;
 mod exchange;
 mod forward;
+mod framing;
 mod headers;
 mod keys;
 mod listen;

@@ -1,0 +1,209 @@
+//! Hostile and mistaken requests: a clear error, nothing at the origin, and others go on.
+
+use crate::support::{Client, Origin, Setup, ask, assert_all_free, get};
+
+#[test]
+fn malformed_requests() {
+    let origin = Origin::echo();
+    let gateway = Setup::to(origin.addr).start();
+    for request in [
+        "\0\x01\x02\x03\r\n\r\n",
+        "GET\r\n\r\n",
+        "GET / HTTP/9.9\r\nhost: a\r\n\r\n",
+        "GET / HTTP/1.1\r\nhost: a\r\nbad header: 1\r\n\r\n",
+        "GET / HTTP/1.1\r\nhost: a\r\nno colon\r\n\r\n",
+        "GET / HTTP/1.1\r\nhost: a\r\nx: a\0b\r\n\r\n",
+        "GET / HTTP/1.1\r\nhost: a\r\nx: 1\r\n folded: 2\r\n\r\n",
+        "GET / HTTP/1.1\r\n\r\n",
+        "GET / HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n",
+        "GET / HTTP/1.1\r\nhost: a b\r\n\r\n",
+        "GET / HTTP/1.1\r\nhost: a/b\r\n\r\n",
+        "GET http://u:p@a/ HTTP/1.1\r\nhost: a\r\n\r\n",
+        "GET /a b HTTP/1.1\r\nhost: a\r\n\r\n",
+    ] {
+        let response = ask(gateway.addr, request);
+        assert_eq!(response.status(), 400, "{request:?}");
+    }
+    assert_eq!(origin.requests(), 0);
+    assert_eq!(get(gateway.addr, "/").status(), 200);
+    assert_all_free(&gateway);
+}
+
+#[test]
+fn conflicting_lengths_never_reach_the_origin() {
+    let origin = Origin::echo();
+    let gateway = Setup::to(origin.addr).start();
+    for lengths in [
+        "content-length: 5\r\ncontent-length: 6",
+        "content-length: 5, 6",
+        "content-length: -5",
+        "content-length: +5",
+        "content-length: 0x5",
+        "content-length: 5 5",
+        "content-length: 99999999999999999999",
+        "content-length: 5\r\ntransfer-encoding: chunked",
+        "transfer-encoding: chunked\r\ncontent-length: 5",
+        "transfer-encoding: identity",
+        "transfer-encoding: xchunked",
+        "transfer-encoding: chunked, identity",
+        "transfer-encoding: gzip",
+        "transfer-encoding : chunked",
+        "transfer-encoding: chunked\r\ntransfer-encoding: identity",
+    ] {
+        let request = format!(
+            "POST / HTTP/1.1\r\nhost: a\r\n{lengths}\r\n\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\nhost: a\r\n\r\n"
+        );
+        let mut client = Client::connect(gateway.addr);
+        let response = client.send(&request).response().unwrap_or_default();
+        assert_eq!(response.status(), 400, "{lengths:?}");
+        assert!(client.is_closed(), "{lengths:?}");
+    }
+    assert_eq!(origin.requests(), 0);
+    assert_all_free(&gateway);
+}
+
+#[test]
+fn malformed_chunks() {
+    let origin = Origin::echo();
+    let gateway = Setup::to(origin.addr).start();
+    for chunk in [
+        "x\r\n",
+        "-1\r\n",
+        "ffffffffffffffffff\r\n",
+        "3\r\nabcdef\r\n",
+        "3\nabc",
+    ] {
+        let request = format!(
+            "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n{chunk}0\r\n\r\n"
+        );
+        let response = ask(gateway.addr, &request);
+        assert!(
+            matches!(response.status(), 0 | 400),
+            "{chunk:?} {response:?}"
+        );
+    }
+    assert_eq!(origin.requests(), 0);
+    assert_all_free(&gateway);
+}
+
+#[test]
+fn oversized_headers() {
+    let origin = Origin::echo();
+    let gateway = Setup::to(origin.addr)
+        .listener("max_header_bytes = '16KiB'\n")
+        .start();
+    let one = format!(
+        "GET / HTTP/1.1\r\nhost: a\r\nx: {}\r\n\r\n",
+        "v".repeat(17 << 10)
+    );
+    let many: String = (0..200).map(|i| format!("x-{i}: 1\r\n")).collect();
+    let many = format!("GET / HTTP/1.1\r\nhost: a\r\n{many}\r\n");
+    let endless = format!("GET / HTTP/1.1\r\nhost: a\r\nx: {}", "v".repeat(1 << 20));
+    let line = format!("GET /{} HTTP/1.1\r\nhost: a\r\n\r\n", "v".repeat(100 << 10));
+    for (request, status) in [(one, 431), (many, 431), (endless, 431), (line, 431)] {
+        let mut client = Client::connect(gateway.addr);
+        client.send(&request);
+        let got = client.response().map_or(0, |response| response.status());
+        // What we close on while it is being sent may be answered with a reset on the way.
+        assert!([status, 414, 0].contains(&got), "{got}: {}", &request[..40]);
+    }
+    let fits = format!(
+        "GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\nx: {}\r\n\r\n",
+        "v".repeat(12 << 10)
+    );
+    assert_eq!(ask(gateway.addr, &fits).status(), 200);
+    assert_eq!(origin.requests(), 1);
+}
+
+const FORGED: &str = "seawall-criticality: critical-plus\r\nseawall-tenant: victim\r\nseawall-cost: 0\r\nseawall-attempt: 1\r\n\
+                      seawall-under-way: k1.9.9.9.9\r\ngrpc-timeout: 1S\r\n";
+
+#[test]
+fn forged_context_ends_at_the_edge() {
+    let origin = Origin::echo();
+    let edge = Setup::to(origin.addr).start();
+    let request = format!(
+        "GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n{FORGED}seawall-timeout-ms: 0\r\n\r\n"
+    );
+    let echo = ask(edge.addr, &request);
+    assert_eq!(echo.status(), 200, "not even a deadline is believed");
+    assert!(
+        !echo.text().contains("seawall-") && !echo.text().contains("grpc-timeout"),
+        "{}",
+        echo.text()
+    );
+
+    let inside = Setup::to(origin.addr)
+        .listener("trust = 'internal'\n")
+        .start();
+    let request = format!("GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n{FORGED}\r\n");
+    let echo = ask(inside.addr, &request).text();
+    for line in [
+        "seawall-criticality: critical-plus",
+        "seawall-tenant: victim",
+        "seawall-cost: 1",
+        "seawall-attempt: 1",
+    ] {
+        assert!(echo.contains(&format!("\n{line}\n")), "{line} in\n{echo}");
+    }
+    let left = echo
+        .lines()
+        .find_map(|line| line.strip_prefix("seawall-timeout-ms: "))
+        .unwrap();
+    assert!(
+        (1..=1_000).contains(&left.parse::<u64>().unwrap()),
+        "{left}"
+    );
+}
+
+#[test]
+fn deadlines_of_every_kind() {
+    let origin = Origin::echo();
+    let gateway = Setup::to(origin.addr)
+        .listener("trust = 'internal'\n")
+        .start();
+    let ask = |value: &str| {
+        ask(
+            gateway.addr,
+            &format!(
+                "GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\nseawall-timeout-ms: {value}\r\n\r\n"
+            ),
+        )
+    };
+    for up in ["0", "-1", "-99999999999999999999"] {
+        let response = ask(up);
+        assert_eq!(
+            (response.status(), response.get("seawall-reject")),
+            (504, Some("reason=deadline; scope=route; retry=no")),
+            "{up}"
+        );
+    }
+    assert_eq!(origin.requests(), 0);
+    for passes in [
+        "99999999999999999999999999",
+        "garbage",
+        "",
+        "1e3",
+        "60000",
+        "\u{7f}",
+    ] {
+        let status = ask(passes).status();
+        assert!(
+            status == 200 || passes == "\u{7f}" && status == 400,
+            "{passes} {status}"
+        );
+    }
+    let shadow = Setup::to(origin.addr)
+        .listener("trust = 'internal'\n")
+        .rest("[deadline]\nshadow = true\n")
+        .start();
+    let late = "GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\nseawall-timeout-ms: 0\r\n\r\n";
+    assert_eq!(crate::support::ask(shadow.addr, late).status(), 200);
+    assert_eq!(
+        crate::support::metric(
+            &shadow,
+            "seawall_shadow_rejections_total{reason=\"deadline\"}"
+        ),
+        1.0
+    );
+}

@@ -1,0 +1,167 @@
+//! Slow peers are cut, and hold nothing up.
+
+use std::io::Write;
+use std::sync::mpsc;
+
+use crate::support::{
+    Client, Message, Origin, Setup, ask, assert_all_free, eventually, get, metric, write_response,
+};
+
+#[test]
+fn slow_headers_are_cut() {
+    let origin = Origin::echo();
+    let gateway = Setup::to(origin.addr)
+        .listener("header_timeout = '50ms'\n")
+        .start();
+    let mut slow: Vec<_> = (0..20)
+        .map(|i| {
+            let mut client = Client::connect(gateway.addr);
+            client.send(
+                [
+                    "",
+                    "P",
+                    "PRI",
+                    "GET / HT",
+                    "GET / HTTP/1.1\r\nhost: a\r\nx: ",
+                ][i % 5],
+            );
+            client
+        })
+        .collect();
+    assert_eq!(get(gateway.addr, "/").status(), 200);
+    assert!(slow.iter_mut().all(Client::is_closed));
+    // So is the second request of a connection.
+    let mut second = Client::connect(gateway.addr);
+    assert_eq!(
+        second
+            .send("GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+            .response()
+            .unwrap()
+            .status(),
+        200
+    );
+    second.send("GET / HTTP/1.1\r\n");
+    assert!(second.is_closed());
+    eventually("nobody is connected", || gateway.connections() == 0);
+    assert_eq!(origin.requests(), 2);
+}
+
+#[test]
+fn idle_connections_are_closed() {
+    let origin = Origin::echo();
+    let gateway = Setup::to(origin.addr)
+        .listener("idle_timeout = '50ms'\n")
+        .start();
+    let mut client = Client::connect(gateway.addr);
+    assert_eq!(
+        client
+            .send("GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+            .response()
+            .unwrap()
+            .status(),
+        200
+    );
+    assert!(client.is_closed());
+}
+
+#[test]
+fn a_slow_body_is_cut_and_holds_no_place() {
+    let origin = Origin::echo();
+    let gateway = Setup::to(origin.addr)
+        .listener("body_timeout = '100ms'\n")
+        .rest("[admission]\nalgorithm = 'fixed'\ninitial_limit = 1\n")
+        .start();
+    let mut small = Client::connect(gateway.addr);
+    small.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\nhalf");
+    // The one place is free all the same.
+    assert_eq!(get(gateway.addr, "/").status(), 200);
+    assert_eq!(small.response().unwrap().status(), 408);
+    let mut large = Client::connect(gateway.addr);
+    large.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10000000\r\n\r\nhalf");
+    assert_eq!(large.response().unwrap().status(), 408);
+    assert_eq!(get(gateway.addr, "/").status(), 200);
+    assert_all_free(&gateway);
+    assert_eq!(
+        metric(&gateway, "seawall_faults_total{fault=\"client-body\"}"),
+        2.0
+    );
+}
+
+#[test]
+fn an_origin_that_never_answers() {
+    let origin = Origin::raw(|stream| {
+        let _stream = stream;
+        loop {
+            std::thread::park();
+        }
+    });
+    let gateway = Setup::to(origin.addr)
+        .upstream("response_timeout = '60ms'\n")
+        .start();
+    let response = get(gateway.addr, "/");
+    assert_eq!(
+        (response.status(), response.get("seawall-error")),
+        (504, Some("origin-timeout"))
+    );
+    assert_all_free(&gateway);
+}
+
+#[test]
+fn a_deadline_bounds_the_response() {
+    let (closed, seen) = mpsc::channel();
+    let closed = std::sync::Mutex::new(closed);
+    let origin = Origin::raw(move |stream| {
+        let mut stream = std::io::BufReader::new(stream);
+        Message::request(&mut stream);
+        // Ends when the gateway gives up.
+        let end = Message::request(&mut stream);
+        closed.lock().unwrap().send(end.is_none()).unwrap();
+    });
+    let gateway = Setup::to(origin.addr)
+        .listener("trust = 'internal'\n")
+        .start();
+    let request = "GET / HTTP/1.1\r\nhost: a\r\nseawall-timeout-ms: 60\r\n\r\n";
+    let response = ask(gateway.addr, request);
+    assert_eq!(
+        (response.status(), response.get("seawall-error")),
+        (504, Some("deadline"))
+    );
+    assert!(seen.recv().unwrap(), "the origin's work is cancelled");
+    assert_all_free(&gateway);
+}
+
+#[test]
+fn a_response_that_stalls_is_cut() {
+    let origin = Origin::serving(|_, stream| {
+        stream
+            .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf")
+            .unwrap();
+        true
+    });
+    let gateway = Setup::to(origin.addr)
+        .upstream("body_timeout = '60ms'\n")
+        .start();
+    let response = get(gateway.addr, "/");
+    assert_eq!((response.status(), response.complete), (200, false));
+    assert_all_free(&gateway);
+    assert_eq!(
+        metric(&gateway, "seawall_faults_total{fault=\"origin-slow\"}"),
+        1.0
+    );
+}
+
+#[test]
+fn an_idle_origin_connection_is_closed_as_the_origin_announces() {
+    let origin = Origin::serving(|_, stream| {
+        write_response(stream, "200 OK", "keep-alive: timeout=1\r\n", b"");
+        true
+    });
+    let gateway = Setup::to(origin.addr).start();
+    assert_eq!(get(gateway.addr, "/").status(), 200);
+    eventually("the connection is closed", || {
+        metric(
+            &gateway,
+            "seawall_upstream_connections{upstream=\"default\",state=\"open\"}",
+        ) == 0.0
+    });
+}
