@@ -26,11 +26,11 @@
 //!
 //! # Against others
 //! At 20 slots in 2 to 10 times their load, behind the same gate (`LIMIT=…` in the example below):
-//! AIMD rests at 5 to 18 × the knee and answers 5 to 20 % of what is left when capacity falls to
-//! 30 %; Vegas spirals down to half the knee with exponential and bimodal service (40 to 45 %);
-//! Gradient2 holds 96 to 100 %, at 3 to 8 × the knee: a queue inside the origin that nobody can
-//! reorder. A variant of this one that probed upward only held 99.5 %, at 2 to 3 × the knee, and
-//! was dropped for the same reason. This one rests at 1.2 to 1.6 × and holds 98 to 99 %.
+//! AIMD rests at 5 to 18 × the knee and answers at most 20 % of what is left when capacity falls
+//! to 30 %; Vegas spirals down below the knee in four of six cases (40 to 88 %); Gradient2 holds 96
+//! to 100 %, at a median of 3 to 8 × the knee: a queue inside the origin that nobody can reorder.
+//! A variant of this one that probed upward only held 97 to 100 %, at 2 to 3.5 × the knee, and was
+//! dropped for the same reason. This one rests at a median of 1.2 to 2.2 × and holds 97 to 99 %.
 //!
 //! Known weaknesses: with two to five slots of 20 ms and more there are too few calls to learn
 //! from within a "second" (limits of 2 to 3 × the knee, 90 to 99 % in the steady state), and when
