@@ -426,6 +426,19 @@ impl<W: Waiter> Core<W> {
         self.base = self.base.clamp(0.0, 3_600.0);
     }
 
+    /// Seconds that a call waits inside the origin, by Little's law: what is there beyond the knee,
+    /// as a part of the mean latency since the last review (`all` seconds by all its calls).
+    fn queueing(&self, shared: &Shared, all: f64) -> f64 {
+        let calls: f64 = self.harvest.routes.iter().map(|route| route.0).sum();
+        let (Some(knee), inflight) = (self.limit.knee(), f64::from(shared.inflight())) else {
+            return 0.0;
+        };
+        if calls < 1.0 || inflight <= f64::from(knee) {
+            return 0.0;
+        }
+        all / calls * (1.0 - f64::from(knee) / inflight)
+    }
+
     /// Looks at routes and lanes.
     fn review(&mut self, shared: &Shared, now: Tick) -> bool {
         let elapsed = now.since(self.review_start);
@@ -441,15 +454,19 @@ impl<W: Waiter> Core<W> {
             .for_each(|t| t.lock().busy(&mut lanes));
         let all: f64 = self.harvest.routes.iter().map(|route| route.1).sum();
         lanes[Lane::DEFAULT.index()] = (all - lanes.iter().sum::<f64>()).max(0.0);
+        let queueing = self.queueing(shared, all);
+        let seconds = elapsed.as_secs_f64();
         let changed = self
             .lanes
-            .review(elapsed.as_secs_f64(), &self.harvest.routes[..], &lanes);
+            .review(seconds, &self.harvest.routes[..], &lanes, queueing);
         self.harvest.routes.fill((0.0, 0.0));
         if changed {
             for (key, slow) in shared.slow.iter().enumerate() {
                 slow.store(self.lanes.is_slow(key), Relaxed);
             }
         }
+        let held_up = (1..LANES).any(|l| self.queues[l].len() > 0);
+        self.lanes.tune(held_up);
         let limit = shared.places.limit();
         let knee = self.limit.knee().unwrap_or(limit).min(limit);
         shared.store_caps(&self.lanes.caps(limit, knee));

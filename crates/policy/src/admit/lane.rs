@@ -6,6 +6,10 @@
 //! count), up to a fair share. What a flooded lane may hold is counted against the *knee*, the
 //! concurrency the origin really works on, since places beyond it are only a queue inside the
 //! origin in which the fast would wait for the slow.
+//!
+//! The knee is an estimate, and while a lane's cap is what binds, nothing improves it. So the caps
+//! are trimmed by what isolation is for: while the default lane's latency stays near the best it
+//! lately had, a lane that is held up gets another place; when it rises, all give some back.
 
 use super::tally::KEYS;
 
@@ -45,10 +49,22 @@ pub struct LaneSettings {
     pub share: Option<f64>,
 }
 
-/// A route counts as slow from this multiple of the fast routes' latency on ...
-const SLOW_ENTER: f64 = 5.0;
+/// A route counts as slow from this multiple of the fast routes' time of service on ...
+const SLOW_ENTER: f64 = 4.0;
 /// ... and as fast again below this one.
-const SLOW_LEAVE: f64 = 2.5;
+const SLOW_LEAVE: f64 = 2.0;
+/// The latency itself, queueing in the origin included, must be this multiple at the least.
+const SLOW_LATENCY: f64 = 1.5;
+/// The part of a latency that is service in any case, however much queueing is assumed.
+const SERVICE_MIN: f64 = 0.1;
+/// The default lane is held up by others from this multiple of its best latency on, ...
+const CROWDED: f64 = 1.3;
+/// ... and undisturbed below this one.
+const CALM: f64 = 1.15;
+/// The best latency is forgotten by this factor a review: a tenth in 6 s.
+const BEST_FADES: f64 = 1.004;
+/// Bound of the trim, in places either way.
+const TRIM_MAX: f64 = 1_024.0;
 /// Calls to have seen of a route before judging it.
 const SLOW_SAMPLES: f64 = 8.0;
 /// A route with less of the calls than this is no yardstick for the others.
@@ -72,6 +88,11 @@ pub(super) struct Lanes {
     routes: Box<[Route; KEYS]>,
     /// Mean places in use, the recent maximum.
     busy: [f64; LANES],
+    /// The default lane's mean latency in the last review, and the best one lately.
+    latency: Option<f64>,
+    best: f64,
+    /// Places that capped lanes may hold beyond the estimate; below 0, fewer.
+    trim: f64,
 }
 
 /// The outcome of a review: a cap per lane, `u32::MAX` for none.
@@ -83,6 +104,9 @@ impl Lanes {
             settings,
             routes: Box::new([Route::default(); KEYS]),
             busy: [0.0; LANES],
+            latency: None,
+            best: f64::INFINITY,
+            trim: 0.0,
         }
     }
 
@@ -91,12 +115,14 @@ impl Lanes {
     }
 
     /// Takes in what finished in the last `elapsed` seconds: calls and seconds per route, seconds
-    /// per lane. True where a route changed its class.
+    /// per lane. `queueing` seconds of each latency were spent waiting inside the origin, the same
+    /// for all. True where a route changed its class.
     pub(super) fn review(
         &mut self,
         elapsed: f64,
         routes: &[(f64, f64)],
         lanes: &[f64; LANES],
+        queueing: f64,
     ) -> bool {
         if elapsed <= 0.0 {
             return false;
@@ -107,32 +133,62 @@ impl Lanes {
                 *busy = 0.0;
             }
         }
+        self.watch_default(routes);
         for (route, &(calls, seconds)) in self.routes.iter_mut().zip(routes) {
             route.calls = route.calls * KEEP + calls;
             route.seconds = route.seconds * KEEP + seconds;
         }
-        self.classify()
+        self.classify(queueing)
     }
 
-    fn classify(&mut self) -> bool {
+    /// Follows the latency of the routes that are in the default lane.
+    fn watch_default(&mut self, routes: &[(f64, f64)]) {
+        let fast = self
+            .routes
+            .iter()
+            .zip(routes)
+            .filter(|(route, _)| !route.slow);
+        let (calls, seconds) = fast.fold((0.0, 0.0), |sum, (_, r)| (sum.0 + r.0, sum.1 + r.1));
+        self.latency = (calls >= SLOW_SAMPLES).then(|| seconds / calls);
+        if let Some(latency) = self.latency {
+            self.best = (self.best * BEST_FADES).min(latency);
+        }
+    }
+
+    /// Trims the caps: `held_up` where a capped lane has waiters.
+    pub(super) fn tune(&mut self, held_up: bool) {
+        let Some(latency) = self.latency else { return };
+        if latency > self.best * CROWDED {
+            self.trim = (self.trim * 0.7 - 1.0).max(-TRIM_MAX);
+        } else if held_up && latency < self.best * CALM {
+            self.trim = (self.trim + 1.0).min(TRIM_MAX);
+        }
+    }
+
+    fn classify(&mut self, queueing: f64) -> bool {
         let total: f64 = self.routes.iter().map(|r| r.calls).sum();
-        let yardstick = self
+        let latency = |r: &Route| r.seconds / r.calls.max(f64::MIN_POSITIVE);
+        let fastest = self
             .routes
             .iter()
             .filter(|r| r.calls >= SLOW_SAMPLES && r.calls >= total * YARDSTICK_SHARE)
-            .map(|r| r.seconds / r.calls)
+            .map(latency)
             .fold(f64::INFINITY, f64::min);
-        if !yardstick.is_finite() {
+        if !fastest.is_finite() {
             return false;
         }
+        let service = |latency: f64| (latency - queueing).max(latency * SERVICE_MIN);
+        let yardstick = service(fastest);
         let mut changed = false;
         for route in self.routes.iter_mut() {
-            let latency = route.seconds / route.calls.max(f64::MIN_POSITIVE);
+            let latency = latency(route);
             let slow = if route.slow {
                 // A route that fell silent keeps its class: it will be as slow when it returns.
-                route.calls < 1.0 || latency > yardstick * SLOW_LEAVE
+                route.calls < 1.0 || service(latency) > yardstick * SLOW_LEAVE
             } else {
-                route.calls >= SLOW_SAMPLES && latency >= yardstick * SLOW_ENTER
+                route.calls >= SLOW_SAMPLES
+                    && latency >= fastest * SLOW_LATENCY
+                    && service(latency) >= yardstick * SLOW_ENTER
             };
             changed |= slow != route.slow;
             route.slow = slow;
@@ -157,15 +213,12 @@ impl Lanes {
                 .share
                 .map_or(f64::INFINITY, |s| s * f64::from(limit));
             let others = active - usize::from(self.busy[lane] > 0.0);
-            let left = if others == 0 {
-                f64::INFINITY
-            } else {
-                let base = if lane == Lane::DEFAULT.index() {
-                    limit
-                } else {
-                    knee
-                };
-                (f64::from(base) - (reserved - reserve[lane])).max(fair)
+            let room = |base: u32| f64::from(base) - (reserved - reserve[lane]);
+            let left = match lane {
+                _ if others == 0 => f64::INFINITY,
+                0 => room(limit).max(fair),
+                // What others need is theirs, however well the trim went.
+                _ => (room(knee) + self.trim).clamp(fair / 2.0, room(limit).max(fair)),
             };
             let cap = share.min(left);
             if cap.is_finite() {
@@ -194,7 +247,7 @@ mod tests {
         for &(lane, places) in busy {
             seconds[lane] = places * 0.25;
         }
-        lanes.review(0.25, &keys, &seconds)
+        lanes.review(0.25, &keys, &seconds, 0.0)
     }
 
     #[test]
@@ -203,7 +256,7 @@ mod tests {
         review(&mut lanes, &[(0, 100.0, 0.02)], &[(0, 20.0)]);
         let caps = lanes.caps(26, 20);
         assert_eq!(caps[0], u32::MAX);
-        assert_eq!(caps[1], 20, "one that comes anew may not take all at once");
+        assert_eq!(caps[1], 10, "one that comes anew may not take all at once");
     }
 
     #[test]
@@ -224,6 +277,34 @@ mod tests {
             );
         }
         assert!(back && !lanes.is_slow(2));
+    }
+
+    #[test]
+    fn queueing_inside_the_origin_hides_no_slow_route() {
+        let mut keys = vec![(0.0, 0.0); KEYS];
+        (keys[1], keys[2]) = ((50.0, 50.0 * 0.155), (20.0, 20.0 * 0.35));
+        let mut lanes = Lanes::new(Default::default());
+        lanes.review(0.25, &keys, &[0.0; LANES], 0.0);
+        assert!(!lanes.is_slow(2));
+        lanes.review(0.25, &keys, &[0.0; LANES], 0.12);
+        assert!(lanes.is_slow(2));
+    }
+
+    #[test]
+    fn caps_follow_the_default_lanes_latency() {
+        let mut lanes = Lanes::new(Default::default());
+        let busy = [(0, 1.0), (1, 14.0)];
+        review(&mut lanes, &[(1, 50.0, 0.005), (2, 20.0, 0.2)], &busy);
+        let cap = |lanes: &Lanes| lanes.caps(40, 20)[1];
+        let before = cap(&lanes);
+        for _ in 0..4 {
+            review(&mut lanes, &[(1, 50.0, 0.005), (2, 20.0, 0.2)], &busy);
+            lanes.tune(true);
+        }
+        assert_eq!(cap(&lanes), before + 4, "undisturbed: a place a review");
+        review(&mut lanes, &[(1, 50.0, 0.009), (2, 20.0, 0.2)], &busy);
+        lanes.tune(true);
+        assert!(cap(&lanes) < before + 4, "held up: some are given back");
     }
 
     #[test]
