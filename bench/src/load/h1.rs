@@ -109,11 +109,11 @@ impl<'p> Engine<'p> {
             let now = Instant::now();
             self.expire(now);
             self.resume(now);
-            let next = self.next_deadline();
-            if next.is_none() && self.under_way == 0 && self.backlog.is_empty() {
+            let all_begun = self.arrivals.peek().is_none();
+            if all_begun && self.under_way == 0 && self.backlog.is_empty() {
                 return Ok(());
             }
-            self.arm(next)?;
+            self.arm(self.next_deadline())?;
             events.clear();
             match epoll::wait(
                 &self.epoll,
