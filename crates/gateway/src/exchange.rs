@@ -12,14 +12,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use seawall::admission::{Permit, StreamPermit};
+use seawall::admission::{Permit, StreamPermit, outcome};
 use seawall_policy::{Outcome, Tick};
 
 use crate::body::BodyError;
 use crate::client::Busy;
 use crate::counters::Fault;
 use crate::origin::Origin;
-use crate::outcome;
 use crate::pool::Lease;
 use crate::sweep::Alarm;
 

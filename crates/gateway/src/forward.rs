@@ -11,7 +11,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
-use seawall::admission::{Admit, Key, Lane};
+use seawall::admission::{Admit, Key, Lane, OVERFLOW, Shape, outcome};
 use seawall::context::{Extracted, Reader, TENANT_SEED, Wire, deadline_passed, forward, is_grpc};
 use seawall_policy::{Advice, Reason, Rejection, Scope, Tick};
 
@@ -22,9 +22,7 @@ use crate::collect;
 use crate::counters::Fault;
 use crate::exchange::{Call, Exchange, Place};
 use crate::headers;
-use crate::keys::{OVERFLOW, Shape};
 use crate::origin::Origin;
-use crate::outcome;
 use crate::router::Target;
 use crate::send::{Failed, send};
 use crate::tunnel;
@@ -179,7 +177,7 @@ impl Arrival<'_> {
         };
         let origin = &self.client.core.shared.origins[self.target.origin];
         let shape = Shape::of(&parts.method, parts.uri.path());
-        let key = origin.keys.get(shape);
+        let key = origin.admission.keys().get(shape);
         let route = key.is_none().then(|| {
             (
                 shape,
@@ -190,7 +188,7 @@ impl Arrival<'_> {
         if let Some(record) = &mut self.busy.record {
             record.criticality = self.read.call.criticality;
             record.received = body.size_hint().lower();
-            record.route = key.map(|key| origin.keys.name(key).into());
+            record.route = key.map(|key| origin.admission.keys().name(key).into());
         }
         let place = match self.admit(origin, key.unwrap_or(OVERFLOW), &body).await {
             Ok(place) => place,
@@ -202,9 +200,9 @@ impl Arrival<'_> {
             .await;
         if let Some((shape, method, path)) = route
             && response.status().is_success()
-            && origin.keys.has_room()
+            && origin.admission.keys().has_room()
         {
-            origin.keys.intern(
+            origin.admission.keys().intern(
                 shape,
                 &method,
                 path.as_ref().map_or("/", |path| path.path()),
@@ -223,7 +221,8 @@ impl Arrival<'_> {
         let core = &self.client.core;
         let bulk = || collect::is_bulk(body, self.grpc).then_some(Lane::BULK);
         // A route of which nothing is known is not judged by what it shares the last key with.
-        let new = || (key == OVERFLOW && origin.keys.has_room()).then_some(Lane::DEFAULT);
+        let new =
+            || (key == OVERFLOW && origin.admission.keys().has_room()).then_some(Lane::DEFAULT);
         let lane = self.target.lane.or_else(bulk).or_else(new);
         let call = &self.read.call;
         // The head of a request without a body was read just now.

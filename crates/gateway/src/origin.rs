@@ -10,7 +10,6 @@ use parking_lot::Mutex;
 use seawall::admission::Admission;
 use seawall::config::{Protocol, Upstream};
 
-use crate::keys::Keys;
 use crate::pool::Pool;
 
 /// How long a resolved address is used before it is asked for again.
@@ -29,7 +28,6 @@ pub(crate) struct Origin {
     pub(crate) authority: HeaderValue,
     pub(crate) pool: Arc<Pool>,
     pub(crate) admission: Admission,
-    pub(crate) keys: Keys,
 }
 
 impl Origin {
@@ -51,7 +49,6 @@ impl Origin {
             authority: authority.unwrap_or_else(|| HeaderValue::from_static("localhost")),
             pool: Pool::new(upstream, cores),
             admission,
-            keys: Keys::default(),
         })
     }
 

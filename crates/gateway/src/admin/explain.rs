@@ -82,7 +82,7 @@ impl Explanation {
             Rejected {
                 seconds_ago: now.since(turned.at).as_secs_f64(),
                 upstream: origin.name.clone(),
-                route: origin.keys.name(turned.key),
+                route: origin.admission.keys().name(turned.key),
                 criticality: turned.criticality.as_str(),
                 reason: turned.rejection.reason.as_str(),
                 scope: turned.rejection.scope.as_str(),
@@ -143,7 +143,7 @@ impl Upstream {
             slow_routes: gate
                 .slow_keys
                 .iter()
-                .map(|key| origin.keys.name(seawall::admission::Key(*key)))
+                .map(|key| origin.admission.keys().name(seawall::admission::Key(*key)))
                 .collect(),
             connections: Connections {
                 open: pool.open,

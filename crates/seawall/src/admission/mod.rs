@@ -4,6 +4,8 @@
 //! the thread that ends waits whose time is up. A [`Permit`] is a place at the origin: finish it
 //! with how the call went, or drop it, which frees the place without counting as a sample.
 
+mod keys;
+pub mod outcome;
 mod pulse;
 mod wait;
 
@@ -15,6 +17,7 @@ use seawall_policy::admit::{Admit as Decision, Gate, Ticket, Wakes};
 use seawall_policy::{Advice, Call, Outcome, Reason, Rejection, Scope, Tick};
 use seawall_sync::Shard;
 
+pub use keys::{Keys, OVERFLOW, Shape};
 pub use seawall_policy::admit::{GateSettings, GateSnapshot, Key, Lane, LaneSettings, Totals};
 pub use wait::Waiting;
 
@@ -45,6 +48,7 @@ pub struct Admission {
 pub(crate) struct Inner {
     gate: Gate<Handle>,
     clock: Clock,
+    keys: Keys,
     pulse: Pulse,
 }
 
@@ -79,6 +83,7 @@ impl Admission {
         let inner = Arc::new_cyclic(|weak| Inner {
             gate,
             clock,
+            keys: Keys::default(),
             pulse: if manual {
                 Pulse::none()
             } else {
@@ -145,6 +150,18 @@ impl Admission {
             ticket: Some(ticket),
             admission: self.clone(),
         }
+    }
+
+    /// The clock whose ticks it goes by.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.inner.clock
+    }
+
+    /// The routes that its gate learns latencies of.
+    #[must_use]
+    pub fn keys(&self) -> &Keys {
+        &self.inner.keys
     }
 
     /// Takes the control steps that are due. Only a manual clock needs this.

@@ -4,15 +4,18 @@
 //! computed as the path is walked, so a known route allocates nothing. At most 255 are told apart;
 //! the rest shares one key. Only a route that an origin has answered well is interned, so that a
 //! scan for holes does not use the keys up.
+//!
+//! The table belongs to one entrance, since its gate learns by these keys: see
+//! [`Admission::keys`](super::Admission::keys).
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use http::Method;
 use parking_lot::Mutex;
-use seawall::admission::Key;
+use seawall_policy::admit::Key;
 
 /// The key of every route that has none of its own.
-pub(crate) const OVERFLOW: Key = Key(255);
+pub const OVERFLOW: Key = Key(255);
 /// Twice the keys, so that probing stays short.
 const SLOTS: usize = 512;
 /// Segments that are looked at; deeper paths share what they begin with.
@@ -20,16 +23,25 @@ const DEPTH: usize = 8;
 
 /// The keys of one origin's routes. Reading takes no lock.
 #[derive(Debug)]
-pub(crate) struct Keys {
+pub struct Keys {
     /// A shape in the upper 56 bits and its key in the lower 8; 0 where free.
     slots: Box<[AtomicU64; SLOTS]>,
     count: AtomicUsize,
     names: Mutex<Vec<String>>,
 }
 
-/// The hash of a method and a path without its ids.
+/// A route by its hash: a method and a path without its ids.
+///
+/// ```
+/// use http::Method;
+/// use seawall::admission::Shape;
+///
+/// let of = |path| Shape::of(&Method::GET, path);
+/// assert_eq!(of("/users/17/orders"), of("/users/23/orders"));
+/// assert_ne!(of("/users/17/orders"), of("/users/17/carts"));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Shape(u64);
+pub struct Shape(u64);
 
 impl Default for Keys {
     fn default() -> Self {
@@ -44,7 +56,8 @@ impl Default for Keys {
 
 impl Keys {
     /// The key of a route, where it has one.
-    pub(crate) fn get(&self, shape: Shape) -> Option<Key> {
+    #[must_use]
+    pub fn get(&self, shape: Shape) -> Option<Key> {
         self.find(shape).ok().flatten()
     }
 
@@ -66,7 +79,7 @@ impl Keys {
 
     /// Gives a route a key, if there is one left.
     #[cold]
-    pub(crate) fn intern(&self, shape: Shape, method: &Method, path: &str) {
+    pub fn intern(&self, shape: Shape, method: &Method, path: &str) {
         // The lock makes looking and taking one step.
         let mut names = self.names.lock();
         let Err(at) = self.find(shape) else { return };
@@ -79,12 +92,14 @@ impl Keys {
     }
 
     /// Whether [`Keys::intern`] may still do something.
-    pub(crate) fn has_room(&self) -> bool {
+    #[must_use]
+    pub fn has_room(&self) -> bool {
         self.count.load(Ordering::Relaxed) < usize::from(OVERFLOW.0)
     }
 
     /// What a key stands for.
-    pub(crate) fn name(&self, key: Key) -> String {
+    #[must_use]
+    pub fn name(&self, key: Key) -> String {
         self.names
             .lock()
             .get(usize::from(key.0))
@@ -94,7 +109,9 @@ impl Keys {
 }
 
 impl Shape {
-    pub(crate) fn of(method: &Method, path: &str) -> Self {
+    /// The shape of a request; some 10 ns for a short path, no allocation.
+    #[must_use]
+    pub fn of(method: &Method, path: &str) -> Self {
         let mut hash = mix(0, method.as_str().as_bytes());
         for segment in path.split('/').skip(1).take(DEPTH) {
             let segment = if is_id(segment) { "*" } else { segment };

@@ -1,11 +1,12 @@
-//! How a call at the origin ended, as its limit sees it.
+//! How a call ended, as the limit in front of it sees it.
 
+use crate::context::names;
 use http::{HeaderMap, StatusCode};
-use seawall::context::names;
 use seawall_policy::Outcome;
 
 /// By an HTTP status.
-pub(crate) fn by_status(status: StatusCode) -> Outcome {
+#[must_use]
+pub fn by_status(status: StatusCode) -> Outcome {
     match status.as_u16() {
         429 | 503 => Outcome::Overloaded,
         500.. => Outcome::Failure,
@@ -14,7 +15,8 @@ pub(crate) fn by_status(status: StatusCode) -> Outcome {
 }
 
 /// By `grpc-status`, which stands in the trailers, or in the headers of a reply without a body.
-pub(crate) fn by_grpc(headers: &HeaderMap) -> Option<Outcome> {
+#[must_use]
+pub fn by_grpc(headers: &HeaderMap) -> Option<Outcome> {
     let code = headers.get(names::GRPC_STATUS)?;
     Some(match code.as_bytes() {
         // RESOURCE_EXHAUSTED, UNAVAILABLE
