@@ -152,7 +152,7 @@ fn config(args: &Args) -> Result<Config, Failure> {
     Ok(config)
 }
 
-fn remedy(error: &StartError) -> String {
+pub(crate) fn remedy(error: &StartError) -> String {
     let StartError::Bind {
         what, error: cause, ..
     } = error
@@ -252,20 +252,20 @@ const fn level(level: Level) -> LevelFilter {
 }
 
 /// SIGTERM and SIGINT.
-struct Signals {
+pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
 }
 
 impl Signals {
-    fn new() -> std::io::Result<Self> {
+    pub(crate) fn new() -> std::io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
         })
     }
 
-    async fn next(&mut self) {
+    pub(crate) async fn next(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}

@@ -4,6 +4,7 @@
 //! fails, with the remedy in it.
 
 mod check;
+mod demo;
 mod gateway;
 
 use std::process::ExitCode;
@@ -20,6 +21,7 @@ use clap::{Parser, Subcommand};
 )]
 #[command(after_help = "\
 Examples:
+  seawall demo                                        see what it does, in under a minute
   seawall gateway --upstream http://127.0.0.1:3000    protect what listens on port 3000
   seawall check seawall.toml                          what is wrong with a file, by line
   seawall check --defaults > seawall.toml             a file to begin with")]
@@ -30,6 +32,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Demo(demo::Args),
     Gateway(gateway::Args),
     Check(check::Args),
 }
@@ -53,6 +56,7 @@ impl Failure {
 
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
+        Command::Demo(args) => demo::run(&args),
         Command::Gateway(args) => gateway::run(&args),
         Command::Check(args) => check::run(&args),
     };
