@@ -1,7 +1,7 @@
 //! The demo as its user meets it: what it leaves behind when it ends, however it ends.
 
 use std::io::{BufRead as _, BufReader};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
@@ -37,14 +37,16 @@ fn under_way(directory: &Path) -> (Child, Vec<u32>) {
     );
     // The rest has a reader too, so that nothing breaks on a closed pipe.
     std::thread::spawn(move || lines.count());
-    let id = child.id();
-    let listed = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children"));
-    let children = listed
-        .expect("Linux")
-        .split_whitespace()
-        .map(|id| id.parse().expect("an id"))
-        .collect();
+    let children = children(&child);
     (child, children)
+}
+
+fn children(of: &Child) -> Vec<u32> {
+    let id = of.id();
+    let listed = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children"));
+    let listed = listed.expect("Linux");
+    let ids = listed.split_whitespace();
+    ids.map(|id| id.parse().expect("an id")).collect()
 }
 
 fn signal(name: &str, id: u32) {
@@ -111,6 +113,31 @@ fn it_shows_both_runs_and_leaves_a_page_a_picture_and_figures() {
         offered("with"),
         "the same load for both"
     );
+}
+
+#[test]
+fn left_up_it_answers_until_it_is_interrupted() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut child = demo(directory.path())
+        .arg("--keep")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the binary");
+    let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+    let mut line = |part: &str| {
+        let found = lines.find(|line| line.as_ref().is_ok_and(|line| line.contains(part)));
+        found.expect("told").expect("text")
+    };
+    let gateway = line("curl -i").replace("curl -i http://", "");
+    line("Ctrl-C");
+    let reached = TcpStream::connect(gateway.trim().trim_end_matches('/'));
+    assert!(reached.is_ok(), "{gateway}: {reached:?}");
+    let children = children(&child);
+    assert_eq!(children.len(), 2, "origin and gateway");
+    signal("INT", child.id());
+    assert_eq!(child.wait().expect("its status").code(), Some(0));
+    assert!(children.iter().all(|id| gone(*id)));
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod report;
 mod stage;
 mod table;
 
+use std::cell::Cell;
 use std::io::{IsTerminal as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -93,12 +94,16 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         let mut signals = Signals::new()
             .map_err(|error| Failure::new(format!("cannot catch signals: {error}")))?;
         // Children end when what holds them is dropped, whichever side wins.
+        let shown = Cell::new(false);
         tokio::select! {
-            done = show(args) => done,
-            () = signals.next() => Err(Failure {
-                text: "interrupted; everything it had started has ended".into(),
-                code: 130,
-            }),
+            done = show(args, &shown) => done,
+            // Left up, and now no longer wanted.
+            () = signals.next() => if shown.get() { Ok(()) } else {
+                Err(Failure {
+                    text: "interrupted; everything it had started has ended".into(),
+                    code: 130,
+                })
+            },
         }
     });
     // The load's thread may still be at work, and need not finish.
@@ -106,9 +111,9 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     done
 }
 
-async fn show(args: &Args) -> Result<(), Failure> {
+async fn show(args: &Args, shown_all: &Cell<bool>) -> Result<(), Failure> {
     let progress = Progress::new();
-    let capacity = stage::capacity(&progress).await?;
+    let capacity = stage::capacity().await?;
     let schedule = Schedule::new(capacity, f64::from(args.seconds));
     let mut bare = Stage::without().await?;
     let without = bare.run(&schedule, &progress).await?;
@@ -134,6 +139,7 @@ async fn show(args: &Args) -> Result<(), Failure> {
         told += &protected.invitation();
     }
     print(&told);
+    shown_all.set(true);
     if args.keep {
         protected.stay().await
     } else {

@@ -31,9 +31,9 @@ impl Progress {
         };
         let bar = ProgressBar::with_draw_target(Some(0), target);
         let template = if colour() {
-            "{prefix:15.bold} {bar:30.cyan/dim} {msg}"
+            "{prefix:15.bold} {bar:30.cyan/dim} {wide_msg}"
         } else {
-            "{prefix:15} {bar:30} {msg}"
+            "{prefix:15} {bar:30} {wide_msg}"
         };
         // A template that cannot be read leaves the default one.
         if let Ok(style) = ProgressStyle::with_template(template) {
@@ -42,13 +42,9 @@ impl Progress {
         Self { bar, terminal }
     }
 
-    /// One line that stays.
-    pub(super) fn say(&self, text: &str) {
-        if self.terminal {
-            self.bar.println(text);
-        } else {
-            eprintln!("{text}");
-        }
+    /// One line that stays; before the first run, while nothing is drawn.
+    pub(super) fn say(text: &str) {
+        eprintln!("{text}");
     }
 
     /// A run begins.

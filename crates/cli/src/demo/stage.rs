@@ -98,8 +98,8 @@ pub(super) struct Stage {
 }
 
 /// Saturates an origin to know what it delivers, in requests a second.
-pub(super) async fn capacity(progress: &Progress) -> Result<f64, Failure> {
-    progress.say("measuring the origin's capacity");
+pub(super) async fn capacity() -> Result<f64, Failure> {
+    Progress::say("measuring the origin's capacity");
     let mut stage = Stage::origin().await?;
     // From full to full: the first and last services are not whole.
     let edge = Duration::from_millis(80);
@@ -231,10 +231,9 @@ impl Stage {
              \x20 curl -i http://{target}/\n\
              \x20 curl http://{admin}/explain?text\n\
              \x20 curl http://{admin}/metrics\n\
-             a flood of 2,000 calls, 400 at once, counted by status:\n\
-             \x20 seq 2000 | xargs -P 400 -I% curl -s -o /dev/null -w '%{{http_code}}\\n' http://{target}/ | sort | uniq -c\n\
-             the origin falls to 30 %, and comes back:\n\
-             \x20 curl -X POST 'http://{upstream}/_origin/capacity?slots=6'\n\
+             the origin falls to a tenth, 2,000 calls come, counted by status, and it is back:\n\
+             \x20 curl -X POST 'http://{upstream}/_origin/capacity?slots=2'\n\
+             \x20 seq 2000 | xargs -P 400 -I{{}} curl -s -o /dev/null -w '%{{http_code}}\\n' http://{target}/{{}} | sort | uniq -c\n\
              \x20 curl -X POST 'http://{upstream}/_origin/capacity?slots=20'\n\
              Ctrl-C ends both.\n"
         )
