@@ -253,16 +253,23 @@ impl<'a> Run<'a> {
     fn start(&mut self) {
         loop {
             let clients = &self.clients;
+            let heedless = self.scenario.heedless;
             let alive =
                 |(slot, generation): CallId| clients[slot as usize].generation == generation;
             let Some((id, time)) = self
                 .origin
-                .start(&self.scenario.routes, &mut self.rng, alive)
+                .start(&self.scenario.routes, &mut self.rng, |id| {
+                    heedless || alive(id)
+                })
             else {
                 return;
             };
-            let client = &mut self.clients[id.0 as usize];
-            (client.state, client.service) = (State::Served, time as f32);
+            if alive(id) {
+                let client = &mut self.clients[id.0 as usize];
+                (client.state, client.service) = (State::Served, time as f32);
+            } else {
+                self.origin.wasted += time;
+            }
             self.schedule(self.now + nanos(time), Kind::Served, id);
         }
     }
@@ -323,6 +330,7 @@ impl<'a> Run<'a> {
         let now = Tick(self.now);
         match client.state {
             State::Waiting => return self.front.leave(key(id), now, &mut self.wakes),
+            State::Queued if self.scenario.heedless => {}
             State::Queued => self.origin.forget_waiting(),
             State::Served | State::Returning => self.origin.wasted += f64::from(client.service),
             State::Travelling | State::Free => {}

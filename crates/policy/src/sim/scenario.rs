@@ -22,6 +22,9 @@ pub struct Scenario {
     pub capacity: Vec<Capacity>,
     /// Service takes longer by this part for each `slots` calls present at the origin (0: never).
     pub fills: f64,
+    /// The origin also works on calls whose clients left before their turn, as a pool of threads
+    /// does. Otherwise it skips those. Either way a call that was begun is worked on to its end.
+    pub heedless: bool,
     /// Time from gate to origin, and the same back.
     pub network: Duration,
     /// Up to this is added to each way, evenly spread.
@@ -51,6 +54,7 @@ impl Scenario {
                 slowness: 1.0,
             }],
             fills: 0.0,
+            heedless: false,
             network: Duration::ZERO,
             jitter: Duration::ZERO,
             length: Duration::from_secs(10),

@@ -112,6 +112,12 @@ pub struct Adaptive {
     lost: (f64, f64),
     /// Share of calls that clients give up anyway.
     aborts: f64,
+    /// Not higher than this for now: clients left in droves at a limit a little higher.
+    lid: f64,
+    /// Most calls at the origin in the last second or so.
+    peak: f64,
+    /// Whether they still do, for all that the limit was cut.
+    leaving: bool,
     /// Probes since the last one upward.
     dips: u32,
     /// Time at rest since the last probe, in seconds; and what it should be.
@@ -134,6 +140,10 @@ enum Phase {
     },
 }
 
+/// Part of the limit at which clients left in droves that is not to be exceeded, and how fast that
+/// is forgotten, per second: twice as much after 35 s.
+const LID: f64 = 0.6;
+const LID_LIFTS: f64 = 0.02;
 /// Length of a window while nothing is at stake, in seconds.
 const IDLE: f64 = 0.05;
 
@@ -155,6 +165,9 @@ impl Adaptive {
             drift: (0.0, 0.0),
             lost: (0.0, 0.0),
             aborts: 0.0,
+            lid: f64::INFINITY,
+            peak: 0.0,
+            leaving: false,
             dips: 0,
             rested: 0.0,
             due: 0.0,
@@ -162,7 +175,7 @@ impl Adaptive {
     }
 
     fn clamp(&self, limit: f64) -> u32 {
-        self.settings.clamp(limit)
+        self.settings.clamp(limit.min(self.lid))
     }
 
     /// The window tells nothing of the limit: it was not what held calls back.
@@ -197,13 +210,23 @@ impl Adaptive {
         if !window.bound {
             self.aborts += 0.2 * (share - self.aborts);
         }
-        if !window.bound || share < 0.3 + 2.0 * self.aborts || window.limit <= 2 {
+        let many = window.bound && share > (0.3 + 2.0 * self.aborts).min(0.9);
+        if !many && std::mem::take(&mut self.leaving) && window.bound {
+            return Some(self.ramp_again(&Sample::of(window)));
+        }
+        if !many || window.limit <= 2 {
             return None;
         }
-        let knee = f64::from(window.limit) / 8.0;
-        self.aborts += 0.1 * (share - self.aborts);
-        self.belief.set(knee, 0.8);
-        Some(self.settle(f64::from(window.limit) / 4.0, window))
+        let limit = f64::from(window.limit);
+        if self.leaving {
+            // The cut did not help, or not yet: they may have other reasons.
+            self.aborts += 0.1 * (share - self.aborts);
+        } else {
+            self.lid = (LID * self.peak).max(1.0);
+        }
+        self.leaving = true;
+        self.belief.set(limit / 8.0, 0.8);
+        Some(self.settle(limit / 4.0, window))
     }
 
     /// The origin itself refuses for overload: below what is believed of the knee that is not
@@ -255,7 +278,12 @@ impl Adaptive {
                 }
                 self.step(pace)
             }
+            Verdict::Grow(_) if f64::from(self.rest) > 0.9 * self.lid => {
+                self.belief.set(f64::from(self.rest) / 1.6, 0.6);
+                self.settle(f64::from(self.rest), window)
+            }
             Verdict::Grow(level) => {
+                let level = level.min(self.lid);
                 self.rest = self.settings.clamp(level);
                 if f64::from(self.rest) < level {
                     self.phase = Phase::Ramp(Ramp::at(f64::from(self.rest)));
@@ -304,6 +332,10 @@ impl Limit for Adaptive {
         if let Some(step) = self.hopeless(window).or_else(|| self.refused(window)) {
             return step;
         }
+        self.lid *= (LID_LIFTS * window.seconds()).exp();
+        self.peak = window
+            .mean_inflight
+            .max(self.peak * (-window.seconds()).exp());
         if matches!(self.phase, Phase::Ramp(_)) {
             return self.ramp(window);
         }
@@ -353,8 +385,10 @@ impl Limit for Adaptive {
 
     fn base_latency(&self) -> Option<f64> {
         if self.here.calls >= 8.0 {
+            // Of those that were there, which after a cut are more than the limit.
+            let present = self.here.inflight().max(f64::from(self.rest));
             let knee = self.belief.quantile(0.5);
-            return Some(self.here.mean() * (knee / f64::from(self.rest)).min(1.0));
+            return Some(self.here.mean() * (knee / present).min(1.0));
         }
         self.base
             .as_ref()

@@ -11,6 +11,10 @@ const UP_EVERY: u32 = 2;
 /// upward costs no goodput, so less of it will do.
 const RISEN: f64 = 5.0;
 const FALLEN: f64 = 3.0;
+/// Where to rest, in knees.
+const MARGIN: f64 = 1.33;
+/// A slope above the knee that leaves no margin.
+const DEAR: f64 = 0.3;
 /// A difference of this many standard deviations is not noise.
 const CLEAR: f64 = 2.5;
 
@@ -23,6 +27,11 @@ impl Adaptive {
     }
 
     pub(super) fn at_rest(&mut self, window: &Window) -> Step {
+        if window.mean_inflight > 1.2 * f64::from(window.limit) + 1.0 {
+            // A cut has yet to take hold.
+            self.here = Sample::default();
+            return self.step((0.5 * self.measure_window()).min(0.1));
+        }
         let sample = Sample::of(window);
         self.rested += sample.seconds;
         if self.here.calls >= 8.0 {
@@ -65,12 +74,13 @@ impl Adaptive {
         self.rested = 0.0;
         let rest = f64::from(self.rest);
         let up = up || self.dips >= UP_EVERY || self.belief.above(0.95 * rest) > 0.1;
-        let level = if up {
+        let higher = ((1.0 + 0.6 * self.free().max(0.25)) * rest).max(rest + 1.0);
+        let level = if up && f64::from(self.clamp(higher)) > 1.1 * rest {
             self.dips = 0;
-            (1.6 * rest).max(rest + 1.0)
+            higher
         } else {
             self.dips += 1;
-            (0.94 * self.belief.quantile(0.5))
+            (0.97 * self.belief.quantile(0.5))
                 .round()
                 .min(rest - 1.0)
                 .max(0.62 * rest)
@@ -83,7 +93,8 @@ impl Adaptive {
         }
         let latency = self.here.mean();
         let settle = 1.5 * latency * (1.0_f64).max(f64::from(level) / rest);
-        let measure = (4.0 * latency).max(40.0 / self.here.throughput().max(1e-9));
+        let measure =
+            (4.0 * latency).max((200.0 / self.here.throughput().max(1e-9)).min(12.0 * latency));
         self.phase = Phase::Probe {
             level,
             settle,
@@ -128,13 +139,13 @@ impl Adaptive {
             return self.ramp_again(&sample);
         }
         let spread = self.belief.spread().max(0.02);
-        let cost = sample.seconds * (0.2 / (spread * spread)).clamp(0.5, 40.0);
+        let cost = sample.seconds * (0.4 / (spread * spread)).clamp(2.0, 60.0);
         self.due = if self.dips == UP_EVERY && faster > CLEAR * error {
             0.0
         } else {
             cost
         };
-        let next = (1.25 * self.belief.quantile(0.5)).max(1.1 * self.belief.quantile(0.9)) + 0.3;
+        let next = self.above_the_knee();
         let next = next.min(2.0 * sample.inflight().max(f64::from(self.rest)));
         if (next / f64::from(self.rest)).ln().abs() < 0.08 || self.clamp(next) == self.rest {
             // Not worth a move: what was measured here stays good.
@@ -145,8 +156,21 @@ impl Adaptive {
         self.settle(next, window)
     }
 
+    /// Where to rest: a little above the knee, more while it is uncertain; less where calls that
+    /// queue at the origin cost throughput.
+    fn above_the_knee(&self) -> f64 {
+        let knee = self.belief.quantile(0.5);
+        let margin = MARGIN.max(1.15 * self.belief.quantile(0.9) / knee);
+        knee * margin.powf(self.free()) + 0.3
+    }
+
+    /// From 1, where a queue at the origin costs no throughput, to 0, where it costs much.
+    fn free(&self) -> f64 {
+        (1.0 + (self.belief.slope() + 0.05).min(0.0) / DEAR).max(0.0)
+    }
+
     /// Throughput grew with the limit: the knee is far, as after a repair. Doubt costs goodput.
-    fn ramp_again(&mut self, sample: &Sample) -> Step {
+    pub(super) fn ramp_again(&mut self, sample: &Sample) -> Step {
         let ramp = Ramp::again(sample.inflight(), sample.rate());
         self.rest = self.clamp(ramp.level());
         self.here = Sample::default();
@@ -162,7 +186,9 @@ impl Adaptive {
         self.belief.doubt(rest / 4.0, 2.0 * rest.max(level), 0.03);
         self.belief.observe(level, rest, difference, variance);
         let knee = self.belief.quantile(0.5);
-        let miss = difference - ((level / knee).min(1.0) / (rest / knee).min(1.0)).ln();
+        let slope = self.belief.slope();
+        let expected = (level / knee).min(1.0).ln() - (rest / knee).min(1.0).ln();
+        let miss = difference - expected - slope * (level / rest).ln();
         let noise = miss * miss / (1.0 / sample.calls + 1.0 / self.here.calls);
         self.noise = (self.noise + 0.15 * (noise.min(6.0) - self.noise)).clamp(0.1, 4.0);
         variance.sqrt()
