@@ -20,12 +20,15 @@ const ENOUGH: u64 = 20;
 const INTERVAL_MAX: f64 = 1.0;
 /// Intervals over which the service rate's maximum is taken.
 const RATES: usize = 5;
+/// How soon an interval that has seen too little is looked at again.
+const AGAIN: Duration = Duration::from_millis(10);
 /// Calm intervals before the level is let go.
 const CALM: u32 = 5;
 
 #[derive(Debug)]
 pub(super) struct Shed {
     start: Tick,
+    due: Tick,
     completed: u64,
     least_queued: usize,
     rates: [f64; RATES],
@@ -66,6 +69,7 @@ impl Shed {
     pub(super) fn new() -> Self {
         Self {
             start: Tick::ZERO,
+            due: Tick::ZERO,
             completed: 0,
             least_queued: 0,
             rates: [0.0; RATES],
@@ -88,6 +92,7 @@ impl Shed {
 
     fn begin(&mut self, now: Tick) {
         self.start = now;
+        self.due = now + INTERVAL;
         self.completed = 0;
         self.least_queued = usize::MAX;
     }
@@ -107,7 +112,7 @@ impl Shed {
 
     /// Whether a step may be due: cheap, to be asked before readings are gathered.
     pub(super) fn is_due(&self, now: Tick) -> bool {
-        self.watching && now.since(self.start) >= INTERVAL
+        self.watching && now >= self.due
     }
 
     /// Takes a step if the interval is over.
@@ -135,11 +140,9 @@ impl Shed {
         let calm = control.level == Level::OPEN && drain < reading.target;
         self.calm = if calm { self.calm + 1 } else { 0 };
         if self.calm >= CALM {
-            *self = Self {
-                watching: reading.queued > 0,
-                start: self.start,
-                ..Self::new()
-            };
+            *self = Self::new();
+            self.begin(reading.now);
+            self.watching = reading.queued > 0;
             return Some(self.open());
         }
         Some(control)
