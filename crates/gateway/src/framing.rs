@@ -37,7 +37,7 @@ impl Framing {
             let end = bytes.iter().position(|byte| *byte == b'\n');
             let part = &bytes[..end.unwrap_or(bytes.len())];
             self.extend(part);
-            let Some(end) = end else { return None };
+            let end = end?;
             bytes = &bytes[end + 1..];
             if self.line_ended() {
                 let both = self.seen == 3;

@@ -1,5 +1,11 @@
 //! The gateway as its clients and origins see it: real sockets, small origins.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test ends where its ground is missing"
+)]
+
 mod admin;
 mod bad_input;
 mod faults;

@@ -1,0 +1,334 @@
+//! The command as its user meets it: what it says, how it ends, what it survives.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test ends where its ground is missing"
+)]
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+const SEAWALL: &str = env!("CARGO_BIN_EXE_seawall");
+
+fn run(args: &[&str]) -> Output {
+    Command::new(SEAWALL).args(args).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn free() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], seawall_testkit::free_port().unwrap()))
+}
+
+/// A running gateway, killed if a test ends early.
+struct Running {
+    child: Child,
+    listen: SocketAddr,
+    admin: SocketAddr,
+}
+
+impl Running {
+    /// `before` is put before the command in a shell: a limit, say.
+    fn start(upstream: SocketAddr, before: &str, more: &str) -> Self {
+        let (listen, admin) = (free(), free());
+        let line = format!(
+            "{before} exec {SEAWALL} gateway --upstream http://{upstream} --listen {listen} --admin {admin} {more}"
+        );
+        let child = Command::new("sh")
+            .args(["-c", &line])
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let running = Self {
+            child,
+            listen,
+            admin,
+        };
+        eventually("it listens", || TcpStream::connect(admin).is_ok());
+        running
+    }
+
+    fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args(["-s", name, &id])
+                .status()
+                .unwrap()
+                .success()
+        );
+    }
+
+    fn resident_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("VmRSS:"))
+            .unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn eventually(what: &str, mut look: impl FnMut() -> bool) {
+    for _ in 0..4_000 {
+        if look() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    panic!("never: {what}");
+}
+
+/// Answers every request with 200 and `ok`.
+fn origin() -> SocketAddr {
+    let listener = TcpListener::bind(free()).unwrap();
+    let addr = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            std::thread::spawn(move || {
+                let mut buffer = [0; 4096];
+                while stream.read(&mut buffer).is_ok_and(|read| read > 0) {
+                    if stream
+                        .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+                        .is_err()
+                    {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    addr
+}
+
+fn get(addr: SocketAddr, path: &str) -> String {
+    let Ok(mut stream) = TcpStream::connect(addr) else {
+        return String::new();
+    };
+    stream
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    let _ = stream.write_all(
+        format!("GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").as_bytes(),
+    );
+    let mut response = Vec::new();
+    let _ = stream.read_to_end(&mut response);
+    text(&response)
+}
+
+#[test]
+fn help_teaches() {
+    let help = text(&run(&["gateway", "--help"]).stdout);
+    for part in ["Examples:", "--upstream", "/explain?text", "kill -TERM"] {
+        assert!(help.contains(part), "{part} in\n{help}");
+    }
+    let nothing = run(&["gateway"]);
+    assert_eq!(nothing.status.code(), Some(2));
+    assert!(text(&nothing.stderr).contains("--upstream"));
+}
+
+#[test]
+fn a_wrong_url_is_explained() {
+    for (url, remedy) in [
+        ("127.0.0.1:3000", "http://"),
+        ("https://a", "http://"),
+        ("http://a/path", "path"),
+    ] {
+        let output = run(&["gateway", "--upstream", url]);
+        assert_eq!(output.status.code(), Some(2), "{url}");
+        assert!(
+            text(&output.stderr).contains(remedy),
+            "{url}: {}",
+            text(&output.stderr)
+        );
+    }
+}
+
+#[test]
+fn check_tells_everything_by_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("seawall.toml");
+    let check = |text: &str| {
+        std::fs::write(&file, text).unwrap();
+        run(&["check", file.to_str().unwrap()])
+    };
+    let wrong = check(
+        "drain_timeout = 30\n[upstreams.default]\nurl = 'http://127.0.0.1:3000'\nmax_conections = 3\n\
+         [[routes]]\npath = '/a'\n[[routes]]\npath = '/a'\n",
+    );
+    let told = text(&wrong.stderr);
+    assert_eq!(wrong.status.code(), Some(1));
+    for part in [
+        "seawall.toml:1:",
+        "no unit",
+        "seawall.toml:4:",
+        "max_connections",
+        "Kubernetes",
+    ] {
+        assert!(told.contains(part), "{part} in\n{told}");
+    }
+    let twice = check(
+        "[upstreams.default]\nurl = 'http://127.0.0.1:3000'\n[[routes]]\npath = '/a'\n[[routes]]\npath = '/a'\n",
+    );
+    assert!(
+        text(&twice.stderr).contains("seawall.toml:5:"),
+        "{}",
+        text(&twice.stderr)
+    );
+
+    let right = check("[upstreams.default]\nurl = 'http://127.0.0.1:3000'\n");
+    assert_eq!(right.status.code(), Some(0), "{}", text(&right.stderr));
+    assert!(text(&right.stdout).contains("is right"));
+
+    let defaults = text(&run(&["check", "--defaults"]).stdout);
+    assert_eq!(check(&defaults).status.code(), Some(0));
+    assert!(text(&run(&["check", "--explain", "admission.max_wait"]).stdout).contains("queue"));
+    assert!(text(&run(&["check", "--explain", "listeners"]).stdout).contains("listeners.*.trust"));
+    assert_eq!(
+        run(&["check", "--explain", "nothing"]).status.code(),
+        Some(1)
+    );
+    assert_eq!(run(&["check", "/nowhere/at/all"]).status.code(), Some(1));
+}
+
+#[test]
+fn a_port_in_use_names_the_flag() {
+    let taken = TcpListener::bind(free()).unwrap();
+    let (taken, other) = (taken.local_addr().unwrap().to_string(), free().to_string());
+    let gateway = |listen: &str, admin: &str| {
+        run(&[
+            "gateway",
+            "--upstream",
+            "http://127.0.0.1:1",
+            "--listen",
+            listen,
+            "--admin",
+            admin,
+        ])
+    };
+    for (output, flag) in [
+        (gateway(&taken, &other), "--listen"),
+        (gateway(&other, &taken), "--admin"),
+    ] {
+        let told = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{told}");
+        assert!(
+            told.contains(&taken) && told.contains(flag) && told.contains("another process"),
+            "{told}"
+        );
+    }
+    let open = gateway(&other, "0.0.0.0:1");
+    assert!(
+        text(&open.stderr).contains("admin.token"),
+        "{}",
+        text(&open.stderr)
+    );
+}
+
+#[test]
+fn sigterm_drains_and_ends_with_success() {
+    for signal in ["TERM", "INT"] {
+        let mut running = Running::start(origin(), "", "");
+        assert!(get(running.listen, "/").ends_with("ok"));
+        running.signal(signal);
+        assert_eq!(running.child.wait().unwrap().code(), Some(0), "{signal}");
+        let mut told = String::new();
+        running
+            .child
+            .stderr
+            .take()
+            .unwrap()
+            .read_to_string(&mut told)
+            .unwrap();
+        for part in [
+            "listening on",
+            "protecting",
+            "admin on",
+            "protections: adaptive",
+            "draining",
+        ] {
+            assert!(told.contains(part), "{part} in\n{told}");
+        }
+    }
+}
+
+#[test]
+fn an_unreachable_upstream_is_a_warning() {
+    let mut running = Running::start(free(), "", "--shadow");
+    assert!(get(running.listen, "/").starts_with("HTTP/1.1 502"));
+    running.signal("TERM");
+    let mut told = String::new();
+    running
+        .child
+        .stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut told)
+        .unwrap();
+    assert!(
+        told.contains("warning: ") && told.contains("in shadow"),
+        "{told}"
+    );
+}
+
+#[test]
+fn descriptors_that_run_out() {
+    let running = Running::start(origin(), "ulimit -n 96;", "");
+    // More connections than there are descriptors; they send nothing yet.
+    let hoard: Vec<_> = (0..150)
+        .filter_map(|_| TcpStream::connect(running.listen).ok())
+        .collect();
+    let shortage = || get(running.admin, "/metrics");
+    drop(hoard.into_iter().skip(60).collect::<Vec<_>>());
+    eventually("others are served again", || {
+        get(running.listen, "/").ends_with("ok")
+    });
+    eventually("the shortage was counted", || {
+        shortage().lines().any(|line| {
+            line.starts_with("seawall_faults_total{fault=\"shortage\"}") && !line.ends_with(" 0")
+        })
+    });
+}
+
+#[test]
+fn memory_stays_flat_under_abuse() {
+    let running = Running::start(origin(), "", "");
+    let abuse = |rounds: usize| {
+        for round in 0..rounds {
+            let Ok(mut stream) = TcpStream::connect(running.listen) else {
+                continue;
+            };
+            let bytes: &[u8] = match round % 5 {
+                0 => b"GET / HTTP/1.1\r\nhost: a\r\n\r\n",
+                1 => b"GET / HTTP/1.1\r\nhost: a\r\nx: ",
+                2 => b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1000000\r\n\r\nsome",
+                3 => b"\x00\xff garbage\r\n\r\n",
+                _ => b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00",
+            };
+            // And leaves without reading.
+            let _ = stream.write_all(bytes);
+        }
+        eventually("all have left", || {
+            let metrics = get(running.admin, "/metrics");
+            metrics.contains("seawall_connections{listener=\"default\"} 0.0")
+                && metrics.contains("seawall_inflight{upstream=\"default\"} 0.0")
+        });
+        running.resident_kib()
+    };
+    // The allocator keeps what one burst took; a leak would grow with every burst.
+    let before = abuse(4_000).max(abuse(4_000));
+    let after = abuse(8_000);
+    assert!(after < before + 16 * 1024, "{before} KiB, then {after} KiB");
+}
