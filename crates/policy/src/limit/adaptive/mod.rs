@@ -142,7 +142,7 @@ enum Phase {
 
 /// Part of the limit at which clients left in droves that is not to be exceeded, and how fast that
 /// is forgotten, per second: twice as much after 35 s.
-const LID: f64 = 0.6;
+const LID: f64 = 0.5;
 const LID_LIFTS: f64 = 0.02;
 /// Length of a window while nothing is at stake, in seconds.
 const IDLE: f64 = 0.05;
@@ -195,8 +195,9 @@ impl Adaptive {
     /// Most clients leave before they are answered: the queue at the origin is hopeless, and
     /// latencies of the few that were answered tell nothing.
     fn hopeless(&mut self, window: &Window) -> Option<Step> {
-        if window.mean_inflight > 1.2 * f64::from(window.limit) {
-            // An earlier cut has yet to take hold.
+        if window.mean_inflight > 1.1 * f64::from(window.limit) && 2 * window.fresh > window.ignored
+        {
+            // Those who leave came before the cut, and those since are answered.
             self.lost = (0.0, 0.0);
             return None;
         }
@@ -225,8 +226,8 @@ impl Adaptive {
             self.lid = (LID * self.peak).max(1.0);
         }
         self.leaving = true;
-        self.belief.set(limit / 8.0, 0.8);
-        Some(self.settle(limit / 4.0, window))
+        self.belief.set(limit / 16.0, 0.8);
+        Some(self.settle(limit / 8.0, window))
     }
 
     /// The origin itself refuses for overload: below what is believed of the knee that is not
@@ -249,6 +250,12 @@ impl Adaptive {
         let limit = match &self.phase {
             Phase::Probe { level, .. } => *level,
             _ => self.rest,
+        };
+        // The end of a jam must not be slept through.
+        let seconds = if self.leaving {
+            seconds.min(0.1)
+        } else {
+            seconds
         };
         Step {
             limit,
@@ -285,7 +292,7 @@ impl Adaptive {
             Verdict::Grow(level) => {
                 let level = level.min(self.lid);
                 self.rest = self.settings.clamp(level);
-                if f64::from(self.rest) < level {
+                if level > f64::from(self.settings.max) {
                     self.phase = Phase::Ramp(Ramp::at(f64::from(self.rest)));
                 }
                 self.step(0.001)
@@ -314,7 +321,7 @@ impl Adaptive {
         self.rest = limit;
         self.here = Sample::default();
         self.drift = (0.0, 0.0);
-        let left = latency.max(1e-3) * (1.0 + drain.min(8.0));
+        let left = latency.max(1e-3) * (1.0 + drain.min(1.0));
         self.phase = Phase::Settle;
         self.step(left)
     }

@@ -7,6 +7,8 @@ use crate::limit::Window;
 const GROWTH: f64 = 5.0;
 /// A level is judged when this part of it has been answered.
 const TURNOVER: f64 = 0.75;
+/// But not by fewer calls than this.
+const FEWEST: f64 = 10.0;
 /// Throughput that grows by less than in-flight to this power has met the knee.
 const ELASTICITY: f64 = 0.6;
 /// A batch whose latency is this many times the least known stood in a queue.
@@ -105,11 +107,10 @@ impl Ramp {
         self.fresh += f64::from(window.fresh);
         let inflight = self.seen.inflight();
         let enough = if self.starting() {
-            inflight
+            inflight.max(4.0)
         } else {
-            TURNOVER * inflight
-        }
-        .max(4.0);
+            (TURNOVER * inflight).max(FEWEST)
+        };
         if let Some((before, rate_before)) = self.before {
             let grown = (inflight / before).ln();
             // Both rates are counts of about a level's worth of calls: the larger the steps, the
@@ -120,7 +121,8 @@ impl Ramp {
             let over = self.fresh >= enough;
             let rate = self.fresh.max(1.0) / self.seen.seconds;
             // Unbound, chance alone makes in-flight wander.
-            let far = grown > if window.bound { 0.25 } else { 0.7 };
+            let used_up = window.bound && inflight > 0.6 * self.level;
+            let far = grown > if used_up { 0.25 } else { 0.7 };
             if far && rate < wanted && (over || self.seen.seconds > enough / wanted) {
                 let faster = self.seen.rate() / rate_before * TURNOVER;
                 let knee = before * faster.clamp(0.5, self.growth);

@@ -8,6 +8,8 @@ pub(super) struct Sample {
     pub(super) calls: f64,
     pub(super) latency: f64,
     pub(super) least: f64,
+    /// Callers that left.
+    pub(super) lost: f64,
     pub(super) places: f64,
     pub(super) seconds: f64,
 }
@@ -18,6 +20,7 @@ impl Default for Sample {
             calls: 0.0,
             latency: 0.0,
             least: f64::INFINITY,
+            lost: 0.0,
             places: 0.0,
             seconds: 0.0,
         }
@@ -35,6 +38,7 @@ impl Sample {
         self.calls += f64::from(window.succeeded);
         self.latency += window.latency_sum;
         self.least = self.least.min(window.latency_min);
+        self.lost += f64::from(window.ignored);
         self.places += window.mean_inflight * window.seconds();
         self.seconds += window.seconds();
     }
@@ -43,6 +47,7 @@ impl Sample {
     pub(super) fn fade(&mut self, factor: f64) {
         self.calls *= factor;
         self.latency *= factor;
+        self.lost *= factor;
         self.places *= factor;
         self.seconds *= factor;
     }
@@ -50,6 +55,11 @@ impl Sample {
     /// Mean latency in seconds.
     pub(super) fn mean(&self) -> f64 {
         self.latency / self.calls.max(1e-9)
+    }
+
+    /// Part of the callers that left.
+    pub(super) fn lost(&self) -> f64 {
+        self.lost / (self.calls + self.lost).max(1e-9)
     }
 
     /// Calls answered a second, counted.

@@ -15,6 +15,8 @@ const FALLEN: f64 = 3.0;
 const MARGIN: f64 = 1.33;
 /// A slope above the knee that leaves no margin.
 const DEAR: f64 = 0.3;
+/// This part of the callers leaving is no accident.
+const LEAVERS: f64 = 0.04;
 /// A difference of this many standard deviations is not noise.
 const CLEAR: f64 = 2.5;
 
@@ -39,6 +41,18 @@ impl Adaptive {
         }
         self.here.fade(0.9);
         self.here.add(window);
+        if self.here.calls >= 20.0 && self.are_leaving() {
+            let least = self
+                .belief
+                .quantile(0.5)
+                .max(0.85 * f64::from(self.rest))
+                .ceil();
+            if self.clamp(least) < self.rest {
+                return self.settle(least, window);
+            }
+            // At the knee, too: for reasons of their own.
+            self.aborts += 0.05 * (self.here.lost() - self.aborts);
+        }
         let jump = self.drift.0 > RISEN || self.drift.1 > FALLEN;
         if self.here.calls < 20.0
             || self.here.seconds < 3.5 * self.here.mean()
@@ -60,6 +74,11 @@ impl Adaptive {
         self.probe(self.drift.1 > FALLEN)
     }
 
+    /// Callers give up at the origin, more than they do anyway: it holds too many.
+    fn are_leaving(&self) -> bool {
+        self.here.lost() > LEAVERS + 1.5 * self.aborts
+    }
+
     /// Compares latency at rest with what it was, and counts what noise does not explain.
     fn watch(&mut self, sample: &Sample) {
         let change = (sample.mean() / self.here.mean()).ln();
@@ -74,6 +93,7 @@ impl Adaptive {
         self.rested = 0.0;
         let rest = f64::from(self.rest);
         let up = up || self.dips >= UP_EVERY || self.belief.above(0.95 * rest) > 0.1;
+        let up = up && !self.are_leaving();
         let higher = ((1.0 + 0.6 * self.free().max(0.25)) * rest).max(rest + 1.0);
         let level = if up && f64::from(self.clamp(higher)) > 1.1 * rest {
             self.dips = 0;
@@ -116,11 +136,15 @@ impl Adaptive {
         };
         if *settle > 0.0 {
             *settle = 0.0;
-            let measure = *measure;
-            return self.step(measure);
+            let part = *measure / 3.0;
+            return self.step(part);
         }
         sample.add(window);
         let (sample, measure) = (*sample, *measure);
+        let enough = sample.seconds > 0.9 * measure || sample.lost() > 0.2;
+        if sample.calls >= 1.0 && !enough {
+            return self.step(measure / 3.0);
+        }
         if sample.calls < 1.0 {
             self.phase = Phase::Settle;
             return self.step(measure);

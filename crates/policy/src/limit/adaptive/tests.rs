@@ -81,7 +81,7 @@ proptest! {
     #[test]
     fn a_few_that_were_cancelled_change_nothing(windows in prop::collection::vec(seen(), 1..200)) {
         let none: Vec<Seen> = windows.iter().map(|&(ok, _, used, latency, bound)| (ok, 0, used, latency, bound)).collect();
-        let few: Vec<Seen> = windows.iter().map(|&(ok, _, used, latency, bound)| (ok, ok / 5, used, latency, bound)).collect();
+        let few: Vec<Seen> = windows.iter().map(|&(ok, _, used, latency, bound)| (ok, ok / 40, used, latency, bound)).collect();
         let settings = AdaptiveSettings::default();
         prop_assert_eq!(feed(settings, &none), feed(settings, &few));
     }
