@@ -133,9 +133,9 @@ fn titles(out: &mut String, results: &Results) {
     // The legend, in the strokes of the curves.
     let mut x = LEFT;
     for (class, name, width) in [
-        ("with", "goodput with Seawall", 220.0),
-        ("without", "goodput without", 190.0),
-        ("capacity", "capacity of the origin", 220.0),
+        ("with", "goodput with Seawall", 225.0),
+        ("without", "goodput without Seawall", 250.0),
+        ("capacity", "capacity of the origin", 225.0),
         ("offered", "offered", 100.0),
     ] {
         let text = x + 40.0;

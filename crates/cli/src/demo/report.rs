@@ -53,10 +53,8 @@ pub(super) struct Side {
     pub(super) recovery_s: Option<f64>,
     /// Share of the origin's work that was for callers already gone, 0 to 1.
     pub(super) work_for_gone: f64,
-    /// How late the generator itself was, 99th percentile.
+    /// How late the generator itself was, 99th percentile. Latencies include it.
     pub(super) lateness_p99_ms: f64,
-    /// Later than that the figures say nothing.
-    pub(super) void: bool,
     pub(super) bins: Vec<Bin>,
 }
 
@@ -157,7 +155,6 @@ impl Side {
             recovery_s: recovery.map(|time| time.as_secs_f64()),
             work_for_gone: run.origin.gone_work_s / run.origin.work_s.max(f64::MIN_POSITIVE),
             lateness_p99_ms: report.lateness_p99().as_secs_f64() * 1e3,
-            void: report.is_void(),
             bins: bins(report, schedule.lasts()),
         }
     }
@@ -240,7 +237,6 @@ pub(super) mod tests {
             recovery_s,
             work_for_gone: 0.0,
             lateness_p99_ms: 0.2,
-            void: false,
             bins: bins(rates),
         };
         let plan = |name, multiple, seconds| PhasePlan {

@@ -231,9 +231,10 @@ impl Stage {
              \x20 curl -i http://{target}/\n\
              \x20 curl http://{admin}/explain?text\n\
              \x20 curl http://{admin}/metrics\n\
-             the origin falls to a tenth, 2,000 calls come, counted by status, and it is back:\n\
-             \x20 curl -X POST 'http://{upstream}/_origin/capacity?slots=2'\n\
-             \x20 seq 2000 | xargs -P 400 -I{{}} curl -s -o /dev/null -w '%{{http_code}}\\n' http://{target}/{{}} | sort | uniq -c\n\
+             a flood of 5,000 calls, 300 at once, counted by status:\n\
+             \x20 curl -sZ --parallel-immediate --parallel-max 300 -o /dev/null -w '%{{http_code}}\\n' 'http://{target}/[1-5000]' 2>/dev/null | sort | uniq -c\n\
+             the origin falls to 30 %, and comes back:\n\
+             \x20 curl -X POST 'http://{upstream}/_origin/capacity?slots=6'\n\
              \x20 curl -X POST 'http://{upstream}/_origin/capacity?slots=20'\n\
              Ctrl-C ends both.\n"
         )

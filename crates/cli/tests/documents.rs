@@ -1,0 +1,200 @@
+//! Documents that must not differ from the code.
+//!
+//! docs/configuration.md is made from the settings: `SEAWALL_WRITE_DOCS=1 cargo test -p seawall-cli
+//! --test documents` writes it anew. The others are written by hand; what they list is compared.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
+
+use seawall::config::{Config, SETTINGS, Setting};
+use seawall_gateway::Gateway;
+use seawall_testkit::free_port;
+
+const HEAD: &str = "\
+# Configuration
+
+Nothing has to be configured: `seawall gateway --upstream http://HOST:PORT` runs with every default below.
+A file is TOML, passed as `--config FILE`; `--upstream`, `--listen`, `--admin` and `--shadow` stand over what it says.
+`seawall check FILE` tells everything that is wrong with it, by line, and warns of settings that work against one another; `seawall check --defaults` prints a file with every default; `seawall check --schema` a JSON schema for editors.
+
+In the names below, `*` is a name of your choosing and `[]` an entry of a list.
+Times are written with a unit (`us`, `ms`, `s`, `m`, `h`) as in `\"250ms\"`, sizes as in `\"64KiB\"` (`B`, `KiB`, `MiB`, `GiB`).
+
+```toml
+[upstreams.default]
+url = \"http://127.0.0.1:3000\"
+
+[listeners.public]
+address = \"0.0.0.0:8080\"
+
+[listeners.services]              # other services of ours: believed what they say of themselves
+address = \"10.0.0.5:8081\"
+trust = \"internal\"
+
+[[routes]]
+path_prefix = \"/search\"
+criticality = \"sheddable\"
+timeout = \"500ms\"
+
+[[routes]]
+path_prefix = \"/reports\"
+lane = \"reports\"
+
+[lanes.reports]
+share = 0.2
+```
+
+This page is made from the settings' own table by `SEAWALL_WRITE_DOCS=1 cargo test -p seawall-cli --test documents`.
+";
+
+fn document(name: &str) -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs")).join(name)
+}
+
+fn read(name: &str) -> String {
+    std::fs::read_to_string(document(name)).expect("the document")
+}
+
+fn section(setting: &Setting) -> &str {
+    setting.key.split(['.', '[']).next().unwrap_or_default()
+}
+
+fn described(setting: &Setting, page: &mut String) {
+    let default = match (setting.default, setting.required) {
+        (Some(default), _) => format!("default `{default}`: {}", setting.reason),
+        (None, true) => format!("required: {}", setting.reason),
+        (None, false) => format!("no default: {}", setting.reason),
+    };
+    let Setting {
+        key,
+        kind,
+        what,
+        example,
+        ..
+    } = setting;
+    let example = match setting.default {
+        Some(_) => String::new(),
+        None => format!(", for example `{example}`"),
+    };
+    let _ = writeln!(
+        page,
+        "\n### `{key}`\n\n{what}\n\n- {kind}{example}\n- {default}"
+    );
+}
+
+fn configuration() -> String {
+    let mut page = HEAD.to_owned();
+    let mut last = "";
+    for setting in SETTINGS {
+        let name = section(setting);
+        if name != last {
+            let title = if setting.key.contains(['.', '[']) {
+                name
+            } else {
+                "top level"
+            };
+            let _ = writeln!(page, "\n## {title}");
+            last = name;
+        }
+        described(setting, &mut page);
+    }
+    page
+}
+
+#[test]
+fn every_setting_is_described() {
+    let made = configuration();
+    if std::env::var_os("SEAWALL_WRITE_DOCS").is_some() {
+        std::fs::write(document("configuration.md"), &made).expect("written");
+    }
+    assert!(
+        read("configuration.md") == made,
+        "docs/configuration.md differs from the settings; write it anew with\n\
+         SEAWALL_WRITE_DOCS=1 cargo test -p seawall-cli --test documents"
+    );
+}
+
+#[test]
+fn the_example_is_right() {
+    let (_, rest) = HEAD.split_once("```toml\n").expect("an example");
+    let (example, _) = rest.split_once("```").expect("its end");
+    let config = Config::parse(example).expect("no errors");
+    assert_eq!(config.routes.len(), 2);
+}
+
+#[test]
+fn the_readmes_example_is_right() {
+    let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/../../README.md");
+    let readme = std::fs::read_to_string(readme).expect("the document");
+    let (_, rest) = readme.split_once("```toml\n").expect("an example");
+    let (example, _) = rest.split_once("```").expect("its end");
+    Config::parse(example).expect("no errors");
+}
+
+fn metrics() -> String {
+    let free = || SocketAddr::from(([127, 0, 0, 1], free_port().expect("a port")));
+    // Nothing has to listen there: no request is made.
+    let upstream = format!("http://{}", free());
+    let mut config = Config::for_upstream(upstream.parse().expect("a URL"));
+    config.admin.address = free();
+    for listener in config.listeners.values_mut() {
+        listener.address = free();
+    }
+    let running = Gateway::start(&config).expect("started");
+    let mut stream = TcpStream::connect(running.admin).expect("it listens");
+    let request = "GET /metrics HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n";
+    stream.write_all(request.as_bytes()).expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("text");
+    answer
+}
+
+/// What stands in backticks in the first column of the table with that heading.
+fn listed(page: &str, heading: &str) -> BTreeSet<String> {
+    let start = format!("| {heading} |");
+    let table = page.lines().skip_while(|line| !line.starts_with(&start));
+    let rows = table.skip(2).take_while(|line| line.starts_with('|'));
+    rows.filter_map(|row| row.split('`').nth(1))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// The values of a label.
+fn values(metrics: &str, label: &str) -> BTreeSet<String> {
+    let start = format!("{label}=\"");
+    let found = metrics
+        .lines()
+        .filter_map(|line| line.split_once(&start)?.1.split_once('"'));
+    found.map(|(value, _)| value.to_owned()).collect()
+}
+
+#[test]
+fn every_metric_is_described() {
+    let exported: BTreeSet<String> = metrics()
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '))
+        .map(|(name, kind)| match kind {
+            "counter" => format!("{name}_total"),
+            _ => name.to_owned(),
+        })
+        // The log's metric is there only where there is a log.
+        .chain(["seawall_log_dropped_total".to_owned()])
+        .collect();
+    assert_eq!(listed(&read("admin.md"), "metric"), exported);
+}
+
+#[test]
+fn every_fault_and_every_reason_is_described() {
+    let metrics = metrics();
+    assert_eq!(
+        listed(&read("admin.md"), "fault"),
+        values(&metrics, "fault")
+    );
+    assert_eq!(
+        listed(&read("rejections.md"), "reason"),
+        values(&metrics, "reason")
+    );
+}
