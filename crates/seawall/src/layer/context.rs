@@ -1,0 +1,252 @@
+//! Reads the request context once, for every layer and handler below.
+
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::{Extensions, Request};
+use tokio::task::futures::TaskLocalFuture;
+use tower::{Layer, Service};
+
+use crate::clock::Clock;
+use crate::context::{ContextHeaders, Reader, Trust, Wire, is_grpc};
+use crate::{Call, Criticality, Tick};
+
+tokio::task_local! {
+    static CURRENT: Call;
+}
+
+/// The call that the running task is part of; `None` outside of one.
+///
+/// Known while a handler's future is polled, below a [`ContextLayer`]. A spawned task is not part
+/// of the call, and neither is a response body that is polled after the handler returned.
+#[must_use]
+pub fn current() -> Option<Call> {
+    CURRENT.try_with(|call| *call).ok()
+}
+
+/// Makes `call` the [`current`] one while `future` runs.
+pub(super) fn within<F: Future>(call: Call, future: F) -> TaskLocalFuture<Call, F> {
+    CURRENT.scope(call, future)
+}
+
+/// A call as it arrived; among the request's extensions below a [`ContextLayer`].
+///
+/// ```
+/// use seawall::layer::Arrival;
+///
+/// // In axum: `axum::Extension(arrival): axum::Extension<Arrival>`; anywhere:
+/// fn units(request: &http::Request<()>) -> u32 {
+///     Arrival::of(request.extensions()).map_or(1, |arrival| arrival.call.cost)
+/// }
+/// # assert_eq!(units(&http::Request::new(())), 1);
+/// ```
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Arrival {
+    /// What the policies read.
+    pub call: Call,
+    /// When its headers were read.
+    pub at: Tick,
+    /// The language in which it is answered.
+    pub wire: Wire,
+    /// Context headers of a trusted caller that made no sense, and were ignored.
+    pub malformed: ContextHeaders,
+}
+
+impl Arrival {
+    /// The one among a request's extensions.
+    #[must_use]
+    pub fn of(extensions: &Extensions) -> Option<Self> {
+        extensions.get().copied()
+    }
+
+    /// The one that was read above, or else what an edge would have read.
+    pub(super) fn of_request<B>(request: &Request<B>, now: Tick) -> Self {
+        Self::of(request.extensions()).unwrap_or_else(|| {
+            let read = Reader::default().read(request.method(), request.headers(), now);
+            Self::new(read.call, read.malformed, request, now)
+        })
+    }
+
+    fn new<B>(call: Call, malformed: ContextHeaders, request: &Request<B>, at: Tick) -> Self {
+        let grpc = is_grpc(request.headers());
+        let wire = if grpc { Wire::Grpc } else { Wire::Http };
+        Self {
+            call,
+            at,
+            wire,
+            malformed,
+        }
+    }
+}
+
+/// Puts an [`Arrival`] among the request's extensions, and makes its call the [`current`] one.
+///
+/// At an [edge](Trust::Edge), which is the default, the context headers are taken off the request.
+#[derive(Clone, Debug, Default)]
+pub struct ContextLayer {
+    reader: Reader,
+    clock: Clock,
+}
+
+impl ContextLayer {
+    /// For a server that anyone may call: nobody is believed.
+    #[must_use]
+    pub fn edge() -> Self {
+        Self::default()
+    }
+
+    /// For a server that only our own services call: all of them are believed.
+    #[must_use]
+    pub fn internal() -> Self {
+        Self::default().trust(Trust::Internal)
+    }
+
+    /// Whether callers are believed.
+    #[must_use]
+    pub fn trust(mut self, trust: Trust) -> Self {
+        self.reader.trust = trust;
+        self
+    }
+
+    /// What a call is that does not say how much it matters; `critical` by default.
+    #[must_use]
+    pub fn criticality(mut self, criticality: Criticality) -> Self {
+        self.reader.criticality = criticality;
+        self
+    }
+
+    /// The longest that anyone waits here, whatever the caller says; no limit by default.
+    #[must_use]
+    pub fn max_timeout(mut self, timeout: Duration) -> Self {
+        self.reader.timeout = Some(timeout);
+        self
+    }
+
+    /// Turns tenants' names into numbers; the same on every replica, and a constant by default.
+    #[must_use]
+    pub fn tenant_seed(mut self, seed: u64) -> Self {
+        self.reader.tenant_seed = seed;
+        self
+    }
+
+    /// The clock; that of the [`Admission`](crate::admission::Admission) below, where it is not
+    /// the system's.
+    #[must_use]
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+}
+
+impl<S> Layer<S> for ContextLayer {
+    type Service = ContextService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        ContextService {
+            inner,
+            layer: self.clone(),
+        }
+    }
+}
+
+/// A service below a [`ContextLayer`].
+#[derive(Clone, Debug)]
+pub struct ContextService<S> {
+    inner: S,
+    layer: ContextLayer,
+}
+
+impl<S, B> Service<Request<B>> for ContextService<S>
+where
+    S: Service<Request<B>>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = TaskLocalFuture<Call, S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let reader = &self.layer.reader;
+        let now = self.layer.clock.now();
+        let read = reader.read(request.method(), request.headers(), now);
+        let arrival = Arrival::new(read.call, read.malformed, &request, now);
+        if reader.trust == Trust::Edge {
+            for header in read.seen.iter() {
+                request.headers_mut().remove(header.name());
+            }
+        }
+        request.extensions_mut().insert(arrival);
+        within(read.call, self.inner.call(request))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderMap;
+    use std::convert::Infallible;
+    use tower::service_fn;
+
+    type Seen = (Option<Arrival>, Option<Call>, HeaderMap);
+
+    async fn through(layer: ContextLayer, pairs: &[(&'static str, &'static str)]) -> Seen {
+        let mut service = layer.layer(service_fn(async |request: Request<()>| {
+            let seen = (
+                Arrival::of(request.extensions()),
+                current(),
+                request.headers().clone(),
+            );
+            Ok::<_, Infallible>(seen)
+        }));
+        let mut request = Request::new(());
+        for (name, value) in pairs {
+            request.headers_mut().append(*name, value.parse().unwrap());
+        }
+        let Ok(seen) = service.call(request).await;
+        seen
+    }
+
+    const FORGED: [(&str, &str); 4] = [
+        ("host", "shop"),
+        ("seawall-timeout-ms", "250"),
+        ("seawall-criticality", "critical-plus"),
+        ("content-type", "application/grpc"),
+    ];
+
+    #[tokio::test]
+    async fn an_edge_believes_nobody_and_takes_the_headers_off() {
+        let (arrival, current, headers) = through(ContextLayer::edge(), &FORGED).await;
+        let arrival = arrival.unwrap();
+        assert_eq!(arrival.call.deadline, Tick::MAX);
+        assert_eq!(arrival.call.criticality, Criticality::Critical);
+        assert_eq!(arrival.wire, Wire::Grpc);
+        assert_eq!(current, Some(arrival.call));
+        assert_eq!(headers.len(), 2, "{headers:?}");
+        assert_eq!(super::current(), None, "outside of a call");
+    }
+
+    #[tokio::test]
+    async fn inside_all_are_believed_and_the_headers_stay() {
+        let clock = Clock::manual();
+        clock.advance(Duration::from_secs(1));
+        let layer = ContextLayer::internal().clock(clock);
+        let (arrival, _, headers) = through(layer, &FORGED).await;
+        let arrival = arrival.unwrap();
+        assert_eq!(arrival.call.deadline, Tick::from_millis(1_250));
+        assert_eq!(arrival.call.criticality, Criticality::CriticalPlus);
+        assert_eq!(headers.len(), 4);
+    }
+
+    #[tokio::test]
+    async fn nonsense_is_ignored_and_told() {
+        let bad = [("seawall-cost", "much"), ("seawall-attempt", "2")];
+        let (arrival, ..) = through(ContextLayer::internal(), &bad).await;
+        let arrival = arrival.unwrap();
+        assert_eq!((arrival.call.cost, arrival.call.attempt), (1, 2));
+        assert!(!arrival.malformed.is_empty());
+    }
+}
