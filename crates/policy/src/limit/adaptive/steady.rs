@@ -13,6 +13,8 @@ const RISEN: f64 = 5.0;
 const FALLEN: f64 = 3.0;
 /// Where to rest, in knees.
 const MARGIN: f64 = 1.33;
+/// However uncertain the knee.
+const MOST: f64 = 2.0;
 /// A slope above the knee that leaves no margin.
 const DEAR: f64 = 0.3;
 /// This part of the callers leaving is no accident.
@@ -113,8 +115,15 @@ impl Adaptive {
         }
         let latency = self.here.mean();
         let settle = 1.5 * latency * (1.0_f64).max(f64::from(level) / rest);
+        // While little is known a coarse look is enough; not upward, where an error is dear.
+        let coarse = if level < self.rest {
+            (2.5 * self.belief.spread()).min(1.0)
+        } else {
+            0.0
+        };
+        let long = 12.0 - 8.0 * coarse;
         let measure =
-            (4.0 * latency).max((200.0 / self.here.throughput().max(1e-9)).min(12.0 * latency));
+            (4.0 * latency).max((200.0 / self.here.throughput().max(1e-9)).min(long * latency));
         self.phase = Phase::Probe {
             level,
             settle,
@@ -163,7 +172,7 @@ impl Adaptive {
             return self.ramp_again(&sample);
         }
         let spread = self.belief.spread().max(0.02);
-        let cost = sample.seconds * (0.4 / (spread * spread)).clamp(2.0, 60.0);
+        let cost = sample.seconds * (0.4 / (spread * spread)).clamp(0.5, 60.0);
         self.due = if self.dips == UP_EVERY && faster > CLEAR * error {
             0.0
         } else {
@@ -184,7 +193,7 @@ impl Adaptive {
     /// queue at the origin cost throughput.
     fn above_the_knee(&self) -> f64 {
         let knee = self.belief.quantile(0.5);
-        let margin = MARGIN.max(1.15 * self.belief.quantile(0.9) / knee);
+        let margin = (1.15 * self.belief.quantile(0.9) / knee).clamp(MARGIN, MOST);
         knee * margin.powf(self.free()) + 0.3
     }
 
