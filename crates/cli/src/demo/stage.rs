@@ -139,8 +139,7 @@ impl Stage {
         admin: Option<SocketAddr>,
     ) -> Result<Self, Failure> {
         let stage = Self::origin().await?;
-        let listen = listen.map_or_else(free, Ok)?;
-        let admin = admin.map_or_else(free, Ok)?;
+        let (listen, admin) = (given(listen)?, given(admin)?);
         let mut gateway = Child::gateway(stage.upstream, listen, admin)?;
         listens(&mut gateway, admin, "the gateway").await?;
         Ok(Self {
@@ -290,6 +289,16 @@ fn reachable(address: SocketAddr) -> SocketAddr {
     }
 }
 
+/// An address as asked for, its port chosen where none is.
+fn given(address: Option<SocketAddr>) -> Result<SocketAddr, Failure> {
+    let free = free()?;
+    Ok(match address {
+        None => free,
+        Some(asked) if asked.port() == 0 => SocketAddr::new(asked.ip(), free.port()),
+        Some(asked) => asked,
+    })
+}
+
 fn free() -> Result<SocketAddr, Failure> {
     let port = seawall_testkit::free_port().map_err(|error| Failure::new(error.to_string()))?;
     Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
@@ -322,6 +331,15 @@ mod tests {
             rates,
             [[500.0, 0.0, 0.0], [0.0, 10_000.0, 0.0], [0.0, 0.0, 500.0]]
         );
+    }
+
+    #[test]
+    fn a_port_is_chosen_where_none_is_named() {
+        let named = "127.0.0.2:8080".parse().ok();
+        assert_eq!(given(named).ok(), named);
+        let chosen = given("127.0.0.2:0".parse().ok()).expect("a port");
+        assert_eq!(chosen.ip().to_string(), "127.0.0.2");
+        assert!((1024..32768).contains(&chosen.port()));
     }
 
     #[test]
