@@ -228,7 +228,7 @@ impl Stage {
             "\n\
              Still up: origin {upstream}, gateway {target}, its admin listener {admin}. Try:\n\
              \x20 curl -i http://{target}/\n\
-             \x20 curl http://{admin}/explain?text\n\
+             \x20 curl 'http://{admin}/explain?text'\n\
              \x20 curl http://{admin}/metrics\n\
              a flood of 5,000 calls, 300 at once, counted by status:\n\
              \x20 curl -sZ --parallel-immediate --parallel-max 300 -o /dev/null -w '%{{http_code}}\\n' 'http://{target}/[1-5000]' 2>/dev/null | sort | uniq -c\n\
