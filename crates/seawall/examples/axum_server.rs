@@ -23,7 +23,8 @@ use tokio::sync::Semaphore;
 pub(crate) const REPORTS: Lane = Lane(Lane::FIRST_NAMED);
 
 /// What a request needs done, by its kind.
-pub(crate) type Work = Arc<dyn Fn(&'static str) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
+pub(crate) type Work =
+    Arc<dyn Fn(&'static str) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 
 /// The defaults, and at most a quarter of the places for reports.
 pub(crate) fn settings() -> GateSettings {

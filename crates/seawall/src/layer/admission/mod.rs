@@ -2,6 +2,8 @@
 
 mod future;
 mod held;
+#[cfg(test)]
+mod tests;
 
 use std::task::{Context, Poll};
 
@@ -43,8 +45,11 @@ const BULK: u64 = 1024 * 1024;
 /// seconds, one of `text/event-stream` at its headers; one that is upgraded, at its headers, for
 /// none. A request with a body of 1 MiB or more is of the bulk lane where no lane is named.
 ///
-/// The one place through which all instances of a server's own work go is an
-/// [`Admission`]; layers that are given clones of it share it.
+/// Layers that are given clones of one [`Admission`] share its places, queue and routes.
+///
+/// # Panics
+/// Where a response of unknown length falls silent and tokio's timer is not enabled
+/// (`#[tokio::main]` enables it).
 ///
 /// ```
 /// use seawall::admission::{Admission, GateSettings};
