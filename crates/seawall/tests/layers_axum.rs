@@ -1,4 +1,5 @@
 //! The layers in a real axum server: the one of `examples/axum_server.rs`.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "../examples/axum_server.rs"]
 #[allow(dead_code, reason = "its main is for people")]

@@ -1,4 +1,5 @@
 //! The layers in a real tonic server: the one of `examples/tonic_server.rs`.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "../examples/tonic_server.rs"]
 #[allow(dead_code, reason = "its main is for people")]
