@@ -42,7 +42,7 @@ fn overload_keeps_its_goodput() {
         for load in [2.0, 10.0] {
             let scenario = |s: Scenario| s.load(&[(0.0, load)]).lasting(secs(8.0));
             let useful = mean(spread, scenario, |r| r.useful(secs(2.0), secs(8.0)));
-            assert!(useful > 0.97, "{spread:?} {load}: {useful}");
+            assert!(useful > 0.98, "{spread:?} {load}: {useful}");
         }
     }
 }
@@ -97,21 +97,39 @@ fn what_is_left_of_the_origin_is_used_and_its_return_found() {
     }
 }
 
+/// Service takes longer the more calls are there, and calls whose clients left are worked on: a
+/// limit that is too high feeds on itself. The most that a fixed limit can reach is 1.
 #[test]
-fn an_hour_of_overload_drifts_nowhere() {
-    let base = Scenario::new(10, Duration::from_millis(200), Service::Exponential);
-    let report = run(&base.load(&[(0.0, 2.0)]).lasting(secs(3600.0)));
-    let useful = report.useful(secs(3000.0), secs(3600.0));
+fn an_origin_that_slows_as_it_fills_is_kept_at_work() {
+    for (fills, least) in [(0.5, 0.87), (1.0, 0.87), (2.0, 0.83)] {
+        for load in [5.0, 10.0] {
+            let scenario = |mut s: Scenario| {
+                (s.fills, s.heedless) = (fills, true);
+                s.load(&[(0.0, load)]).lasting(secs(8.0))
+            };
+            let goodput = mean(Service::Fixed, scenario, |r| {
+                r.goodput(secs(2.0), secs(8.0))
+            });
+            assert!(goodput > least, "{fills} {load}: {goodput}");
+        }
+    }
+}
+
+#[test]
+fn a_quarter_of_an_hour_of_overload_drifts_nowhere() {
+    let base = Scenario::new(4, Duration::from_millis(200), Service::Fixed);
+    let report = run(&base.load(&[(0.0, 2.0)]).lasting(secs(900.0)));
+    let useful = report.useful(secs(600.0), secs(900.0));
     assert!(useful > 0.97, "{useful}");
-    let limit = report.limit(secs(3000.0), secs(3600.0), 0.5);
-    assert!((11..=18).contains(&limit), "{limit}");
+    let limit = report.limit(secs(600.0), secs(900.0), 0.5);
+    assert!((4..=12).contains(&limit), "{limit}");
 }
 
 #[test]
 fn hundreds_of_slots_are_found_from_cold() {
     let base = Scenario::new(200, Duration::from_millis(100), Service::Fixed);
-    let report = run(&base.load(&[(0.0, 5.0)]).lasting(secs(6.0)));
+    let report = run(&base.load(&[(0.0, 5.0)]).lasting(secs(5.0)));
     // "Second": 25 × service, from the first possible completion.
     assert!(report.goodput(secs(0.1), secs(2.6)) > 0.9);
-    assert!(report.useful(secs(3.0), secs(6.0)) > 0.97);
+    assert!(report.useful(secs(3.0), secs(5.0)) > 0.97);
 }

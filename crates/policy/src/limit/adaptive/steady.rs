@@ -21,6 +21,8 @@ const DEAR: f64 = 0.3;
 const LEAVERS: f64 = 0.04;
 /// A difference of this many standard deviations is not noise.
 const CLEAR: f64 = 2.5;
+/// As many as a ramp takes, which costs much when begun in error.
+const SURE: f64 = 3.3;
 
 impl Adaptive {
     pub(super) fn measure_window(&self) -> f64 {
@@ -168,7 +170,7 @@ impl Adaptive {
             // More from fewer places: the origin's capacity has changed. Look upward next.
             self.dips = UP_EVERY;
         }
-        if grown > 0.2 && faster > 0.75 * grown && faster > CLEAR * error {
+        if grown > 0.2 && faster > 0.75 * grown && faster > SURE * error {
             return self.ramp_again(&sample);
         }
         let spread = self.belief.spread().max(0.02);
