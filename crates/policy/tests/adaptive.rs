@@ -116,12 +116,12 @@ fn an_origin_that_slows_as_it_fills_is_kept_at_work() {
 }
 
 #[test]
-fn a_quarter_of_an_hour_of_overload_drifts_nowhere() {
+fn minutes_of_overload_drift_nowhere() {
     let base = Scenario::new(4, Duration::from_millis(200), Service::Fixed);
-    let report = run(&base.load(&[(0.0, 2.0)]).lasting(secs(900.0)));
-    let useful = report.useful(secs(600.0), secs(900.0));
+    let report = run(&base.load(&[(0.0, 2.0)]).lasting(secs(480.0)));
+    let useful = report.useful(secs(300.0), secs(480.0));
     assert!(useful > 0.97, "{useful}");
-    let limit = report.limit(secs(600.0), secs(900.0), 0.5);
+    let limit = report.limit(secs(300.0), secs(480.0), 0.5);
     assert!((4..=12).contains(&limit), "{limit}");
 }
 
