@@ -133,14 +133,16 @@ where
             clock,
             counts,
         } = &self.layer;
-        let now = clock.now();
-        let mut arrival = Arrival::of_request(&request, now);
-        let call = &mut arrival.call;
-        if let (Tick::MAX, Some(timeout)) = (call.deadline, default) {
-            call.deadline = arrival.at + *timeout;
+        let read = Arrival::of(request.extensions());
+        let mut arrival = read.unwrap_or_else(|| Arrival::of_request(&request, clock.now()));
+        let stated = arrival.call.deadline;
+        if let (Tick::MAX, Some(timeout)) = (stated, default) {
+            arrival.call.deadline = arrival.at + *timeout;
         }
-        let mut due = call.deadline;
-        if due <= now {
+        // Most calls have no deadline, and need no clock.
+        let timed = arrival.call.deadline != Tick::MAX;
+        let now = if timed { clock.now() } else { Tick::ZERO };
+        if timed && arrival.call.deadline <= now {
             if !shadow {
                 counts.refused.fetch_add(1, Relaxed);
                 return DeadlineFuture {
@@ -148,9 +150,12 @@ where
                 };
             }
             counts.shadowed.fetch_add(1, Relaxed);
-            (call.deadline, due) = (Tick::MAX, Tick::MAX);
+            arrival.call.deadline = Tick::MAX;
         }
-        request.extensions_mut().insert(arrival);
+        let due = arrival.call.deadline;
+        if read.is_none() || due != stated {
+            request.extensions_mut().insert(arrival);
+        }
         let timed = due != Tick::MAX;
         DeadlineFuture {
             state: State::Running {
