@@ -27,6 +27,7 @@ pub(in crate::layer) struct Held {
     grpc: bool,
     /// As far as it is known.
     outcome: Outcome,
+    /// When the head came of a response that may become a stream.
     head_at: Tick,
     /// Bytes to come; `None` where the response does not say.
     left: Option<u64>,
@@ -75,11 +76,13 @@ impl Held {
         {
             self.outcome = trailers_only;
         }
-        self.head_at = self.clock.now();
         self.left = length_hint.or_else(|| length(headers));
+        if self.left.is_none() {
+            self.head_at = self.clock.now();
+        }
         if status == StatusCode::SWITCHING_PROTOCOLS {
             self.complete();
-        } else if is_event_stream(headers) {
+        } else if self.left.is_none() && is_event_stream(headers) {
             return self.become_stream();
         }
         Ok(())
