@@ -100,21 +100,21 @@ impl Client {
         Busy {
             client: self.clone(),
             start: now,
+            ended: None,
             answered: false,
             record: None,
         }
     }
 
-    fn end(&self) {
+    fn end(&self, ended: Option<Tick>) {
         if self.active.fetch_sub(1, Relaxed) == 1 && self.stage.load(Relaxed) == BUSY {
-            self.rest();
+            self.rest(ended.unwrap_or_else(|| self.core.clock.now()));
         }
     }
 
-    fn rest(&self) {
+    fn rest(&self, now: Tick) {
         self.stage.store(IDLE, Relaxed);
-        self.alarm
-            .set(self.core.clock.now() + self.site.idle_timeout);
+        self.alarm.set(now + self.site.idle_timeout);
     }
 
     /// The client reset a stream, or left.
@@ -135,17 +135,22 @@ impl Client {
         if self.http2 {
             return;
         }
-        match self.stage.load(Relaxed) {
+        let head = match self.stage.load(Relaxed) {
             IDLE => {
                 self.stage.store(HEAD, Relaxed);
-                self.alarm
-                    .set(self.core.clock.now() + self.site.header_timeout);
                 framing.restart();
+                let head = framing.read(bytes);
+                if head.is_none() {
+                    self.alarm
+                        .set(self.core.clock.now() + self.site.header_timeout);
+                }
+                // A whole head becomes a request at once; the idle limit may stand until then.
+                head
             }
-            HEAD => {}
+            HEAD => framing.read(bytes),
             _ => return,
-        }
-        match framing.read(bytes) {
+        };
+        match head {
             Some(Head::Clear) => self.head.store(CLEAR, Relaxed),
             Some(Head::Conflicting) => self.head.store(CONFLICTING, Relaxed),
             None => {}
@@ -173,7 +178,7 @@ impl Client {
     fn was_written(&self) {
         if self.stage.load(Relaxed) == BLOCKED {
             if self.active.load(Relaxed) == 0 {
-                self.rest();
+                self.rest(self.core.clock.now());
             } else {
                 self.stage.store(BUSY, Relaxed);
                 self.alarm.set(Tick::MAX);
@@ -195,6 +200,8 @@ pub(crate) enum Sure {
 pub(crate) struct Busy {
     pub(crate) client: Arc<Client>,
     pub(crate) start: Tick,
+    /// When it ended, where that has been looked up already.
+    pub(crate) ended: Option<Tick>,
     pub(crate) answered: bool,
     /// For the access log, where this request is in it.
     pub(crate) record: Option<Box<Record>>,
@@ -223,7 +230,7 @@ impl Drop for Busy {
                 .access
                 .end(*record, &self.client, self.start, core.clock.now());
         }
-        self.client.end();
+        self.client.end(self.ended);
     }
 }
 

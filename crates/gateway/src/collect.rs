@@ -6,7 +6,6 @@ use std::pin::Pin;
 use std::task::Poll;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, header};
 use http_body::Body;
 use hyper::body::Incoming;
 use seawall_policy::Tick;
@@ -14,6 +13,7 @@ use seawall_policy::Tick;
 use crate::answer::{BODY_BAD, BODY_SLOW, DEADLINE, Own};
 use crate::body::RequestBody;
 use crate::client::Client;
+use crate::headers::Names;
 
 /// Bodies up to this length are collected.
 const SMALL: u64 = 64 * 1024;
@@ -24,7 +24,7 @@ pub(crate) const BULK: u64 = 1024 * 1024;
 /// The body for the origin: collected if it is small, to be streamed otherwise.
 pub(crate) async fn body(
     client: &Client,
-    headers: &HeaderMap,
+    names: Names,
     mut incoming: Incoming,
     deadline: Tick,
 ) -> Result<RequestBody, Own> {
@@ -33,7 +33,7 @@ pub(crate) async fn body(
     }
     let length = incoming.size_hint().exact();
     // Who expects `100 Continue` wants to know first whether it is let in.
-    if length.is_none_or(|length| length > SMALL) || headers.contains_key(header::EXPECT) {
+    if length.is_none_or(|length| length > SMALL) || names.has(Names::EXPECT) {
         return Ok(RequestBody::stream(
             incoming,
             &client.core,

@@ -88,19 +88,18 @@ impl Exchange {
     pub(crate) async fn read_ahead(&mut self) {
         if !self.incoming.is_end_stream() {
             let mut yielded = false;
-            self.ahead =
-                std::future::poll_fn(|cx| match Pin::new(&mut self.incoming).poll_frame(cx) {
-                    Poll::Ready(frame) => Poll::Ready(frame),
-                    // Asking has woken the connection's task. It runs before we do again, and if the
-                    // bytes are in its buffer, they are here then.
-                    Poll::Pending if !yielded => {
-                        yielded = true;
-                        cx.waker().wake_by_ref();
-                        Poll::Pending
-                    }
-                    Poll::Pending => Poll::Ready(None),
-                })
-                .await;
+            self.ahead = std::future::poll_fn(|cx| match self.poll_incoming(cx) {
+                Poll::Ready(frame) => Poll::Ready(frame),
+                // Asking has woken the connection's task. It runs before we do again, and if the
+                // bytes are in its buffer, they are here then.
+                Poll::Pending if !yielded => {
+                    yielded = true;
+                    cx.waker().wake_by_ref();
+                    Poll::Pending
+                }
+                Poll::Pending => Poll::Ready(None),
+            })
+            .await;
         }
         if self.ahead.is_some()
             && !self.incoming.is_end_stream()
@@ -110,8 +109,23 @@ impl Exchange {
             next_turn().await;
         }
         if self.incoming.is_end_stream() && !matches!(self.ahead, Some(Err(_))) {
-            self.complete();
+            // No event was waited for since the headers came.
+            self.complete(self.call.head_at);
         }
+    }
+
+    fn poll_incoming(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let Some(lease) = &self.lease else {
+            return Pin::new(&mut self.incoming).poll_frame(cx);
+        };
+        lease.take(|| {
+            let polled = Pin::new(&mut self.incoming).poll_frame(cx);
+            let ended = matches!(polled, Poll::Ready(Some(Ok(_)))) && self.incoming.is_end_stream();
+            (polled, ended)
+        })
     }
 
     /// The origin broke off right after the head. Nothing has been sent yet, so the client can be
@@ -125,14 +139,13 @@ impl Exchange {
     }
 
     /// The origin's last byte has come: the connection and the place are free again.
-    fn complete(&mut self) {
+    fn complete(&mut self, now: Tick) {
         let Some(lease) = self.lease.take() else {
             return;
         };
         if let Some(Ok(frame)) = &self.ahead {
             self.call.read_trailers(frame);
         }
-        let now = self.call.busy.client.core.clock.now();
         lease.complete(now);
         self.call.busy.answered = true;
         self.call.finish(self.call.outcome, self.blocked, now);
@@ -159,7 +172,7 @@ impl Exchange {
         }
         let polled = match self.ahead.take() {
             Some(frame) => Poll::Ready(Some(frame)),
-            None => Pin::new(&mut self.incoming).poll_frame(cx),
+            None => self.poll_incoming(cx),
         };
         match polled {
             Poll::Ready(Some(Err(error))) if !self.flushed => {
@@ -188,13 +201,15 @@ impl Exchange {
                 if let (Some(record), Some(data)) = (&mut self.call.busy.record, frame.data_ref()) {
                     record.sent += data.len() as u64;
                 }
-                if frame.is_trailers() || self.incoming.is_end_stream() {
-                    self.complete();
-                } else if self.lease.is_some() {
+                if self.lease.is_some() {
                     let now = self.call.busy.client.core.clock.now();
-                    self.handed = Some(now);
-                    self.call
-                        .stream_if_long(self.incoming.size_hint().exact().is_none(), now);
+                    if frame.is_trailers() || self.incoming.is_end_stream() {
+                        self.complete(now);
+                    } else {
+                        self.handed = Some(now);
+                        self.call
+                            .stream_if_long(self.incoming.size_hint().exact().is_none(), now);
+                    }
                 }
                 Some(Ok(frame))
             }
@@ -203,7 +218,9 @@ impl Exchange {
                 Some(Err(error.into()))
             }
             None => {
-                self.complete();
+                if self.lease.is_some() {
+                    self.complete(self.call.busy.client.core.clock.now());
+                }
                 None
             }
         }
@@ -285,6 +302,7 @@ impl Call {
 
     fn finish(&mut self, outcome: Outcome, blocked: Duration, now: Tick) {
         self.busy.client.core.counters().took(self.busy.start, now);
+        self.busy.ended = Some(now);
         if let Place::Held(permit) = std::mem::replace(&mut self.place, Place::None) {
             permit.finish_less(outcome, now, blocked);
         }
@@ -312,8 +330,12 @@ impl Call {
 impl Drop for Exchange {
     fn drop(&mut self) {
         // hyper does not ask again once the announced length has come, nor at all for HEAD.
-        if self.incoming.is_end_stream() && !matches!(self.ahead, Some(Err(_))) {
-            self.complete();
+        if self.lease.is_some()
+            && self.incoming.is_end_stream()
+            && !matches!(self.ahead, Some(Err(_)))
+        {
+            let now = self.call.busy.client.core.clock.now();
+            self.complete(now);
         }
     }
 }

@@ -21,7 +21,7 @@ use crate::client::{Busy, Client, Sure};
 use crate::collect;
 use crate::counters::Fault;
 use crate::exchange::{Call, Exchange, Place};
-use crate::headers;
+use crate::headers::{self, Names};
 use crate::origin::Origin;
 use crate::router::Target;
 use crate::send::{Failed, send};
@@ -39,18 +39,20 @@ pub(crate) async fn serve(
         .shared
         .access
         .begin(&request, || client.core.random());
-    let grpc = is_grpc(request.headers());
+    let names = Names::find(request.headers());
+    let grpc = names.has(Names::CONTENT_TYPE) && is_grpc(request.headers());
     let wire = if grpc { Wire::Grpc } else { Wire::Http };
-    let upgrade = headers::is_upgrade(&request).then(|| hyper::upgrade::on(&mut request));
+    let upgrade = headers::is_upgrade(&request, names).then(|| hyper::upgrade::on(&mut request));
     let (parts, incoming) = request.into_parts();
-    let encoded = parts.headers.contains_key(header::TRANSFER_ENCODING);
+    let encoded = names.has(Names::TRANSFER_ENCODING);
     let framing = client.framing();
-    let response = match arrive(&client, &parts, wire, framing, now) {
+    let response = match arrive(&client, &parts, names, wire, framing, now) {
         Ok((target, read)) => {
             let arrival = Arrival {
                 client: &client,
                 target,
                 read,
+                names,
                 grpc,
                 wire,
                 busy,
@@ -88,6 +90,7 @@ fn closing(mut response: Response<ResponseBody>) -> Response<ResponseBody> {
 fn arrive<'a>(
     client: &'a Client,
     parts: &Parts,
+    names: Names,
     wire: Wire,
     framing: Sure,
     now: Tick,
@@ -97,7 +100,7 @@ fn arrive<'a>(
         core.counters().fault(Fault::BadRequest);
         own.response(wire)
     };
-    headers::check(parts).map_err(refuse)?;
+    headers::check(parts, names).map_err(refuse)?;
     if framing == Sure::No {
         return Err(closing(refuse(CONFLICTING)));
     }
@@ -149,6 +152,7 @@ struct Arrival<'a> {
     client: &'a Arc<Client>,
     target: &'a Target,
     read: Extracted,
+    names: Names,
     grpc: bool,
     wire: Wire,
     busy: Busy,
@@ -161,20 +165,14 @@ impl Arrival<'_> {
         incoming: Incoming,
         upgrade: Option<OnUpgrade>,
     ) -> Response<ResponseBody> {
-        let body = match collect::body(
-            self.client,
-            &parts.headers,
-            incoming,
-            self.read.call.deadline,
-        )
-        .await
-        {
-            Ok(body) => body,
-            Err(own) => {
-                self.client.core.counters().fault(Fault::ClientBody);
-                return self.refuse(own);
-            }
-        };
+        let body =
+            match collect::body(self.client, self.names, incoming, self.read.call.deadline).await {
+                Ok(body) => body,
+                Err(own) => {
+                    self.client.core.counters().fault(Fault::ClientBody);
+                    return self.refuse(own);
+                }
+            };
         let origin = &self.client.core.shared.origins[self.target.origin];
         let shape = Shape::of(&parts.method, parts.uri.path());
         let key = origin.admission.keys().get(shape);
@@ -190,13 +188,13 @@ impl Arrival<'_> {
             record.received = body.size_hint().lower();
             record.route = key.map(|key| origin.admission.keys().name(key).into());
         }
-        let place = match self.admit(origin, key.unwrap_or(OVERFLOW), &body).await {
-            Ok(place) => place,
+        let (place, asked) = match self.admit(origin, key.unwrap_or(OVERFLOW), &body).await {
+            Ok(admitted) => admitted,
             Err(rejection) => return self.reject(rejection),
         };
         let head_only = parts.method == Method::HEAD;
         let response = self
-            .exchange(origin, place, parts, body, upgrade, head_only)
+            .exchange(origin, (place, asked), parts, body, upgrade, head_only)
             .await;
         if let Some((shape, method, path)) = route
             && response.status().is_success()
@@ -211,13 +209,13 @@ impl Arrival<'_> {
         response
     }
 
-    /// Asks for a place at the origin, and waits for it if that is what it takes.
+    /// Asks for a place at the origin, and waits for it if that is what it takes. Says when it came.
     async fn admit(
         &mut self,
         origin: &Origin,
         key: Key,
         body: &RequestBody,
-    ) -> Result<Place, Rejection> {
+    ) -> Result<(Place, Tick), Rejection> {
         let core = &self.client.core;
         let bulk = || collect::is_bulk(body, self.grpc).then_some(Lane::BULK);
         // A route of which nothing is known is not judged by what it shares the last key with.
@@ -232,17 +230,18 @@ impl Arrival<'_> {
             core.clock.now()
         };
         let rejection = match origin.admission.acquire(call, key, lane, now) {
-            Admit::Now(permit) => return Ok(Place::Held(permit)),
+            Admit::Now(permit) => return Ok((Place::Held(permit), now)),
             // In shadow nobody is made to wait.
-            Admit::Wait(_) if self.target.shadow => return Ok(Place::None),
+            Admit::Wait(_) if self.target.shadow => return Ok((Place::None, now)),
             Admit::Wait(waiting) => match waiting.await {
                 Ok(permit) => {
-                    let waited = permit.start().since(now);
+                    let came = permit.start();
+                    let waited = came.since(now);
                     core.counters().waits.add(waited);
                     if let Some(record) = &mut self.busy.record {
                         record.queued = waited;
                     }
-                    return Ok(Place::Held(permit));
+                    return Ok((Place::Held(permit), came));
                 }
                 Err(rejection) => rejection,
             },
@@ -258,7 +257,7 @@ impl Arrival<'_> {
         );
         if self.target.shadow {
             core.counters().shadowed(rejection.reason);
-            return Ok(Place::None);
+            return Ok((Place::None, now));
         }
         Err(rejection)
     }
@@ -279,7 +278,7 @@ impl Arrival<'_> {
     async fn exchange(
         mut self,
         origin: &Arc<Origin>,
-        place: Place,
+        (place, asked): (Place, Tick),
         mut parts: Parts,
         body: RequestBody,
         upgrade: Option<OnUpgrade>,
@@ -287,15 +286,15 @@ impl Arrival<'_> {
     ) -> Response<ResponseBody> {
         let core = &self.client.core;
         let http2 = upgrade.is_none() && origin.speaks_http2(self.grpc);
+        let switch = upgrade.is_some();
         if let Err(own) =
-            headers::to_origin(&mut parts, self.client, origin, http2, upgrade.is_some())
+            headers::to_origin(&mut parts, self.names, self.client, origin, http2, switch)
         {
             core.counters().fault(Fault::BadRequest);
             return self.refuse(own);
         }
         let (trust, seen) = (self.client.site.trust, self.read.seen);
         let call = &self.read.call;
-        let asked = core.clock.now();
         forward(&mut parts.headers, trust, seen, call, asked, self.grpc);
         let alarm = core.sweep.alarm();
         let sent = send(
@@ -303,11 +302,11 @@ impl Arrival<'_> {
             origin,
             Request::from_parts(parts, body),
             http2,
-            call.deadline,
+            (asked, call.deadline),
             &alarm,
         )
         .await;
-        let (response, lease) = match sent {
+        let (response, mut lease) = match sent {
             Ok(answered) => answered,
             Err(failed) => return self.failed(&failed, place),
         };
@@ -319,10 +318,14 @@ impl Arrival<'_> {
             };
         }
         let (mut parts, incoming) = response.into_parts();
-        headers::to_client(&mut parts, false);
+        let names = Names::find(&parts.headers);
+        if names.has(Names::KEEP_ALIVE) {
+            lease.learn(&parts.headers);
+        }
+        headers::to_client(&mut parts, names, false);
+        let stream = names.has(Names::CONTENT_TYPE) && is_event_stream(&parts.headers);
         let place = match place {
-            Place::Held(permit) if is_event_stream(&parts.headers) => match permit.into_stream(now)
-            {
+            Place::Held(permit) if stream => match permit.into_stream(now) {
                 Ok(permit) => Place::Stream { _permit: permit },
                 Err(rejection) => return self.reject(rejection),
             },
@@ -409,7 +412,8 @@ impl Arrival<'_> {
             (permit, lease, self.busy),
         );
         let (mut parts, _) = response.into_parts();
-        headers::to_client(&mut parts, true);
+        let names = Names::find(&parts.headers);
+        headers::to_client(&mut parts, names, true);
         Response::from_parts(parts, ResponseBody::Own(bytes::Bytes::new()))
     }
 }

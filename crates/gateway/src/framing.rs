@@ -13,6 +13,8 @@ pub(crate) struct Framing {
     /// Length of the present line, cut at one above `LONGEST`.
     length: usize,
     seen: u8,
+    /// A line that is not empty has been seen. Empty ones before it are skipped by every parser.
+    begun: bool,
     ended: bool,
 }
 
@@ -49,7 +51,7 @@ impl Framing {
 
     /// A new head begins.
     pub(crate) fn restart(&mut self) {
-        (self.length, self.seen, self.ended) = (0, 0, false);
+        *self = Self::default();
     }
 
     fn extend(&mut self, part: &[u8]) {
@@ -69,7 +71,9 @@ impl Framing {
         } else if begins(CONTENT_LENGTH) {
             self.seen |= 2;
         }
-        self.ended = line.is_empty() || line == b"\r";
+        let empty = line.is_empty() || line == b"\r";
+        self.ended = empty && self.begun;
+        self.begun |= !empty;
         self.length = 0;
         self.ended
     }
@@ -97,6 +101,7 @@ mod tests {
         let bytes: Vec<&[u8]> = both.chunks(1).collect();
         assert_eq!(look(&bytes), Some(Head::Conflicting));
         assert_eq!(look(&[b"GET / HTTP/1.1\n\n"]), Some(Head::Clear));
+        assert_eq!(look(&[b"\r\n\n", both]), Some(Head::Conflicting));
         assert_eq!(
             look(&[b"GET / HTTP/1.1\r\nx: transfer-encoding content-length"]),
             None

@@ -24,21 +24,21 @@ const fn bad(why: &'static str) -> Own {
 }
 
 /// Checks what hyper's parser leaves to us. Cheap enough for requests that are rejected after it.
-pub(crate) fn check(parts: &Parts) -> Result<(), Own> {
+pub(crate) fn check(parts: &Parts, names: Names) -> Result<(), Own> {
     if parts.method == Method::CONNECT {
         return Err(answer::bad(
             StatusCode::METHOD_NOT_ALLOWED,
             "CONNECT is refused: this is a gateway, not a tunnel",
         ));
     }
-    let mut hosts = parts.headers.get_all(header::HOST).iter();
-    match (hosts.next(), hosts.next()) {
-        (_, Some(_)) => Err(bad("more than one Host header")),
-        (None, None) if parts.version == Version::HTTP_11 => Err(bad("no Host header")),
-        (Some(host), None) if !host.as_bytes().iter().all(|b| is_host(*b)) => {
-            Err(bad("malformed Host header"))
-        }
-        _ => Ok(()),
+    if names.has(Names::HOSTS) {
+        Err(bad("more than one Host header"))
+    } else if names.has(Names::BAD_HOST) {
+        Err(bad("malformed Host header"))
+    } else if !names.has(Names::HOST) && parts.version == Version::HTTP_11 {
+        Err(bad("no Host header"))
+    } else {
+        Ok(())
     }
 }
 
@@ -50,31 +50,44 @@ fn is_host(byte: u8) -> bool {
         )
 }
 
-/// Which hop-by-hop headers a message carries. One pass over the names finds all of them, so that
-/// a message without any pays no look-up.
-#[derive(Clone, Copy, Default)]
-struct Hop(u8);
+/// Which of the headers that we ask about a message carries. One pass over its names finds all of
+/// them, so that a message without any pays no look-up.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Names(u16);
 
-impl Hop {
-    const CONNECTION: u8 = 1;
-    const KEEP_ALIVE: u8 = 2;
-    const PROXY_CONNECTION: u8 = 4;
-    const TE: u8 = 8;
-    const TRANSFER_ENCODING: u8 = 16;
-    const UPGRADE: u8 = 32;
-    const EXPECT: u8 = 64;
-    const FORWARDED: u8 = 128;
+impl Names {
+    const CONNECTION: u16 = 1;
+    pub(crate) const KEEP_ALIVE: u16 = 2;
+    const PROXY_CONNECTION: u16 = 4;
+    const TE: u16 = 8;
+    pub(crate) const TRANSFER_ENCODING: u16 = 16;
+    const UPGRADE: u16 = 32;
+    pub(crate) const EXPECT: u16 = 64;
+    const FORWARDED: u16 = 128;
+    pub(crate) const CONTENT_TYPE: u16 = 256;
+    const HOST: u16 = 512;
+    /// More than one of them.
+    const HOSTS: u16 = 1024;
+    /// One with bytes that no host has.
+    const BAD_HOST: u16 = 2048;
+    const HOP_BY_HOP: u16 = Self::CONNECTION
+        | Self::KEEP_ALIVE
+        | Self::PROXY_CONNECTION
+        | Self::TRANSFER_ENCODING
+        | Self::UPGRADE;
 
-    fn find(headers: &HeaderMap) -> Self {
+    pub(crate) fn find(headers: &HeaderMap) -> Self {
         let mut found = 0;
-        for name in headers.keys() {
+        for (name, value) in headers {
             found |= match name.as_str().len() {
                 2 if name == header::TE => Self::TE,
+                4 if name == header::HOST => Self::host(found, value),
                 6 if name == header::EXPECT => Self::EXPECT,
                 7 if name == header::UPGRADE => Self::UPGRADE,
                 9 if name == header::FORWARDED => Self::FORWARDED,
                 10 if name == header::CONNECTION => Self::CONNECTION,
                 10 if *name == KEEP_ALIVE => Self::KEEP_ALIVE,
+                12 if name == header::CONTENT_TYPE => Self::CONTENT_TYPE,
                 15..=17 if name.as_str().starts_with("x-forwarded-") => Self::FORWARDED,
                 16 if *name == PROXY_CONNECTION => Self::PROXY_CONNECTION,
                 17 if name == header::TRANSFER_ENCODING => Self::TRANSFER_ENCODING,
@@ -84,12 +97,28 @@ impl Hop {
         Self(found)
     }
 
-    fn has(self, what: u8) -> bool {
+    fn host(found: u16, value: &HeaderValue) -> u16 {
+        let again = if found & Self::HOST == 0 {
+            0
+        } else {
+            Self::HOSTS
+        };
+        if value.as_bytes().iter().all(|b| is_host(*b)) {
+            Self::HOST | again
+        } else {
+            Self::HOST | Self::BAD_HOST | again
+        }
+    }
+
+    pub(crate) fn has(self, what: u16) -> bool {
         self.0 & what != 0
     }
 
     /// Takes off everything that ends at this hop. An upgrade's own headers stay where it goes on.
     fn remove(self, headers: &mut HeaderMap, upgrade: bool) {
+        if !self.has(Self::HOP_BY_HOP) {
+            return;
+        }
         if self.has(Self::CONNECTION) {
             remove_named(headers, upgrade);
         }
@@ -146,9 +175,10 @@ fn remove_named(headers: &mut HeaderMap, upgrade: bool) {
 }
 
 /// Whether an HTTP/1.1 request asks to change the protocol.
-pub(crate) fn is_upgrade<B>(request: &Request<B>) -> bool {
+pub(crate) fn is_upgrade<B>(request: &Request<B>, names: Names) -> bool {
     request.version() == Version::HTTP_11
-        && request.headers().contains_key(header::UPGRADE)
+        && names.has(Names::UPGRADE)
+        && names.has(Names::CONNECTION)
         && request
             .headers()
             .get_all(header::CONNECTION)
@@ -164,16 +194,16 @@ pub(crate) fn is_upgrade<B>(request: &Request<B>) -> bool {
 /// Turns a client's request head into the one for the origin.
 pub(crate) fn to_origin(
     parts: &mut Parts,
+    hop: Names,
     client: &Client,
     origin: &Origin,
     http2: bool,
     upgrade: bool,
 ) -> Result<(), Own> {
-    let hop = Hop::find(&parts.headers);
-    let trailers = hop.has(Hop::TE) && wants_trailers(&parts.headers);
-    let chunked = hop.has(Hop::TRANSFER_ENCODING);
+    let trailers = hop.has(Names::TE) && wants_trailers(&parts.headers);
+    let chunked = hop.has(Names::TRANSFER_ENCODING);
     hop.remove(&mut parts.headers, upgrade);
-    if hop.has(Hop::TE) && !trailers {
+    if hop.has(Names::TE) && !trailers {
         parts.headers.remove(header::TE);
     } else if trailers {
         parts
@@ -186,7 +216,7 @@ pub(crate) fn to_origin(
                 .insert(header::CONNECTION, HeaderValue::from_static("te"));
         }
     }
-    if hop.has(Hop::EXPECT) {
+    if hop.has(Names::EXPECT) {
         // Answered on this side, as soon as the body is wanted.
         parts.headers.remove(header::EXPECT);
     }
@@ -203,8 +233,8 @@ pub(crate) fn to_origin(
         _ => VIA_1_1,
     };
     parts.headers.append(header::VIA, via);
-    target(parts, origin, http2)?;
-    forwarded(&mut parts.headers, client, hop.has(Hop::FORWARDED));
+    target(parts, hop, origin, http2)?;
+    forwarded(&mut parts.headers, client, hop.has(Names::FORWARDED));
     if http2 {
         parts.headers.remove(header::HOST);
     }
@@ -222,7 +252,7 @@ fn wants_trailers(headers: &HeaderMap) -> bool {
 
 /// Puts the request's target into the form that the origin's protocol wants, and the host where it
 /// belongs. A target with an authority outranks the `Host` header (RFC 9112, 3.2.2).
-fn target(parts: &mut Parts, origin: &Origin, http2: bool) -> Result<(), Own> {
+fn target(parts: &mut Parts, names: Names, origin: &Origin, http2: bool) -> Result<(), Own> {
     if let Some(authority) = parts.uri.authority() {
         if authority.as_str().contains('@') {
             return Err(bad("user information in the request's target"));
@@ -230,7 +260,7 @@ fn target(parts: &mut Parts, origin: &Origin, http2: bool) -> Result<(), Own> {
         let host =
             HeaderValue::from_str(authority.as_str()).map_err(|_| bad("malformed authority"))?;
         parts.headers.insert(header::HOST, host);
-    } else if !parts.headers.contains_key(header::HOST) {
+    } else if !names.has(Names::HOST) {
         parts.headers.insert(header::HOST, origin.authority.clone());
     }
     parts.version = if http2 {
@@ -290,8 +320,8 @@ fn forwarded(headers: &mut HeaderMap, client: &Client, said: bool) {
 }
 
 /// Turns an origin's response head into the one for the client.
-pub(crate) fn to_client(parts: &mut http::response::Parts, upgrade: bool) {
-    Hop::find(&parts.headers).remove(&mut parts.headers, upgrade);
+pub(crate) fn to_client(parts: &mut http::response::Parts, names: Names, upgrade: bool) {
+    names.remove(&mut parts.headers, upgrade);
     parts.headers.append(
         header::VIA,
         if parts.version == Version::HTTP_2 {

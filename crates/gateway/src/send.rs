@@ -70,7 +70,7 @@ impl Failed {
     }
 }
 
-/// Sends the request and waits for the response's headers. One more try on a fresh connection, if
+/// Sends the request and waits for the response's headers. `asked` is now. One more try on a fresh connection, if
 /// the pooled one was closed before a byte of the request had been sent on it; otherwise none.
 ///
 /// Dropping it cancels the origin's work: see [`Lease`].
@@ -79,23 +79,25 @@ pub(crate) async fn send(
     origin: &Arc<Origin>,
     mut request: Request<RequestBody>,
     http2: bool,
-    deadline: Tick,
+    (asked, deadline): (Tick, Tick),
     alarm: &Alarm,
 ) -> Result<(Response<Incoming>, Lease), Failed> {
     let mut fresh = false;
+    let mut now = asked;
     loop {
         let mut lease = match origin.pool.lease_now(core, http2, fresh) {
             Some(lease) => lease,
             None => {
                 alarm.set(deadline);
                 let lease = timed(origin.pool.lease(core, http2, fresh), alarm).await;
+                now = core.clock.now();
                 lease.ok_or(Failed::Deadline)?.map_err(Failed::Dial)?
             }
         };
-        let limit = core.clock.now() + origin.response_timeout;
+        let limit = now + origin.response_timeout;
         alarm.set(limit.min(deadline));
         let answered = match &mut lease {
-            Lease::Http1(lease) => timed(lease.send.try_send_request(request), alarm).await,
+            Lease::Http1(lease) => timed(lease.send.send.try_send_request(request), alarm).await,
             Lease::Http2(lease) => timed(lease.send.try_send_request(request), alarm).await,
         };
         match answered {
@@ -106,15 +108,13 @@ pub(crate) async fn send(
                     Failed::Slow
                 });
             }
-            Some(Ok(response)) => {
-                lease.learn(response.headers());
-                return Ok((response, lease));
-            }
+            Some(Ok(response)) => return Ok((response, lease)),
             Some(Err(mut error)) => match error.take_message() {
                 Some(unsent) if lease.reused() => {
                     core.counters().fault(Fault::Redialled);
                     request = unsent;
                     fresh = true;
+                    now = core.clock.now();
                 }
                 _ => return Err(why(error)),
             },

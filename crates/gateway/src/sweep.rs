@@ -100,14 +100,27 @@ impl Sweep {
     }
 
     /// Walks for ever. One task per core runs this.
+    ///
+    /// An alarm that is earlier than all others brings the next walk forward and does not cause one
+    /// now: most are disarmed again within milliseconds, and what they leave behind is one walk
+    /// for nothing at the time when they were due.
     pub(crate) async fn run(self: Arc<Self>) {
         loop {
-            let now = self.clock.now();
-            let next = self.walk(now);
-            if next == Tick::MAX {
-                self.earlier.notified().await;
-            } else {
-                let _ = tokio::time::timeout(next.since(now), self.earlier.notified()).await;
+            self.walk(self.clock.now());
+            loop {
+                let next = Tick(self.next.load(Ordering::Relaxed));
+                if next == Tick::MAX {
+                    self.earlier.notified().await;
+                    continue;
+                }
+                let left = next.since(self.clock.now());
+                if left.is_zero()
+                    || tokio::time::timeout(left, self.earlier.notified())
+                        .await
+                        .is_err()
+                {
+                    break;
+                }
             }
         }
     }

@@ -7,8 +7,17 @@ use hyper::client::conn;
 use hyper_util::rt::TokioIo;
 use seawall_policy::Tick;
 
-use super::{DialError, Place, Pool, SendHttp1, Turn};
+use super::bell::{Bell, Driven};
+use super::{DialError, Place, Pool, Turn};
+use crate::body::RequestBody;
 use crate::core::Core;
+
+/// A connection to send on.
+#[derive(Debug)]
+pub(crate) struct SendHttp1 {
+    pub(crate) send: conn::http1::SendRequest<RequestBody>,
+    bell: Arc<Bell>,
+}
 
 /// A connection that waits for its next request.
 #[derive(Debug)]
@@ -29,6 +38,10 @@ pub(crate) struct Lease {
 }
 
 impl Lease {
+    pub(super) fn take<T>(&self, take: impl FnOnce() -> (T, bool)) -> T {
+        self.send.bell.still(self.core, take)
+    }
+
     /// Puts the connection back on its core's shelf, or hands it to who waits for one.
     pub(super) fn put_back(self, now: Tick) {
         let Self {
@@ -38,7 +51,7 @@ impl Lease {
             kept,
             ..
         } = self;
-        if send.is_closed() {
+        if send.send.is_closed() {
             return;
         }
         if let Some(Turn::Connection(send)) = pool.hand_over(Turn::Connection(send)) {
@@ -59,7 +72,7 @@ impl Pool {
             return Ok(lease);
         }
         if let Some(place) = self.try_place() {
-            return Ok(lease(self.dial_http1(place).await?, false));
+            return Ok(lease(self.dial_http1(core.index, place).await?, false));
         }
         for other in 0..self.shelves.len() {
             if let Some(send) = self.take(other) {
@@ -67,14 +80,14 @@ impl Pool {
             }
         }
         match self.turn().await? {
-            Turn::Connection(mut send) => match send.ready().await {
+            Turn::Connection(mut send) => match send.send.ready().await {
                 Ok(()) => Ok(lease(send, true)),
                 Err(_) => {
                     let place = self.try_place().ok_or(DialError::Exhausted)?;
-                    Ok(lease(self.dial_http1(place).await?, false))
+                    Ok(lease(self.dial_http1(core.index, place).await?, false))
                 }
             },
-            Turn::Place(place) => Ok(lease(self.dial_http1(place).await?, false)),
+            Turn::Place(place) => Ok(lease(self.dial_http1(core.index, place).await?, false)),
         }
     }
 
@@ -98,28 +111,30 @@ impl Pool {
         let idle = &mut self.shelves[core].lock().idle;
         // One whose task has not run since its reply ended is not ready yet; it stays.
         for at in (0..idle.len()).rev() {
-            if idle[at].send.is_closed() {
+            if idle[at].send.send.is_closed() {
                 idle.remove(at);
-            } else if idle[at].send.is_ready() {
+            } else if idle[at].send.send.is_ready() {
                 return Some(idle.remove(at).send);
             }
         }
         None
     }
 
-    async fn dial_http1(&self, place: Place) -> Result<SendHttp1, DialError> {
+    async fn dial_http1(&self, core: usize, place: Place) -> Result<SendHttp1, DialError> {
         let stream = self.dial().await?;
         let (send, connection) = conn::http1::Builder::new()
             .max_buf_size(64 * 1024)
             .handshake(TokioIo::new(stream))
             .await
             .map_err(DialError::Handshake)?;
+        let bell = Bell::new(core);
+        let connection = Driven::new(connection.with_upgrades(), bell.clone());
         tokio::spawn(async move {
             // Its errors reach the request that is on it; an idle one has nobody to tell.
-            let _ = connection.with_upgrades().await;
+            let _ = connection.await;
             drop(place);
         });
-        Ok(send)
+        Ok(SendHttp1 { send, bell })
     }
 }
 

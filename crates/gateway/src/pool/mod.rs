@@ -5,6 +5,7 @@
 //! hyper-util's own pool has none and dials while it waits. A core that is at the cap takes an idle
 //! connection from another core, and if there is none, waits its turn.
 
+mod bell;
 mod dial;
 mod http1;
 mod http2;
@@ -22,6 +23,7 @@ use seawall_policy::Tick;
 use tokio::sync::oneshot;
 
 pub(crate) use dial::DialError;
+use http1::SendHttp1;
 
 use crate::body::RequestBody;
 use crate::core::Core;
@@ -29,7 +31,6 @@ use crate::origin::Address;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 
-type SendHttp1 = conn::http1::SendRequest<RequestBody>;
 type SendHttp2 = conn::http2::SendRequest<RequestBody>;
 
 /// The connections to one origin, over all cores.
@@ -80,6 +81,15 @@ impl Lease {
     pub(crate) fn complete(self, now: Tick) {
         if let Self::Http1(lease) = self {
             lease.put_back(now);
+        }
+    }
+
+    /// Does `take`, which takes a part of the reply and returns whether that was the last. The
+    /// connection is not woken for nothing then.
+    pub(crate) fn take<T>(&self, take: impl FnOnce() -> (T, bool)) -> T {
+        match self {
+            Self::Http1(lease) => lease.take(take),
+            Self::Http2(_) => take().0,
         }
     }
 
@@ -173,7 +183,7 @@ impl Pool {
         let mut shelf = self.shelves[core].lock();
         shelf
             .idle
-            .retain(|idle| idle.until > now && !idle.send.is_closed());
+            .retain(|idle| idle.until > now && !idle.send.send.is_closed());
         shelf
             .multiplexed
             .retain(|shared| !shared.is_closed() && !shared.is_stale(now, self.idle));
