@@ -161,18 +161,22 @@ struct Arrival<'a> {
 impl Arrival<'_> {
     async fn pass(
         mut self,
-        parts: Parts,
+        mut parts: Parts,
         incoming: Incoming,
         upgrade: Option<OnUpgrade>,
     ) -> Response<ResponseBody> {
-        let body =
-            match collect::body(self.client, self.names, incoming, self.read.call.deadline).await {
+        let body = if incoming.is_end_stream() {
+            RequestBody::Empty
+        } else {
+            let deadline = self.read.call.deadline;
+            match collect::body(self.client, self.names, incoming, deadline).await {
                 Ok(body) => body,
                 Err(own) => {
                     self.client.core.counters().fault(Fault::ClientBody);
                     return self.refuse(own);
                 }
-            };
+            }
+        };
         let origin = &self.client.core.shared.origins[self.target.origin];
         let shape = Shape::of(&parts.method, parts.uri.path());
         let key = origin.admission.keys().get(shape);
@@ -193,8 +197,16 @@ impl Arrival<'_> {
             Err(rejection) => return self.reject(rejection),
         };
         let head_only = parts.method == Method::HEAD;
+        let http2 = upgrade.is_none() && origin.speaks_http2(self.grpc);
+        if let Err(own) = self.prepare(&mut parts, origin, asked, http2, upgrade.is_some()) {
+            self.client.core.counters().fault(Fault::BadRequest);
+            return self.refuse(own);
+        }
+        // A request is some 300 bytes. It stays here until the connection takes it.
+        let mut request = Some(Request::from_parts(parts, body));
+        let admitted = (place, asked);
         let response = self
-            .exchange(origin, (place, asked), parts, body, upgrade, head_only)
+            .exchange(origin, admitted, &mut request, http2, upgrade, head_only)
             .await;
         if let Some((shape, method, path)) = route
             && response.status().is_success()
@@ -274,38 +286,36 @@ impl Arrival<'_> {
         response
     }
 
+    /// Turns the request's head into the one for the origin.
+    fn prepare(
+        &self,
+        parts: &mut Parts,
+        origin: &Origin,
+        asked: Tick,
+        http2: bool,
+        upgrade: bool,
+    ) -> Result<(), Own> {
+        headers::to_origin(parts, self.names, self.client, origin, http2, upgrade)?;
+        let (trust, seen) = (self.client.site.trust, self.read.seen);
+        let call = &self.read.call;
+        forward(&mut parts.headers, trust, seen, call, asked, self.grpc);
+        Ok(())
+    }
+
     /// Sends the request on and turns what comes back into the response.
     async fn exchange(
         mut self,
         origin: &Arc<Origin>,
         (place, asked): (Place, Tick),
-        mut parts: Parts,
-        body: RequestBody,
+        request: &mut Option<Request<RequestBody>>,
+        http2: bool,
         upgrade: Option<OnUpgrade>,
         head_only: bool,
     ) -> Response<ResponseBody> {
         let core = &self.client.core;
-        let http2 = upgrade.is_none() && origin.speaks_http2(self.grpc);
-        let switch = upgrade.is_some();
-        if let Err(own) =
-            headers::to_origin(&mut parts, self.names, self.client, origin, http2, switch)
-        {
-            core.counters().fault(Fault::BadRequest);
-            return self.refuse(own);
-        }
-        let (trust, seen) = (self.client.site.trust, self.read.seen);
-        let call = &self.read.call;
-        forward(&mut parts.headers, trust, seen, call, asked, self.grpc);
         let alarm = core.sweep.alarm();
-        let sent = send(
-            core,
-            origin,
-            Request::from_parts(parts, body),
-            http2,
-            (asked, call.deadline),
-            &alarm,
-        )
-        .await;
+        let times = (asked, self.read.call.deadline);
+        let sent = send(core, origin, request, http2, times, &alarm).await;
         let (response, mut lease) = match sent {
             Ok(answered) => answered,
             Err(failed) => return self.failed(&failed, place),
@@ -350,7 +360,7 @@ impl Arrival<'_> {
             grpc: self.grpc,
             head_at: now,
         };
-        let mut exchange = Exchange::new(incoming, lease, alarm, call);
+        let mut exchange = Box::new(Exchange::new(incoming, lease, alarm, call));
         if !head_only {
             exchange.read_ahead().await;
             if exchange.broke_early() {

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 
@@ -77,7 +77,7 @@ impl Failed {
 pub(crate) async fn send(
     core: &Core,
     origin: &Arc<Origin>,
-    mut request: Request<RequestBody>,
+    request: &mut Option<Request<RequestBody>>,
     http2: bool,
     (asked, deadline): (Tick, Tick),
     alarm: &Alarm,
@@ -89,16 +89,23 @@ pub(crate) async fn send(
             Some(lease) => lease,
             None => {
                 alarm.set(deadline);
-                let lease = timed(origin.pool.lease(core, http2, fresh), alarm).await;
+                let lease = timed(pin!(origin.pool.lease(core, http2, fresh)), alarm).await;
                 now = core.clock.now();
-                lease.ok_or(Failed::Deadline)?.map_err(Failed::Dial)?
+                lease
+                    .ok_or(Failed::Deadline)?
+                    .map_err(|error| Failed::Dial(*error))?
             }
         };
         let limit = now + origin.response_timeout;
         alarm.set(limit.min(deadline));
+        let request_now = request.take().ok_or(Failed::Broke)?;
         let answered = match &mut lease {
-            Lease::Http1(lease) => timed(lease.send.send.try_send_request(request), alarm).await,
-            Lease::Http2(lease) => timed(lease.send.try_send_request(request), alarm).await,
+            Lease::Http1(lease) => {
+                timed(pin!(lease.send.send.try_send_request(request_now)), alarm).await
+            }
+            Lease::Http2(lease) => {
+                timed(pin!(lease.send.try_send_request(request_now)), alarm).await
+            }
         };
         match answered {
             None => {
@@ -112,21 +119,24 @@ pub(crate) async fn send(
             Some(Err(mut error)) => match error.take_message() {
                 Some(unsent) if lease.reused() => {
                     core.counters().fault(Fault::Redialled);
-                    request = unsent;
+                    *request = Some(unsent);
                     fresh = true;
                     now = core.clock.now();
                 }
-                _ => return Err(why(error)),
+                _ => return Err(why(*error)),
             },
         }
     }
 }
 
 /// `None` when the alarm rang first.
-async fn timed<F: Future>(future: F, alarm: &Alarm) -> Option<F::Output> {
-    let mut future = pin!(future);
+/// An error comes in a box: it may hold the whole request.
+async fn timed<T, E>(
+    mut future: Pin<&mut impl Future<Output = Result<T, E>>>,
+    alarm: &Alarm,
+) -> Option<Result<T, Box<E>>> {
     poll_fn(|cx| match future.as_mut().poll(cx) {
-        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Ready(output) => Poll::Ready(Some(output.map_err(Box::new))),
         Poll::Pending => alarm.poll(cx).map(|()| None),
     })
     .await
