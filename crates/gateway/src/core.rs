@@ -13,6 +13,7 @@ use crate::counters::Counters;
 use crate::origin::Origin;
 use crate::recent::{Recent, Turned};
 use crate::router::Router;
+use crate::signals::Signals;
 use crate::sweep::Sweep;
 
 /// What every core reads.
@@ -26,6 +27,7 @@ pub(crate) struct Shared {
     pub(crate) drain_timeout: Duration,
     pub(crate) draining: AtomicBool,
     pub(crate) access: access::Writer,
+    pub(crate) signals: Signals,
     pub(crate) books: Vec<Book>,
 }
 

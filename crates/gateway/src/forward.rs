@@ -249,13 +249,18 @@ impl Arrival<'_> {
                 Ok(permit) => {
                     let came = permit.start();
                     let waited = came.since(now);
+                    origin.queueing.record(waited, came);
                     core.counters().waits.add(waited);
                     if let Some(record) = &mut self.busy.record {
                         record.queued = waited;
                     }
                     return Ok((Place::Held(permit), came));
                 }
-                Err(rejection) => rejection,
+                Err(rejection) => {
+                    let left = core.clock.now();
+                    origin.queueing.record(left.since(now), left);
+                    rejection
+                }
             },
             Admit::Rejected(rejection) => rejection,
         };

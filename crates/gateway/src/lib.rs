@@ -31,6 +31,7 @@ mod send;
 mod serve;
 mod server;
 mod setup;
+mod signals;
 mod site;
 mod sweep;
 mod tunnel;

@@ -9,6 +9,7 @@ use http::{HeaderValue, Uri};
 use parking_lot::Mutex;
 use seawall::admission::Admission;
 use seawall::config::{Protocol, Upstream};
+use seawall::signals::PeakGauge;
 
 use crate::pool::Pool;
 
@@ -28,6 +29,8 @@ pub(crate) struct Origin {
     pub(crate) authority: HeaderValue,
     pub(crate) pool: Arc<Pool>,
     pub(crate) admission: Admission,
+    /// How long calls wait in the queue, whatever comes of it.
+    pub(crate) queueing: PeakGauge,
 }
 
 impl Origin {
@@ -49,6 +52,7 @@ impl Origin {
             authority: authority.unwrap_or_else(|| HeaderValue::from_static("localhost")),
             pool: Pool::new(upstream, cores),
             admission,
+            queueing: crate::signals::delay(),
         })
     }
 

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use seawall::clock::Clock;
 use seawall::config::Config;
+use seawall::signals::scheduling_delay;
 use seawall::telemetry::Log;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -225,6 +226,7 @@ async fn run(
 ) {
     tokio::spawn(core.sweep.clone().run());
     tokio::spawn(prune(core.clone()));
+    tokio::spawn(probe(core.clone()));
     let mut accepting = Vec::new();
     for (site, socket) in sockets {
         // The sockets are non-blocking already; what else can fail is registering them.
@@ -241,6 +243,12 @@ async fn run(
     }
     core.sweep.wake_all();
     ended(stop).await;
+}
+
+/// Measures how late this core runs what is ready.
+async fn probe(core: Arc<Core>) {
+    let delay = &core.shared.signals.scheduling[core.index];
+    match scheduling_delay(delay, &core.clock).await {}
 }
 
 /// Closes upstream connections that have been idle for too long.

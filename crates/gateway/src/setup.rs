@@ -18,6 +18,7 @@ use crate::core::{Book, Shared};
 use crate::origin::Origin;
 use crate::router::{PathRule, Router, Rule, Target};
 use crate::server::StartError;
+use crate::signals::Signals;
 
 /// Everything that the cores share.
 pub(crate) fn shared(
@@ -59,6 +60,7 @@ pub(crate) fn shared(
         drain_timeout: config.drain_timeout,
         draining: AtomicBool::new(false),
         access: access::Writer::new(&config.access_log, log),
+        signals: Signals::start(cores)?,
         books: (0..cores).map(|_| Book::default()).collect(),
     }))
 }

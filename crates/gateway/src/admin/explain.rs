@@ -17,6 +17,8 @@ const SHOWN: usize = 50;
 pub(super) struct Explanation {
     uptime_seconds: f64,
     draining: bool,
+    /// As the limits see it, 0 to 1.
+    cpu_used: Option<f64>,
     upstreams: Vec<Upstream>,
     /// The newest first.
     rejections: Vec<Rejected>,
@@ -96,6 +98,10 @@ impl Explanation {
         Self {
             uptime_seconds: uptime.as_secs_f64(),
             draining: shared.draining.load(std::sync::atomic::Ordering::SeqCst),
+            cpu_used: shared
+                .origins
+                .first()
+                .and_then(|origin| origin.admission.snapshot().cpu),
             upstreams: shared
                 .origins
                 .iter()
@@ -158,7 +164,10 @@ impl Upstream {
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = if self.draining { "draining" } else { "serving" };
-        writeln!(f, "up {:.0} s, {state}", self.uptime_seconds)?;
+        let cpu = self
+            .cpu_used
+            .map_or(String::new(), |used| format!(", {:.0} % CPU", used * 100.0));
+        writeln!(f, "up {:.0} s, {state}{cpu}", self.uptime_seconds)?;
         for upstream in &self.upstreams {
             write!(f, "\n{upstream}")?;
         }

@@ -49,7 +49,8 @@ impl Collector for Gathered {
         self.rejections(&mut out)?;
         self.gates(&mut out)?;
         self.lanes(&mut out)?;
-        self.connections(&mut out)
+        self.connections(&mut out)?;
+        self.signals(&mut out)
     }
 }
 
@@ -269,6 +270,35 @@ impl Gathered {
             "upstream_connections",
             "Connections to the upstream, and calls that wait for one",
             states,
+        )
+    }
+
+    fn signals(&self, out: &mut Out<'_>) -> fmt::Result {
+        let signals = &self.shared.signals;
+        let now = self.shared.clock.now();
+        if let Some(used) = signals.cpu.get() {
+            let help = "CPU use of this process's own group, as a share of what it may use";
+            out.0
+                .encode_descriptor("cpu_used", help, None, MetricType::Gauge)?
+                .encode_gauge(&used)?;
+        }
+        let cores: Vec<String> = (0..signals.scheduling.len())
+            .map(|c| c.to_string())
+            .collect();
+        let late = cores.iter().zip(&signals.scheduling);
+        out.gauges(
+            "scheduling_delay_seconds",
+            "How long what is ready to run waits for its core: the peak, fading within 10 s",
+            late.map(|(core, delay)| ([("core", core.as_str())], delay.get(now).as_secs_f64())),
+        )?;
+        let queueing = self.shared.origins.iter().map(|origin| {
+            let delay = origin.queueing.get(now).as_secs_f64();
+            ([("upstream", origin.name.as_str())], delay)
+        });
+        out.gauges(
+            "queueing_delay_seconds",
+            "How long calls wait in the queue: the peak, fading within 10 s",
+            queueing,
         )
     }
 }

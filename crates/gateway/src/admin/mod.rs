@@ -24,6 +24,7 @@ use tokio::sync::Semaphore;
 
 use crate::body::ResponseBody;
 use crate::core::Shared;
+use crate::signals;
 use crate::site::Site;
 
 /// Admin connections at once; more wait.
@@ -159,6 +160,7 @@ pub(crate) async fn serve(
         return;
     };
     tokio::select! {
+        () = signals::pass_on(admin.shared.clone()) => {}
         () = accept(admin, listener) => {}
         () = end => {}
     }

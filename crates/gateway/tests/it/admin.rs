@@ -1,6 +1,6 @@
 //! The admin listener.
 
-use crate::support::{Origin, Setup, ask, get};
+use crate::support::{Origin, Setup, ask, eventually, get, metric};
 
 #[test]
 fn what_it_answers() {
@@ -60,4 +60,22 @@ fn a_token_is_asked_of_everyone() {
             );
         }
     }
+}
+
+#[test]
+fn how_busy_it_is() {
+    let origin = Origin::echo();
+    let gateway = Setup::to(origin.addr).start();
+    // The second sample gives the first value; the limits have got it when it is explained.
+    eventually("the CPU reaches the gate", || {
+        let explained = get(gateway.admin, "/explain?text").text();
+        explained.contains(" % CPU")
+    });
+    let used = metric(&gateway, "seawall_cpu_used");
+    assert!((0.0..=1.0).contains(&used), "{used}");
+    eventually("every core is probed", || {
+        metric(&gateway, "seawall_scheduling_delay_seconds{core=\"0\"}") > 0.0
+    });
+    let queueing = "seawall_queueing_delay_seconds{upstream=\"default\"}";
+    assert_eq!(metric(&gateway, queueing), 0.0);
 }

@@ -481,6 +481,14 @@ impl<W: Waiter> Gate<W> {
         self.shared.cpu.store(used.to_bits(), Relaxed);
     }
 
+    /// Whether some lane is, or was a moment ago, too full for what arrives: calls queue or are
+    /// turned away. While false, no level is applied. One relaxed load.
+    #[inline]
+    #[must_use]
+    pub fn is_hot(&self) -> bool {
+        self.shared.control.hot.load(Relaxed) != 0
+    }
+
     /// The limit, the places taken and the calls waiting. Cheap.
     #[must_use]
     pub fn gauge(&self) -> (u32, u32, u32) {
@@ -515,6 +523,7 @@ impl<W: Waiter> Gate<W> {
             backed_up: lanes.iter().any(|l| l.backed_up),
             level,
             streams: shared.streams.load(Relaxed),
+            cpu: Some(f64::from_bits(shared.cpu.load(Relaxed))).filter(|cpu| !cpu.is_nan()),
             lanes: lanes.into_iter().filter(LaneSnapshot::is_in_use).collect(),
             slow_keys: (0..=255u8)
                 .filter(|&k| shared.slow[usize::from(k)].load(Relaxed))

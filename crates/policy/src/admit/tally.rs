@@ -329,6 +329,8 @@ pub struct GateSnapshot {
     pub level: [f64; 4],
     /// Long-lived replies that hold no place.
     pub streams: u32,
+    /// The CPU reading last taken in, 0 to 1.
+    pub cpu: Option<f64>,
     /// The lanes in use.
     pub lanes: Vec<LaneSnapshot>,
     /// Routes that turned out slow.

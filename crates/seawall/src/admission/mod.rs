@@ -174,6 +174,14 @@ impl Admission {
         self.inner.gate.set_cpu(used);
     }
 
+    /// Whether calls queue or are turned away, now or a moment ago. What costs something and is only
+    /// of use then, like verifying a mark, asks this first. One relaxed load.
+    #[inline]
+    #[must_use]
+    pub fn is_hot(&self) -> bool {
+        self.inner.gate.is_hot()
+    }
+
     /// The state of everything, for metrics and explanations.
     #[must_use]
     pub fn snapshot(&self) -> GateSnapshot {

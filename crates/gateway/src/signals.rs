@@ -1,0 +1,52 @@
+//! How busy this process is: its CPU, how late its cores run what is ready, how long calls queue.
+//!
+//! No call waits for these. The CPU goes to the limits that look at it; all of them go to
+//! `/metrics`, where they tell a service that is short of something from a gateway that is.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use seawall::signals::{CpuSampler, PeakGauge, SAMPLE_INTERVAL};
+use tokio::time::MissedTickBehavior;
+
+use crate::core::Shared;
+
+/// Peaks fade to 1/e in this time: several scrapes apart they are gone, between two they show.
+const FADE: Duration = Duration::from_secs(10);
+
+/// A delay that jumps to its peak and fades.
+pub(crate) fn delay() -> PeakGauge {
+    PeakGauge::new(FADE)
+}
+
+/// What is measured once a process and once a core.
+#[derive(Debug)]
+pub(crate) struct Signals {
+    pub(crate) cpu: CpuSampler,
+    /// By core: how long what is ready waits for its turn.
+    pub(crate) scheduling: Vec<PeakGauge>,
+}
+
+impl Signals {
+    pub(crate) fn start(cores: usize) -> io::Result<Self> {
+        Ok(Self {
+            cpu: CpuSampler::start()?,
+            scheduling: (0..cores).map(|_| delay()).collect(),
+        })
+    }
+}
+
+/// Hands the CPU to every gate, as often as it is read, for ever.
+pub(crate) async fn pass_on(shared: Arc<Shared>) {
+    let mut tick = tokio::time::interval(SAMPLE_INTERVAL);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        if let Some(used) = shared.signals.cpu.get() {
+            for origin in &shared.origins {
+                origin.admission.set_cpu(used);
+            }
+        }
+    }
+}
