@@ -15,6 +15,7 @@ use crate::recent::{Recent, Turned};
 use crate::router::Router;
 use crate::signals::Signals;
 use crate::sweep::Sweep;
+use crate::under_way::Marks;
 
 /// What every core reads.
 #[derive(Debug)]
@@ -28,6 +29,8 @@ pub(crate) struct Shared {
     pub(crate) draining: AtomicBool,
     pub(crate) access: access::Writer,
     pub(crate) signals: Signals,
+    /// `None` where no key is configured.
+    pub(crate) under_way: Option<Marks>,
     pub(crate) books: Vec<Book>,
 }
 

@@ -55,6 +55,8 @@ pub(crate) enum Fault {
     BadRequest,
     /// A context header that made no sense.
     BadContext,
+    /// An under-way mark that is forged, expired or used up.
+    BadMark,
     /// A connection that went over one of its limits.
     Cut,
     /// No descriptors or memory to accept a connection.
@@ -62,7 +64,7 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    pub(crate) const ALL: [(Self, &'static str); 10] = [
+    pub(crate) const ALL: [(Self, &'static str); 11] = [
         (Self::Unreachable, "origin-unreachable"),
         (Self::OriginBroke, "origin-broke"),
         (Self::OriginSlow, "origin-slow"),
@@ -71,6 +73,7 @@ impl Fault {
         (Self::Redialled, "redialled"),
         (Self::BadRequest, "bad-request"),
         (Self::BadContext, "bad-context"),
+        (Self::BadMark, "bad-mark"),
         (Self::Cut, "connection-cut"),
         (Self::Shortage, "shortage"),
     ];

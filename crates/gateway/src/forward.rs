@@ -7,12 +7,14 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use http::request::Parts;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use seawall::admission::{Admit, Key, Lane, OVERFLOW, Shape, outcome};
-use seawall::context::{Extracted, Reader, TENANT_SEED, Wire, deadline_passed, forward, is_grpc};
+use seawall::context::{
+    ContextHeader, Extracted, Reader, TENANT_SEED, Trust, Wire, deadline_passed, forward, is_grpc,
+};
 use seawall_policy::{Advice, Reason, Rejection, Scope, Tick};
 
 use crate::answer::{self, Own};
@@ -187,6 +189,9 @@ impl Arrival<'_> {
                 parts.uri.path_and_query().cloned(),
             )
         });
+        if self.read.seen.contains(ContextHeader::UnderWay) && origin.admission.is_hot() {
+            self.believe_mark(&parts.headers);
+        }
         if let Some(record) = &mut self.busy.record {
             record.criticality = self.read.call.criticality;
             record.received = body.size_hint().lower();
@@ -221,6 +226,17 @@ impl Arrival<'_> {
         response
     }
 
+    /// Work that was paid for elsewhere goes on, if its mark is a good one.
+    #[cold]
+    fn believe_mark(&mut self, headers: &HeaderMap) {
+        let core = &self.client.core;
+        if let (Trust::Internal, Some(marks)) = (self.client.site.trust, &core.shared.under_way)
+            && marks.apply(headers, &mut self.read.call).is_err()
+        {
+            core.counters().fault(Fault::BadMark);
+        }
+    }
+
     /// Asks for a place at the origin, and waits for it if that is what it takes. Says when it came.
     async fn admit(
         &mut self,
@@ -242,7 +258,13 @@ impl Arrival<'_> {
             core.clock.now()
         };
         let rejection = match origin.admission.acquire(call, key, lane, now) {
-            Admit::Now(permit) => return Ok((Place::Held(permit), now)),
+            Admit::Now(permit) => {
+                if let Some(would_be) = permit.shadowed() {
+                    let upstream = self.target.origin;
+                    core.remember(now, upstream, key, call.criticality, would_be, true);
+                }
+                return Ok((Place::Held(permit), now));
+            }
             // In shadow nobody is made to wait.
             Admit::Wait(_) if self.target.shadow => return Ok((Place::None, now)),
             Admit::Wait(waiting) => match waiting.await {

@@ -35,5 +35,6 @@ mod signals;
 mod site;
 mod sweep;
 mod tunnel;
+mod under_way;
 
 pub use server::{Gateway, Running, StartError};

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use seawall::clock::Clock;
 use seawall::config::Config;
+use seawall::context::KeyError;
 use seawall::signals::scheduling_delay;
 use seawall::telemetry::Log;
 use tokio::net::TcpListener;
@@ -75,6 +76,9 @@ pub enum StartError {
         /// What the system says.
         error: io::Error,
     },
+    /// A key for marks of work under way that cannot be used.
+    #[error("`under_way.keys`: {0}")]
+    Key(#[from] KeyError),
     /// No thread, no runtime, no number of CPUs.
     #[error("cannot start: {0}")]
     System(#[from] io::Error),

@@ -19,6 +19,7 @@ use crate::origin::Origin;
 use crate::router::{PathRule, Router, Rule, Target};
 use crate::server::StartError;
 use crate::signals::Signals;
+use crate::under_way::Marks;
 
 /// Everything that the cores share.
 pub(crate) fn shared(
@@ -61,6 +62,7 @@ pub(crate) fn shared(
         draining: AtomicBool::new(false),
         access: access::Writer::new(&config.access_log, log),
         signals: Signals::start(cores)?,
+        under_way: Marks::new(config)?,
         books: (0..cores).map(|_| Book::default()).collect(),
     }))
 }

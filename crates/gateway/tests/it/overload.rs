@@ -2,6 +2,9 @@
 
 use std::sync::{Arc, Mutex, mpsc};
 
+use seawall::context::{UnderWay, UnderWayKeys};
+use seawall_policy::Criticality;
+
 use crate::support::{
     Client, Message, Origin, Setup, assert_all_free, eventually, get, metric, write_response,
 };
@@ -175,4 +178,54 @@ fn the_pools_cap_is_hard() {
     }
     assert!(open.lock().unwrap().1 <= 2, "{open:?}");
     assert_all_free(&gateway);
+}
+
+#[test]
+fn a_signed_mark_passes_where_a_forged_one_is_shed() {
+    const SECRET: &str = "0123456789abcdef0123456789abcdef";
+    let mark = UnderWay {
+        expires: u64::MAX,
+        criticality: Criticality::Critical,
+        tenant: 7,
+        task: 1,
+    };
+    let sign = |secret: &str| {
+        let keys = UnderWayKeys::new([("k1", secret.as_bytes())]).unwrap();
+        let value = keys.unwrap().sign(&mark);
+        format!("seawall-under-way: {}\r\n", value.to_str().unwrap())
+    };
+    let (signed, forged) = (sign(SECRET), sign("another-secret-of-32-bytes-or-so"));
+    for (trust, bad) in [("internal", 1.0), ("edge", 0.0)] {
+        let (origin, go) = held();
+        let gateway = Setup::to(origin.addr)
+            .listener(&format!("trust = '{trust}'\n"))
+            .rest(&format!(
+                "[admission]\nalgorithm = 'fixed'\ninitial_limit = 1\nmax_wait = '20s'\nmax_queued = 1\n\
+                 [[under_way.keys]]\nid = 'k1'\nsecret = '{SECRET}'\n"
+            ))
+            .start();
+        let mut first = start(gateway.addr, "");
+        eventually("the place is taken", || origin.requests() == 1);
+        let mut waits = start(gateway.addr, "");
+        eventually("the queue is full", || {
+            metric(&gateway, "seawall_queued{upstream=\"default\"}") == 1.0
+        });
+        // The newest of equals takes the turn of the oldest; what is under way gives way to none.
+        let mut marked = start(gateway.addr, &signed);
+        assert_eq!(waits.response().unwrap().status(), 503);
+        let mut pretends = start(gateway.addr, &forged);
+        let (shed, served) = if trust == "internal" {
+            (&mut pretends, &mut marked)
+        } else {
+            (&mut marked, &mut pretends)
+        };
+        assert_eq!(shed.response().unwrap().status(), 503, "{trust}");
+        go.send(()).unwrap();
+        assert_eq!(first.response().unwrap().text(), "done");
+        go.send(()).unwrap();
+        assert_eq!(served.response().unwrap().text(), "done", "{trust}");
+        let fault = "seawall_faults_total{fault=\"bad-mark\"}";
+        assert_eq!(metric(&gateway, fault), bad);
+        assert_all_free(&gateway);
+    }
 }
