@@ -256,14 +256,17 @@ fn shadow_turns_nobody_away() {
         ..Default::default()
     };
     let gate: Gate<u64> = Gate::new(settings, Tick::ZERO);
+    let mut told = 0;
     for _ in 0..100 {
-        assert!(matches!(
-            gate.admit(&Call::default(), Key(0), None, SHARD, Tick::ZERO),
-            Admit::Now(_)
-        ));
+        let answer = gate.admit(&Call::default(), Key(0), None, SHARD, Tick::ZERO);
+        let Admit::Now(ticket) = answer else {
+            panic!("{answer:?}")
+        };
+        told += u64::from(ticket.shadowed().is_some());
     }
     let totals = gate.snapshot().totals;
     assert_eq!(totals.rejected.iter().flatten().sum::<u64>(), 0);
+    assert_eq!(totals.shadowed.iter().sum::<u64>(), told);
     assert!(
         totals.shadowed.iter().sum::<u64>() >= 90,
         "{:?}",

@@ -61,9 +61,16 @@ pub struct Ticket {
     pub(super) cost: u32,
     pub(super) lane: Lane,
     pub(super) key: Key,
+    pub(super) shadowed: Option<Reason>,
 }
 
 impl Ticket {
+    /// Why the call would have been turned away, had the gate not been in shadow.
+    #[must_use]
+    pub fn shadowed(&self) -> Option<Rejection> {
+        self.shadowed.map(rejection)
+    }
+
     /// When the place was given.
     #[must_use]
     pub fn start(&self) -> Tick {
@@ -195,6 +202,7 @@ impl Shared {
             cost: call.cost,
             lane,
             key,
+            shadowed: None,
         }
     }
 }
@@ -344,22 +352,42 @@ impl<W: Waiter> Gate<W> {
             core.limit_binds();
         }
         if self.shadow {
-            if core.would_reject(shared, lane) {
-                shared.tallies.get(shard).lock().shadowed(Reason::QueueFull);
-            }
-            shared.places.take_anyway(call.cost);
-            return Admit::Now(shared.ticket(
-                &mut shared.tallies.get(shard).lock(),
-                call,
-                lane,
-                key,
-                now,
-            ));
+            return Admit::Now(self.admit_in_shadow(&core, call, key, lane, shard, now));
         }
         if !core.can_meet(call, now) {
             return self.reject(call, Reason::Deadline, shard);
         }
         Admit::Wait(lane)
+    }
+
+    /// Lets a call in that finds no place, and says what would have become of it: those beyond
+    /// the limit stand for the queue that enforcing would have made.
+    fn admit_in_shadow(
+        &self,
+        core: &Core<W>,
+        call: &Call,
+        key: Key,
+        lane: Lane,
+        shard: Shard,
+        now: Tick,
+    ) -> Ticket {
+        let shared = &self.shared;
+        let shadowed = if !core.can_meet(call, now) {
+            Some(Reason::Deadline)
+        } else if core.would_reject(shared, lane) {
+            Some(Reason::QueueTimeout)
+        } else {
+            None
+        };
+        let mut tally = shared.tallies.get(shard).lock();
+        if let Some(reason) = shadowed {
+            tally.shadowed(reason);
+        }
+        shared.places.take_anyway(call.cost);
+        Ticket {
+            shadowed,
+            ..shared.ticket(&mut tally, call, lane, key, now)
+        }
     }
 
     #[cold]

@@ -248,6 +248,12 @@ impl Permit {
         }
     }
 
+    /// Why the call would have been turned away, had the gate not been in shadow.
+    #[must_use]
+    pub fn shadowed(&self) -> Option<Rejection> {
+        self.ticket.as_ref().and_then(Ticket::shadowed)
+    }
+
     /// When the place was given.
     #[must_use]
     pub fn start(&self) -> Tick {
