@@ -36,7 +36,7 @@ impl Framing {
     /// looked at before [`Framing::restart`].
     pub(crate) fn read(&mut self, mut bytes: &[u8]) -> Option<Head> {
         while !self.ended && !bytes.is_empty() {
-            let end = bytes.iter().position(|byte| *byte == b'\n');
+            let end = memchr::memchr(b'\n', bytes);
             let part = &bytes[..end.unwrap_or(bytes.len())];
             self.extend(part);
             let end = end?;

@@ -42,12 +42,23 @@ pub(crate) fn check(parts: &Parts, names: Names) -> Result<(), Own> {
     }
 }
 
+/// Which bytes a host may have.
+const HOST_BYTES: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0u8;
+    while byte < 128 {
+        table[byte as usize] = byte.is_ascii_alphanumeric()
+            || matches!(
+                byte,
+                b'.' | b'-' | b':' | b'[' | b']' | b'_' | b'~' | b'%' | b'!' | b'$'
+            );
+        byte += 1;
+    }
+    table
+};
+
 fn is_host(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(
-            byte,
-            b'.' | b'-' | b':' | b'[' | b']' | b'_' | b'~' | b'%' | b'!' | b'$'
-        )
+    HOST_BYTES[usize::from(byte)]
 }
 
 /// Which of the headers that we ask about a message carries. One pass over its names finds all of
