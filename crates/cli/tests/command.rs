@@ -267,7 +267,9 @@ fn sigterm_drains_and_ends_with_success() {
 #[test]
 fn an_unreachable_upstream_is_a_warning() {
     let mut running = Running::start(free(), "", "--shadow");
-    assert!(get(running.listen, "/").starts_with("HTTP/1.1 502"));
+    for _ in 0..30 {
+        assert!(get(running.listen, "/").starts_with("HTTP/1.1 502"));
+    }
     running.signal("TERM");
     let mut told = String::new();
     running
@@ -281,11 +283,20 @@ fn an_unreachable_upstream_is_a_warning() {
         told.contains("warning: ") && told.contains("in shadow"),
         "{told}"
     );
+    // The failing calls are told of too, a line a second however many they are.
+    let lines = told
+        .lines()
+        .filter(|line| line.contains("the upstream is not reached"));
+    assert!((1..30).contains(&lines.count()), "{told}");
+    assert!(
+        told.contains("Connection refused") && told.contains("held_back"),
+        "{told}"
+    );
 }
 
 #[test]
 fn descriptors_that_run_out() {
-    let running = Running::start(origin(), "ulimit -n 96;", "");
+    let mut running = Running::start(origin(), "ulimit -n 96;", "");
     // More connections than there are descriptors; they send nothing yet.
     let hoard: Vec<_> = (0..150)
         .filter_map(|_| TcpStream::connect(running.listen).ok())
@@ -300,6 +311,14 @@ fn descriptors_that_run_out() {
             line.starts_with("seawall_faults_total{fault=\"shortage\"}") && !line.ends_with(" 0")
         })
     });
+    running.signal("TERM");
+    let mut told = String::new();
+    let mut stderr = running.child.stderr.take().unwrap();
+    stderr.read_to_string(&mut told).unwrap();
+    assert!(
+        told.contains("a connection cannot be accepted") && told.contains("ulimit -n"),
+        "{told}"
+    );
 }
 
 #[test]

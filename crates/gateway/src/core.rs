@@ -9,10 +9,11 @@ use seawall::clock::Clock;
 use seawall_policy::{Criticality, Rejection, Tick};
 
 use crate::access;
-use crate::counters::Counters;
+use crate::counters::{Counters, Fault};
+use crate::notice::Notice;
 use crate::origin::Origin;
 use crate::recent::{Recent, Turned};
-use crate::router::Router;
+use crate::router::{Router, Target};
 use crate::signals::Signals;
 use crate::sweep::Sweep;
 use crate::under_way::Marks;
@@ -29,6 +30,7 @@ pub(crate) struct Shared {
     pub(crate) draining: AtomicBool,
     pub(crate) access: access::Writer,
     pub(crate) signals: Signals,
+    pub(crate) shortage: Notice,
     /// `None` where no key is configured.
     pub(crate) under_way: Option<Marks>,
     pub(crate) books: Vec<Book>,
@@ -87,21 +89,34 @@ impl Core {
     pub(crate) fn remember(
         &self,
         at: Tick,
-        origin: usize,
+        target: &Target,
         key: Key,
         criticality: Criticality,
         rejection: Rejection,
         shadow: bool,
     ) {
-        let origin = origin as u16;
         self.shared.books[self.index].recent.add(Turned {
             at,
-            origin,
+            origin: target.origin as u16,
+            route: target.route,
             key,
             criticality,
             rejection,
             shadow,
         });
+    }
+
+    /// A connection cannot be accepted.
+    #[cold]
+    pub(crate) fn tell_shortage(&self, error: &std::io::Error) {
+        self.counters().fault(Fault::Shortage);
+        if let Some(held_back) = self.shared.shortage.due(self.clock.now()) {
+            tracing::warn!(
+                %error,
+                held_back,
+                "a connection cannot be accepted: raise the limit of descriptors (`ulimit -n`), or lower `max_connections`"
+            );
+        }
     }
 
     /// Descriptors are short: gives up the connections that are only kept in store.

@@ -157,6 +157,13 @@ impl Exchange {
             let core = &self.call.busy.client.core;
             core.counters().fault(fault);
             let now = core.clock.now();
+            if fault == Fault::OriginBroke {
+                self.call
+                    .origin
+                    .tell_broke("in the middle of its reply", now);
+            } else if now < self.call.deadline {
+                self.call.origin.tell_slow("`body_timeout`", now);
+            }
             self.call.busy.answered = true;
             self.call.finish(Outcome::Failure, self.blocked, now);
         }

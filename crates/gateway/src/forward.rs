@@ -132,7 +132,7 @@ fn arrive<'a>(
         let shadow = shared.deadline_shadow || target.shadow;
         core.remember(
             now,
-            target.origin,
+            target,
             OVERFLOW,
             read.call.criticality,
             rejection,
@@ -195,7 +195,10 @@ impl Arrival<'_> {
         if let Some(record) = &mut self.busy.record {
             record.criticality = self.read.call.criticality;
             record.received = body.size_hint().lower();
-            record.route = key.map(|key| origin.admission.keys().name(key).into());
+            let configured = self.client.core.shared.router.label(self.target.route);
+            record.route = configured
+                .cloned()
+                .or_else(|| key.map(|key| origin.admission.keys().name(key).into()));
         }
         let (place, asked) = match self.admit(origin, key.unwrap_or(OVERFLOW), &body).await {
             Ok(admitted) => admitted,
@@ -260,8 +263,7 @@ impl Arrival<'_> {
         let rejection = match origin.admission.acquire(call, key, lane, now) {
             Admit::Now(permit) => {
                 if let Some(would_be) = permit.shadowed() {
-                    let upstream = self.target.origin;
-                    core.remember(now, upstream, key, call.criticality, would_be, true);
+                    core.remember(now, self.target, key, call.criticality, would_be, true);
                 }
                 return Ok((Place::Held(permit), now));
             }
@@ -288,7 +290,7 @@ impl Arrival<'_> {
         };
         core.remember(
             now,
-            self.target.origin,
+            self.target,
             key,
             call.criticality,
             rejection,
@@ -402,6 +404,7 @@ impl Arrival<'_> {
         let core = &self.client.core;
         let now = core.clock.now();
         core.counters().fault(failed.fault());
+        failed.tell(&core.shared.origins[self.target.origin], now);
         if let (Place::Held(permit), Some(outcome)) = (place, failed.outcome()) {
             permit.finish(outcome, now);
         }
@@ -412,7 +415,7 @@ impl Arrival<'_> {
                 let criticality = self.read.call.criticality;
                 core.remember(
                     now,
-                    self.target.origin,
+                    self.target,
                     OVERFLOW,
                     criticality,
                     rejection,

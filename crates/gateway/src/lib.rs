@@ -23,6 +23,7 @@ mod forward;
 mod framing;
 mod headers;
 mod listen;
+mod notice;
 mod origin;
 mod pool;
 mod recent;

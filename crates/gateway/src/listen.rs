@@ -9,7 +9,6 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::core::Core;
-use crate::counters::Fault;
 use crate::serve::{self, Open};
 use crate::site::Site;
 
@@ -58,13 +57,14 @@ fn listener(address: SocketAddr, shared: bool) -> io::Result<std::net::TcpListen
 pub(crate) async fn accept(core: Arc<Core>, site: Arc<Site>, listener: TcpListener) {
     loop {
         if site.open() >= site.max_connections {
+            site.tell_full(core.clock.now());
             tokio::time::sleep(FULL).await;
             continue;
         }
         match listener.accept().await {
             Ok((stream, peer)) => take(&core, &site, stream, peer),
             Err(error) if is_shortage(&error) => {
-                core.counters().fault(Fault::Shortage);
+                core.tell_shortage(&error);
                 core.make_room();
                 tokio::time::sleep(BACK_OFF).await;
             }

@@ -11,6 +11,7 @@ use seawall::admission::Admission;
 use seawall::config::{Protocol, Upstream};
 use seawall::signals::PeakGauge;
 
+use crate::notice::Notices;
 use crate::pool::Pool;
 
 /// How long a resolved address is used before it is asked for again.
@@ -31,6 +32,7 @@ pub(crate) struct Origin {
     pub(crate) admission: Admission,
     /// How long calls wait in the queue, whatever comes of it.
     pub(crate) queueing: PeakGauge,
+    pub(crate) notices: Notices,
 }
 
 impl Origin {
@@ -53,6 +55,7 @@ impl Origin {
             pool: Pool::new(upstream, cores),
             admission,
             queueing: crate::signals::delay(),
+            notices: Notices::default(),
         })
     }
 

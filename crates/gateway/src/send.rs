@@ -60,6 +60,19 @@ impl Failed {
         }
     }
 
+    /// For whoever keeps the gateway: what the origin did wrong.
+    pub(crate) fn tell(&self, origin: &Origin, now: Tick) {
+        match self {
+            Self::Dial(error) => origin.tell_unreachable(error, now),
+            Self::Broke => {
+                origin.tell_broke("before its reply, or what it said made no sense", now)
+            }
+            Self::Unasked => origin.tell_broke("by switching to a protocol nobody asked for", now),
+            Self::Slow => origin.tell_slow("`response_timeout`", now),
+            Self::Deadline | Self::BodySlow | Self::BodyBad => {}
+        }
+    }
+
     pub(crate) fn fault(&self) -> Fault {
         match self {
             Self::Dial(_) => Fault::Unreachable,

@@ -238,7 +238,7 @@ async fn run(
             Ok(listener) => {
                 accepting.push(tokio::spawn(listen::accept(core.clone(), site, listener)))
             }
-            Err(_) => core.counters().fault(crate::counters::Fault::Shortage),
+            Err(error) => core.tell_shortage(&error),
         }
     }
     let _ = stop.wait_for(|stage| *stage >= Stage::Drain).await;

@@ -15,6 +15,7 @@ use seawall_policy::limit::{
 
 use crate::access;
 use crate::core::{Book, Shared};
+use crate::notice::Notice;
 use crate::origin::Origin;
 use crate::router::{PathRule, Router, Rule, Target};
 use crate::server::StartError;
@@ -52,6 +53,7 @@ pub(crate) fn shared(
         criticality: config.context.criticality,
         timeout: config.context.timeout,
         shadow: false,
+        route: None,
     });
     Ok(Arc::new(Shared {
         clock: clock.clone(),
@@ -62,6 +64,7 @@ pub(crate) fn shared(
         draining: AtomicBool::new(false),
         access: access::Writer::new(&config.access_log, log),
         signals: Signals::start(cores)?,
+        shortage: Notice::default(),
         under_way: Marks::new(config)?,
         books: (0..cores).map(|_| Book::default()).collect(),
     }))
@@ -86,17 +89,37 @@ fn rule(
         criticality: route.criticality.unwrap_or(config.context.criticality),
         timeout: route.timeout.or(config.context.timeout),
         shadow: route.shadow,
+        route: None,
     };
     let path = match (&route.path, &route.path_prefix) {
         (Some(path), _) => PathRule::Exact(path.clone()),
         (None, prefix) => PathRule::Below(prefix.clone().unwrap_or_default()),
     };
     Ok(Rule {
+        label: label(route),
         host: route.host.clone(),
         path,
         methods: route.methods.clone(),
         target,
     })
+}
+
+/// A route's name; where it has none, what it matches: `POST shop.example/cart/*`.
+fn label(route: &Route) -> String {
+    if let Some(name) = &route.name {
+        return name.clone();
+    }
+    let methods: Vec<_> = route.methods.iter().map(|method| method.as_str()).collect();
+    let methods = methods.join("|") + if methods.is_empty() { "" } else { " " };
+    let host = route.host.as_deref().unwrap_or_default();
+    let path = match (&route.path, &route.path_prefix) {
+        (Some(path), _) => path.clone(),
+        (None, prefix) => {
+            let prefix = prefix.as_deref().unwrap_or_default();
+            format!("{}/*", prefix.trim_end_matches('/'))
+        }
+    };
+    format!("{methods}{host}{path}")
 }
 
 /// The lanes by name: those that exist by themselves, then the configured ones.

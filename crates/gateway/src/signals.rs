@@ -11,6 +11,7 @@ use seawall::signals::{CpuSampler, PeakGauge, SAMPLE_INTERVAL};
 use tokio::time::MissedTickBehavior;
 
 use crate::core::Shared;
+use crate::notice::{LOOK, Shedding};
 
 /// Peaks fade to 1/e in this time: several scrapes apart they are gone, between two they show.
 const FADE: Duration = Duration::from_secs(10);
@@ -37,12 +38,25 @@ impl Signals {
     }
 }
 
-/// Hands the CPU to every gate, as often as it is read, for ever.
+/// Hands the CPU to every gate, as often as it is read, for ever; tells when a
+/// gate begins and ceases to turn calls away.
 pub(crate) async fn pass_on(shared: Arc<Shared>) {
     let mut tick = tokio::time::interval(SAMPLE_INTERVAL);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut look = tokio::time::interval(LOOK);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut shedding: Vec<Shedding> = Vec::new();
+    shedding.resize_with(shared.origins.len(), Shedding::default);
     loop {
-        tick.tick().await;
+        tokio::select! {
+            _ = tick.tick() => {}
+            _ = look.tick() => {
+                for (shedding, origin) in shedding.iter_mut().zip(&shared.origins) {
+                    shedding.look(origin);
+                }
+                continue;
+            }
+        }
         if let Some(used) = shared.signals.cpu.get() {
             for origin in &shared.origins {
                 origin.admission.set_cpu(used);

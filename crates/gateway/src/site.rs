@@ -7,6 +7,9 @@ use std::time::Duration;
 
 use seawall::config::{Listener, Network};
 use seawall::context::Trust;
+use seawall_policy::Tick;
+
+use crate::notice::Notice;
 
 /// The longest that written bytes may lie unread by the client.
 const WRITE_IDLE: Duration = Duration::from_secs(30);
@@ -29,6 +32,7 @@ pub(crate) struct Site {
     pub(crate) max_connections: usize,
     pub(crate) max_concurrent_streams: u32,
     open: AtomicUsize,
+    full: Notice,
 }
 
 impl Site {
@@ -45,6 +49,7 @@ impl Site {
             max_connections: listener.max_connections as usize,
             max_concurrent_streams: listener.max_concurrent_streams,
             open: AtomicUsize::new(0),
+            full: Notice::default(),
         }
     }
 
@@ -53,6 +58,19 @@ impl Site {
         self.trusted_proxies
             .iter()
             .any(|network| network.contains(address))
+    }
+
+    /// It has all the connections it may.
+    #[cold]
+    pub(crate) fn tell_full(&self, now: Tick) {
+        if self.full.due(now).is_some() {
+            let (listener, max_connections) = (&*self.name, self.max_connections);
+            tracing::warn!(
+                listener,
+                max_connections,
+                "every connection that may be is open; others wait to be accepted"
+            );
+        }
     }
 
     pub(crate) fn open(&self) -> usize {
