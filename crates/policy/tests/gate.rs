@@ -248,6 +248,29 @@ fn the_same_tenant_meets_the_same_fate() {
     assert!(mixed <= 10, "{mixed} tenants of 500 met different fates");
 }
 
+/// Found by an attack: forty clients that hang up at once took the limit to 1 and kept it there.
+#[test]
+fn who_leaves_on_purpose_shuts_nobody_out() {
+    let gate: Gate<u64> = Gate::new(GateSettings::default(), Tick::ZERO);
+    let mut bench = Bench {
+        gate,
+        ..Bench::new(1)
+    };
+    for _ in 0..10 {
+        (0..40).for_each(|_| bench.arrive(Call::default(), 0, None));
+        bench.pass(Duration::from_millis(5));
+        while !bench.tickets.is_empty() {
+            bench.finish(0, Outcome::Ignored);
+        }
+        bench.pass(Duration::from_millis(5));
+    }
+    assert!(
+        bench.gate.snapshot().limit >= 20,
+        "{:?}",
+        bench.gate.snapshot()
+    );
+}
+
 #[test]
 fn shadow_turns_nobody_away() {
     let settings = GateSettings {

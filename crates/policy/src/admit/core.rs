@@ -20,6 +20,9 @@ const TARGET_LATENCIES: f64 = 1.25;
 /// The longest wait in targets, in order and while backed up (CoDel's 2 ×).
 const WAIT_TARGETS: f64 = 4.0;
 const BACKED_UP_TARGETS: f64 = 2.0;
+/// A caller that leaves after this many seconds at the origin, or this many latencies, gave up.
+pub(super) const PATIENCE: f64 = 0.05;
+const PATIENCE_LATENCIES: f64 = 2.0;
 /// How often routes and lanes are looked at.
 const REVIEW: Duration = Duration::from_millis(250);
 /// How often users' cohorts are drawn anew.
@@ -360,7 +363,7 @@ impl<W: Waiter> Core<W> {
         self.collect(shared);
         let window = self.window(shared, now);
         let step = self.limit.update(&window);
-        self.learn_base(&window);
+        self.learn_base(shared, &window);
         shared.places.set_limit(step.limit, shared.tallies.count());
         if step.limit != window.limit {
             shared.control.epoch.fetch_add(1, Relaxed);
@@ -399,6 +402,7 @@ impl<W: Waiter> Core<W> {
             failed: self.harvest.failed,
             overloaded: self.harvest.overloaded,
             ignored: self.harvest.ignored,
+            gave_up: self.harvest.gave_up,
             latency_sum: self.harvest.succeeded.1,
             latency_min: self
                 .harvest
@@ -412,7 +416,7 @@ impl<W: Waiter> Core<W> {
     }
 
     /// Where the limit knows no latency without queueing: the least mean, forgotten slowly.
-    fn learn_base(&mut self, window: &Window) {
+    fn learn_base(&mut self, shared: &Shared, window: &Window) {
         if let Some(base) = self.limit.base_latency() {
             self.base = base;
         } else if let Some(mean) = window.mean_latency() {
@@ -424,6 +428,11 @@ impl<W: Waiter> Core<W> {
         }
         // Hours: an absurd sample must not overflow a duration.
         self.base = self.base.clamp(0.0, 3_600.0);
+        let patience = PATIENCE.max(PATIENCE_LATENCIES * self.base);
+        shared
+            .control
+            .patience
+            .store((patience * 1e9) as u64, Relaxed);
     }
 
     /// Seconds that a call waits inside the origin, by Little's law: what is there beyond the knee,

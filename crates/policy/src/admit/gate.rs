@@ -7,7 +7,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use seawall_sync::{CachePadded, Shard, Sharded};
 
-use super::core::Core;
+use super::core::{Core, PATIENCE};
 use super::lane::{Caps, Key, LANES, Lane, LaneSettings};
 use super::level::{Level, position};
 use super::places::Places;
@@ -123,6 +123,8 @@ pub(super) struct Control {
     /// Some lane has a cap.
     pub(super) capped: AtomicBool,
     pub(super) next_roll: AtomicU64,
+    /// Nanoseconds at the origin after which a caller that leaves gave up.
+    pub(super) patience: AtomicU64,
     pub(super) rotation: AtomicU64,
 }
 
@@ -258,6 +260,7 @@ impl<W: Waiter> Gate<W> {
             capped: AtomicBool::new(false),
             next_roll: AtomicU64::new((now + first.after).0),
             rotation: AtomicU64::new(0),
+            patience: AtomicU64::new((PATIENCE * 1e9) as u64),
         };
         let shared = Shared {
             control: CachePadded::new(control),
@@ -446,6 +449,7 @@ impl<W: Waiter> Gate<W> {
             key: usize::from(ticket.key.0),
             cost: ticket.cost,
             fresh: ticket.epoch == shared.control.epoch.load(Relaxed),
+            gave_up: nanos >= shared.control.patience.load(Relaxed),
         };
         {
             let mut tally = shared.tallies.get(shard).lock();

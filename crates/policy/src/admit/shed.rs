@@ -120,6 +120,7 @@ impl Shed {
         let seconds = reading.now.since(self.start).as_secs_f64();
         let least = self.least_queued.min(reading.queued);
         if self.completed < ENOUGH && least > 0 && seconds < INTERVAL_MAX.max(2.5 * reading.base) {
+            self.due = reading.now + AGAIN;
             return None;
         }
         self.learn_rate(self.completed as f64 / seconds, least > 0);

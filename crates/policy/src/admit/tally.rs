@@ -43,6 +43,7 @@ pub(super) struct Figures {
     fresh: [(u32, u64); KEYS],
     least: u64,
     other: [u32; 3],
+    gave_up: u32,
     busy: [u64; LANES],
     /// Calls that ended, by lane, but for the ignored.
     done: [u32; LANES],
@@ -64,6 +65,7 @@ pub(super) struct Harvest {
     pub(super) failed: u32,
     pub(super) overloaded: u32,
     pub(super) ignored: u32,
+    pub(super) gave_up: u32,
     pub(super) done: [u32; LANES],
     pub(super) routes: Box<[(f64, f64); KEYS]>,
 }
@@ -78,6 +80,7 @@ impl Harvest {
             failed: 0,
             overloaded: 0,
             ignored: 0,
+            gave_up: 0,
             done: [0; LANES],
             routes: Box::new([(0.0, 0.0); KEYS]),
         }
@@ -86,7 +89,8 @@ impl Harvest {
     /// Begins a new window; what the next review looks at stays.
     pub(super) fn next_window(&mut self) {
         (self.area, self.succeeded, self.fresh, self.least) = (0, (0, 0.0), (0, 0.0), None);
-        (self.failed, self.overloaded, self.ignored) = (0, 0, 0);
+        (self.failed, self.overloaded) = (0, 0);
+        (self.ignored, self.gave_up) = (0, 0);
     }
 }
 
@@ -98,6 +102,7 @@ impl Tally {
             fresh: [(0, 0); KEYS],
             least: u64::MAX,
             other: [0; 3],
+            gave_up: 0,
             busy: [0; LANES],
             done: [0; LANES],
             cells: Default::default(),
@@ -172,6 +177,7 @@ impl Held<'_> {
         figures.done[call.lane.index()] += u32::from(call.outcome != Outcome::Ignored);
         if call.outcome != Outcome::Success {
             figures.other[call.outcome as usize - 1] += 1;
+            figures.gave_up += u32::from(call.gave_up && call.outcome == Outcome::Ignored);
             return;
         }
         let keys = if call.fresh {
@@ -243,6 +249,7 @@ impl Held<'_> {
         into.failed += failed;
         into.overloaded += overloaded;
         into.ignored += ignored;
+        into.gave_up += std::mem::take(&mut figures.gave_up);
     }
 
     /// Adds the seconds that calls of each but the default lane took since the last review.
@@ -294,6 +301,8 @@ pub(super) struct Finished {
     pub(super) key: usize,
     pub(super) cost: u32,
     pub(super) fresh: bool,
+    /// Lasted longer than callers without a reason of their own stay away from.
+    pub(super) gave_up: bool,
 }
 
 /// Counts since the start, for metrics.

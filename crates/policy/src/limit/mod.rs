@@ -50,6 +50,9 @@ pub struct Window {
     pub overloaded: u32,
     /// Calls that ended with `Ignored`.
     pub ignored: u32,
+    /// Of the ignored, those whose callers had waited long: twice the latency without queueing, at
+    /// least 50 ms. They gave up; who leaves sooner has reasons of its own.
+    pub gave_up: u32,
     /// Latencies of the succeeded, added up, in seconds.
     pub latency_sum: f64,
     /// Least latency of a success, in seconds; infinite where there was none.

@@ -238,7 +238,10 @@ impl Front for PlainGate {
             }
             Outcome::Failure => window.failed += 1,
             Outcome::Overloaded => window.overloaded += 1,
-            Outcome::Ignored => window.ignored += 1,
+            Outcome::Ignored => {
+                window.ignored += 1;
+                window.gave_up += u32::from(now.since(admitted) >= Duration::from_millis(50));
+            }
         }
         self.turn(now);
         self.serve(now, wakes);

@@ -22,7 +22,7 @@
 //!   the slope of throughput above the knee is learned along with it, and the margin and the bumps
 //!   shrink with it. While callers leave at the origin the limit sinks to the knee and is not
 //!   probed upward; when they leave in droves it is cut to an eighth, the limit where they did is
-//!   halved and kept as a lid that lifts twofold in 35 s, and the ramp begins anew as soon as
+//!   halved and kept as a lid that lifts twofold in 5 s, and the ramp begins anew as soon as
 //!   calls are answered again. An origin that works on for callers who left needs that pause.
 //!
 //! Throughput is in-flight over mean latency, not a count, except in the ramp: even service times
@@ -155,9 +155,10 @@ enum Phase {
 }
 
 /// Part of the limit at which clients left in droves that is not to be exceeded, and how fast that
-/// is forgotten, per second: twice as much after 35 s.
+/// is forgotten, per second: twice as much after 5 s. Never below this part of a cold start's
+/// limit: callers that leave on purpose must not be able to shut the others out.
 const LID: f64 = 0.5;
-const LID_LIFTS: f64 = 0.02;
+const LID_LIFTS: f64 = 0.14;
 /// Length of a window while nothing is at stake, in seconds.
 const IDLE: f64 = 0.05;
 
@@ -209,14 +210,14 @@ impl Adaptive {
     /// Most clients leave before they are answered: the queue at the origin is hopeless, and
     /// latencies of the few that were answered tell nothing.
     fn hopeless(&mut self, window: &Window) -> Option<Step> {
-        if window.mean_inflight > 1.1 * f64::from(window.limit) && 2 * window.fresh > window.ignored
+        if window.mean_inflight > 1.1 * f64::from(window.limit) && 2 * window.fresh > window.gave_up
         {
             // Those who leave came before the cut, and those since are answered.
             self.lost = (0.0, 0.0);
             return None;
         }
         self.lost.0 += f64::from(window.succeeded);
-        self.lost.1 += f64::from(window.ignored);
+        self.lost.1 += f64::from(window.gave_up);
         if self.lost.0 + self.lost.1 < 8.0 {
             return None;
         }
@@ -237,7 +238,7 @@ impl Adaptive {
             // The cut did not help, or not yet: they may have other reasons.
             self.aborts += 0.1 * (share - self.aborts);
         } else {
-            self.lid = (LID * self.peak).max(1.0);
+            self.lid = LID * self.peak.max(f64::from(self.settings.start));
         }
         self.leaving = true;
         self.belief.set(limit / 16.0, 0.8);

@@ -38,7 +38,7 @@ impl Sample {
         self.calls += f64::from(window.succeeded);
         self.latency += window.latency_sum;
         self.least = self.least.min(window.latency_min);
-        self.lost += f64::from(window.ignored);
+        self.lost += f64::from(window.gave_up);
         self.places += window.mean_inflight * window.seconds();
         self.seconds += window.seconds();
     }

@@ -39,6 +39,7 @@ fn feed(settings: AdaptiveSettings, windows: &[Seen]) -> Vec<Step> {
                 mean_inflight: inflight,
                 succeeded,
                 ignored,
+                gave_up: ignored,
                 latency_sum: latency * f64::from(succeeded),
                 latency_min: if succeeded > 0 {
                     latency
