@@ -48,6 +48,11 @@ pub(crate) async fn serve(
     let (parts, incoming) = request.into_parts();
     let encoded = names.has(Names::TRANSFER_ENCODING);
     let framing = client.framing();
+    if let Some(record) = &mut busy.record {
+        let router = &client.core.shared.router;
+        let route = router.find(&parts).and_then(|target| target.route);
+        record.route = router.label(route).cloned();
+    }
     let response = match arrive(&client, &parts, names, wire, framing, now) {
         Ok((target, read)) => {
             let arrival = Arrival {
@@ -195,10 +200,9 @@ impl Arrival<'_> {
         if let Some(record) = &mut self.busy.record {
             record.criticality = self.read.call.criticality;
             record.received = body.size_hint().lower();
-            let configured = self.client.core.shared.router.label(self.target.route);
-            record.route = configured
-                .cloned()
-                .or_else(|| key.map(|key| origin.admission.keys().name(key).into()));
+            if let (None, Some(key)) = (&record.route, key) {
+                record.route = Some(origin.admission.keys().name(key).into());
+            }
         }
         let (place, asked) = match self.admit(origin, key.unwrap_or(OVERFLOW), &body).await {
             Ok(admitted) => admitted,
@@ -413,14 +417,7 @@ impl Arrival<'_> {
             None => {
                 let rejection = answer::UNREACHABLE;
                 let criticality = self.read.call.criticality;
-                core.remember(
-                    now,
-                    self.target,
-                    OVERFLOW,
-                    criticality,
-                    rejection,
-                    false,
-                );
+                core.remember(now, self.target, OVERFLOW, criticality, rejection, false);
                 core.counters().rejected(rejection.reason, criticality);
                 let response = answer::unreachable(self.wire);
                 self.busy.answer(&response, Some(rejection));

@@ -12,6 +12,8 @@ const KEPT: usize = 64;
 pub(crate) struct Turned {
     pub(crate) at: Tick,
     pub(crate) origin: u16,
+    /// The route of the configuration; where there is none, `key` says what was learned.
+    pub(crate) route: Option<u16>,
     pub(crate) key: Key,
     pub(crate) criticality: Criticality,
     pub(crate) rejection: Rejection,

@@ -1,5 +1,6 @@
 //! Which calls go where.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::request::Parts;
@@ -17,11 +18,15 @@ pub(crate) struct Target {
     pub(crate) criticality: Criticality,
     pub(crate) timeout: Option<Duration>,
     pub(crate) shadow: bool,
+    /// Which of the configured routes, for [`Router::label`].
+    pub(crate) route: Option<u16>,
 }
 
 /// One route of the configuration.
 #[derive(Clone, Debug)]
 pub(crate) struct Rule {
+    /// What logs and explanations call it.
+    pub(crate) label: String,
     pub(crate) host: Option<String>,
     pub(crate) path: PathRule,
     pub(crate) methods: Vec<Method>,
@@ -61,12 +66,19 @@ impl PathRule {
 #[derive(Debug)]
 pub(crate) struct Router {
     rules: Vec<Rule>,
+    /// In the order of the configuration.
+    labels: Vec<Arc<str>>,
     /// Where calls go that no rule matches.
     otherwise: Option<Target>,
 }
 
 impl Router {
     pub(crate) fn new(mut rules: Vec<Rule>, otherwise: Option<Target>) -> Self {
+        let labels = rules.iter().map(|rule| rule.label.as_str().into());
+        let labels = labels.collect();
+        for (n, rule) in rules.iter_mut().enumerate() {
+            rule.target.route = u16::try_from(n).ok();
+        }
         rules.sort_by_key(|rule| {
             std::cmp::Reverse((
                 rule.host.is_some(),
@@ -74,7 +86,16 @@ impl Router {
                 !rule.methods.is_empty(),
             ))
         });
-        Self { rules, otherwise }
+        Self {
+            rules,
+            labels,
+            otherwise,
+        }
+    }
+
+    /// What the configuration calls a target's route; `None` where no route of it took the call.
+    pub(crate) fn label(&self, route: Option<u16>) -> Option<&Arc<str>> {
+        self.labels.get(usize::from(route?))
     }
 
     /// The most specific route that matches.
@@ -122,8 +143,10 @@ mod tests {
             criticality: Criticality::Critical,
             timeout: None,
             shadow: false,
+            route: None,
         };
         Rule {
+            label: format!("to {origin}"),
             host: host.map(Into::into),
             path,
             methods: methods.to_vec(),
@@ -167,5 +190,9 @@ mod tests {
         ] {
             assert_eq!(goes(&router, method, host, path), to, "{host} {path}");
         }
+        let longest = router.rules.iter().find(|rule| rule.target.origin == 2);
+        let label = longest.and_then(|rule| router.label(rule.target.route));
+        assert_eq!(label.map(|label| &**label), Some("to 2"));
+        assert_eq!(router.label(None), None);
     }
 }

@@ -222,3 +222,29 @@ fn limit(config: &AdmissionConfig) -> Box<dyn Limit> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_route_without_a_name_is_called_what_it_matches() {
+        let label_of = |lines: &str| {
+            let text =
+                format!("[upstreams.default]\nurl = 'http://127.0.0.1:1'\n[[routes]]\n{lines}");
+            Config::parse(&text).map(|config| label(&config.routes[0]))
+        };
+        for (lines, expected) in [
+            ("", "/*"),
+            ("path = '/a'", "/a"),
+            ("path_prefix = '/a/'", "/a/*"),
+            (
+                "host = 'shop.example'\npath = '/a'\nmethods = ['GET', 'PUT']",
+                "GET|PUT shop.example/a",
+            ),
+            ("name = 'cart'\npath = '/a'", "cart"),
+        ] {
+            assert_eq!(label_of(lines).as_deref(), Ok(expected));
+        }
+    }
+}

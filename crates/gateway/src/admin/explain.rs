@@ -84,7 +84,10 @@ impl Explanation {
             Rejected {
                 seconds_ago: now.since(turned.at).as_secs_f64(),
                 upstream: origin.name.clone(),
-                route: origin.admission.keys().name(turned.key),
+                route: shared.router.label(turned.route).map_or_else(
+                    || origin.admission.keys().name(turned.key),
+                    |label| label.to_string(),
+                ),
                 criticality: turned.criticality.as_str(),
                 reason: turned.rejection.reason.as_str(),
                 scope: turned.rejection.scope.as_str(),

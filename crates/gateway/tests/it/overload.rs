@@ -35,7 +35,8 @@ fn start(addr: std::net::SocketAddr, headers: &str) -> Client {
 #[test]
 fn the_excess_is_turned_away_with_reasons() {
     let (origin, go) = held();
-    let gateway = Setup::to(origin.addr).rest(ONE).start();
+    let named = ONE.to_owned() + "[[routes]]\nname = 'reports'\npath_prefix = '/a'\n";
+    let gateway = Setup::to(origin.addr).rest(&named).start();
     let mut first = start(gateway.addr, "");
     eventually("the place is taken", || origin.requests() == 1);
     let mut others: Vec<_> = (0..10).map(|_| start(gateway.addr, "")).collect();
@@ -80,6 +81,7 @@ fn the_excess_is_turned_away_with_reasons() {
     let explained: serde_json::Value = serde_json::from_str(&explained).unwrap();
     assert_eq!(explained["rejections"].as_array().unwrap().len(), 10);
     assert_eq!(explained["upstreams"][0]["limit"], 1);
+    assert_eq!(explained["rejections"][0]["route"], "reports");
     let text = get(gateway.admin, "/explain?text").text();
     assert!(
         text.contains("limit 1 by fixed") && text.contains("queue"),
