@@ -129,7 +129,7 @@ fn every_choice_and_both_ends_of_every_range_are_taken() {
                 vec![format!("\"{from}B\""), format!("\"{to}B\"")],
                 vec![
                     format!("\"{}B\"", to + 1),
-                    format!("\"{}B\"", from - 1),
+                    format!("\"{}B\"", from.wrapping_sub(1)),
                     "64".into(),
                     "\"64KB\"".into(),
                 ],
@@ -234,7 +234,7 @@ fn a_duplicate_route_is_told_with_the_first() {
     let text = "[[routes]]\nname = \"a\"\npath_prefix = \"/x\"\n\n[[routes]]\npath_prefix = \"/x/\"\nhost = \"h\"\n\n[[routes]]\npath_prefix = \"/x/\"";
     assert_eq!(
         error(text),
-        "line 9, column 1: `routes.2` matches the same calls as the route on line 1: take one of them out"
+        "line 9, column 1: `routes[2]` matches the same calls as the route on line 1: take one of them out"
     );
     let methods =
         |a, b| format!("[[routes]]\nmethods = {a}\n[[routes]]\nmethods = {b}\n{UPSTREAM}");
@@ -250,11 +250,11 @@ fn a_duplicate_route_is_told_with_the_first() {
 fn references_lead_somewhere() {
     assert_eq!(
         error("[[routes]]\nupstream = \"defaut\""),
-        "line 2, column 12: `routes.0.upstream` there is no upstream `defaut`: did you mean `default`?"
+        "line 2, column 12: `routes[0].upstream` there is no upstream `defaut`: did you mean `default`?"
     );
     assert_eq!(
         error("[lanes.search]\n[[routes]]\nlane = \"serch\""),
-        "line 3, column 8: `routes.0.lane` there is no lane `serch`: did you mean `search`?"
+        "line 3, column 8: `routes[0].lane` there is no lane `serch`: did you mean `search`?"
     );
     assert!(
         Config::parse(&format!("[[routes]]\nlane = \"slow\"\n{UPSTREAM}")).is_ok(),
@@ -299,7 +299,7 @@ fn bad_values_of_each_form() {
         ),
         (
             "[listeners.a]\naddress = \"127.0.0.1:1\"\n[listeners.b]\naddress = \"127.0.0.1:1\"",
-            "also the address of listener `a`",
+            "is taken by `listeners.a.address`",
         ),
         (
             "[listeners.a]\naddress = \"127.0.0.1:1\"\ntrusted_proxies = [\"10.1.0.0/8\"]",
@@ -381,7 +381,7 @@ fn settings_that_fight_are_warned_of() {
         ),
         (
             "[admission]\nmax_wait = \"300ms\"\n[[routes]]\ntimeout = \"250ms\"",
-            "routes.0.timeout",
+            "routes[0].timeout",
         ),
         (
             "[admission]\nmax_wait = \"40s\"",
@@ -402,7 +402,7 @@ fn settings_that_fight_are_warned_of() {
             "{text}: {found:?}"
         );
     }
-    assert_eq!(defaults().warnings()[0].key, "under_way.keys");
+    assert_eq!(defaults().warnings(), []);
     let text = "[admission]\nshadow = true\n";
     assert_eq!(Config::position(text, "admission.shadow").line, 2);
 }
@@ -463,9 +463,9 @@ fn what_a_setting_does_can_be_asked() {
         ("drain_timeout", Some("drain_timeout")),
         ("listeners.public.trust", Some("listeners.*.trust")),
         ("routes[].lane", Some("routes[].lane")),
-        ("routes.3.lane", Some("routes[].lane")),
+        ("routes[3].lane", Some("routes[].lane")),
         ("routes.lane", Some("routes[].lane")),
-        ("under_way.keys.0.id", Some("under_way.keys[].id")),
+        ("under_way.keys[0].id", Some("under_way.keys[].id")),
         ("listeners.public", None),
         ("nothing", None),
     ] {

@@ -109,7 +109,7 @@ fn tables(value: &Spanned<DeValue<'_>>, pattern: &str, path: &str, findings: &mu
         return findings.add(value.span(), path, not_a("list of tables", value.get_ref()));
     };
     for (n, entry) in entries.iter().enumerate() {
-        let here = join(path, &n.to_string());
+        let here = format!("{path}[{n}]");
         match entry.get_ref().as_table() {
             Some(fields) => table(fields, entry.span(), pattern, &here, findings),
             None => findings.add(entry.span(), here, not_a("table", entry.get_ref())),

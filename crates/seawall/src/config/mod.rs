@@ -10,6 +10,7 @@
 //! [`SETTINGS`] is the one place where a setting is described. [`default_toml`], [`explain`] and
 //! [`json_schema`] are made from it.
 
+mod addresses;
 mod check;
 mod error;
 mod kind;
@@ -96,7 +97,8 @@ impl Config {
     #[must_use]
     pub fn position(text: &str, key: &str) -> Position {
         let (root, _) = DeTable::parse_recoverable(text);
-        let path: Vec<&str> = key.split('.').collect();
+        let names = key.split(['.', '[']).map(|name| name.trim_end_matches(']'));
+        let path: Vec<&str> = names.collect();
         Position::at(text, check::locate(&root, &path).start)
     }
 }

@@ -24,9 +24,14 @@ pub fn default_toml() -> String {
             // Writing to a string does not fail.
             let _ = writeln!(out, "\n{}{}", shown.mark(), shown.header);
         }
+        let why = if setting.required {
+            "Required"
+        } else {
+            "Default because"
+        };
         let _ = writeln!(
             out,
-            "# {} {}; {}.",
+            "# {} {}. {why}: {}.",
             setting.what,
             capitalised(&setting.kind.to_string()),
             setting.reason
@@ -74,7 +79,11 @@ impl Shown {
     }
 }
 
+/// A URL keeps its letters.
 fn capitalised(text: &str) -> String {
+    if text.contains("://") {
+        return text.to_owned();
+    }
     let mut chars = text.chars();
     chars
         .next()
@@ -98,7 +107,7 @@ pub fn setting(key: &str) -> Option<&'static Setting> {
             if list.is_some() {
                 given.next_if(|n| n.bytes().all(|b| b.is_ascii_digit()));
             }
-            name.trim_end_matches("[]") == list.unwrap_or(p)
+            name.split('[').next() == Some(list.unwrap_or(p))
         }) && given.next().is_none()
     })
 }

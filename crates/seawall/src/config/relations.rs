@@ -83,13 +83,9 @@ pub(super) fn check(config: &Config, root: &Spanned<DeTable<'_>>, findings: &mut
     if let Err(error) = config.under_way_keys() {
         add(&["under_way", "keys"], Problem::Invalid(error.to_string()));
     }
-    let mut addresses: Vec<_> = config.listeners.iter().collect();
-    addresses.sort_by_key(|(_, l)| l.address);
-    for pair in addresses.windows(2) {
-        if pair[0].1.address == pair[1].1.address && pair[0].1.address.port() != 0 {
-            let text = format!("is also the address of listener `{}`", pair[0].0);
-            add(&["listeners", pair[1].0, "address"], Problem::Invalid(text));
-        }
+    for (key, text) in config.address_conflicts() {
+        let path: Vec<&str> = key.split('.').collect();
+        add(&path, Problem::Invalid(text));
     }
     check_routes(config, root, findings);
 }
@@ -98,7 +94,7 @@ fn check_routes(config: &Config, root: &Spanned<DeTable<'_>>, findings: &mut Fin
     for (n, route) in config.routes.iter().enumerate() {
         let index = n.to_string();
         let at = |field| locate(root, &["routes", &index, field]);
-        let key = |field: &str| format!("routes.{n}.{field}");
+        let key = |field: &str| format!("routes[{n}].{field}");
 
         let upstreams = || config.upstreams.keys().map(String::as_str);
         match &route.upstream {
@@ -142,7 +138,7 @@ fn check_routes(config: &Config, root: &Spanned<DeTable<'_>>, findings: &mut Fin
                 .line;
             findings.add(
                 locate(root, &["routes", &index]),
-                format!("routes.{n}"),
+                format!("routes[{n}]"),
                 Problem::Duplicate(line),
             );
         }
@@ -223,9 +219,6 @@ impl Config {
         } else if !self.routes.is_empty() && self.routes.iter().all(|r| r.shadow) {
             warn("routes".to_owned(), "every route is in shadow, so nothing is protected; admission.shadow says the same in one line".to_owned());
         }
-        if self.under_way.keys.is_empty() {
-            warn("under_way.keys".to_owned(), "no key, so work already under way is not recognised; harmless where tasks make one call".to_owned());
-        }
         for name in self
             .lanes
             .keys()
@@ -259,7 +252,7 @@ impl Config {
                     ShowTime(timeout),
                     ShowTime(wait)
                 );
-                warn(format!("routes.{n}.timeout"), text);
+                warn(format!("routes[{n}].timeout"), text);
             }
         }
         for (name, upstream) in self
