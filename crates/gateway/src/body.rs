@@ -12,7 +12,11 @@ use seawall_policy::Tick;
 
 use crate::core::Core;
 use crate::exchange::Exchange;
+use crate::site::Site;
 use crate::sweep::Alarm;
+
+/// What a client owes is reckoned over so much time of waiting for it; the first is its grace.
+const RATE_WINDOW: Duration = Duration::from_secs(10);
 
 /// Why a body ended early.
 #[derive(Debug, thiserror::Error)]
@@ -21,7 +25,9 @@ pub(crate) enum BodyError {
     #[error(transparent)]
     Peer(#[from] hyper::Error),
     /// The client sends its body too slowly.
-    #[error("the request body stalled for longer than `body_timeout`")]
+    #[error(
+        "the request body stalled for longer than `body_timeout`, or was slower than `body_min_rate`"
+    )]
     SlowRequest,
     /// The origin stalled in the middle of its reply, or the deadline passed.
     #[error("the response stalled for longer than it may")]
@@ -45,18 +51,34 @@ pub(crate) struct Streaming {
     incoming: Incoming,
     core: Arc<Core>,
     limit: Duration,
+    /// Bytes that the client owes for every `window` that it lets us wait; 0: none.
+    owed: u64,
+    window: Duration,
+    /// Of the window: what has come, how long it was waited for.
+    came: u64,
+    waited: Duration,
+    /// When the wait that lasts began.
+    since: Tick,
     /// Made when the client lets us wait for the first time; most never do.
     alarm: Option<Alarm>,
     armed: bool,
 }
 
 impl RequestBody {
-    /// `limit` is the longest pause.
-    pub(crate) fn stream(incoming: Incoming, core: &Arc<Core>, limit: Duration) -> Self {
+    /// A body that is passed on as it comes from a client of `site`. gRPC may be silent for long by
+    /// its nature, and owes no rate.
+    pub(crate) fn stream(incoming: Incoming, core: &Arc<Core>, site: &Site, grpc: bool) -> Self {
+        let window = site.body_timeout.min(RATE_WINDOW);
+        let owed = site.body_min_rate as f64 * window.as_secs_f64();
         Self::Stream(Streaming {
             incoming,
             core: core.clone(),
-            limit,
+            limit: site.body_timeout,
+            owed: if grpc { 0 } else { owed as u64 },
+            window,
+            came: 0,
+            waited: Duration::ZERO,
+            since: Tick::ZERO,
             alarm: None,
             armed: false,
         })
@@ -73,19 +95,41 @@ impl Streaming {
                 if let (true, Some(alarm)) = (self.armed, &self.alarm) {
                     alarm.set(Tick::MAX);
                     self.armed = false;
+                    if self.owed > 0 {
+                        self.waited += self.core.clock.now().since(self.since);
+                    }
+                }
+                if let Some(Ok(data)) = frame.as_ref().map(|f| f.as_ref().map(Frame::data_ref)) {
+                    self.came += data.map_or(0, |data| data.len() as u64);
                 }
                 Poll::Ready(frame.map(|frame| frame.map_err(BodyError::Peer)))
             }
-            Poll::Pending => {
-                let alarm = self.alarm.get_or_insert_with(|| self.core.sweep.alarm());
-                if !self.armed {
-                    alarm.set(self.core.clock.now() + self.limit);
-                    self.armed = true;
-                }
-                ready!(alarm.poll(cx));
-                Poll::Ready(Some(Err(BodyError::SlowRequest)))
-            }
+            Poll::Pending => self.wait(cx),
         }
+    }
+
+    /// Only time in which we wait for the client counts: an origin that takes its time costs the
+    /// client nothing.
+    fn wait(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let alarm = self.alarm.get_or_insert_with(|| self.core.sweep.alarm());
+        if !self.armed {
+            if self.came >= self.owed || self.waited >= self.window {
+                if self.came < self.owed {
+                    return Poll::Ready(Some(Err(BodyError::SlowRequest)));
+                }
+                (self.came, self.waited) = (0, Duration::ZERO);
+            }
+            self.since = self.core.clock.now();
+            let left = if self.owed > 0 {
+                self.window - self.waited
+            } else {
+                self.limit
+            };
+            alarm.set(self.since + self.limit.min(left));
+            self.armed = true;
+        }
+        ready!(alarm.poll(cx));
+        Poll::Ready(Some(Err(BodyError::SlowRequest)))
     }
 }
 

@@ -22,6 +22,7 @@ use crate::core::Core;
 use crate::counters::Fault;
 use crate::framing::{Framing, Head};
 use crate::site::Site;
+use crate::stall::Handed;
 use crate::sweep::Alarm;
 
 const IDLE: u8 = 0;
@@ -102,6 +103,7 @@ impl Client {
             start: now,
             ended: None,
             answered: false,
+            handed: None,
             record: None,
         }
     }
@@ -203,6 +205,8 @@ pub(crate) struct Busy {
     /// When it ended, where that has been looked up already.
     pub(crate) ended: Option<Tick>,
     pub(crate) answered: bool,
+    /// For the watch over an HTTP/2 stream.
+    pub(crate) handed: Option<Handed>,
     /// For the access log, where this request is in it.
     pub(crate) record: Option<Box<Record>>,
 }

@@ -25,6 +25,7 @@ pub(crate) const BULK: u64 = 1024 * 1024;
 pub(crate) async fn body(
     client: &Client,
     names: Names,
+    grpc: bool,
     mut incoming: Incoming,
     deadline: Tick,
 ) -> Result<RequestBody, Own> {
@@ -37,7 +38,8 @@ pub(crate) async fn body(
         return Ok(RequestBody::stream(
             incoming,
             &client.core,
-            client.site.body_timeout,
+            &client.site,
+            grpc,
         ));
     }
     let mut first = Bytes::new();

@@ -173,6 +173,9 @@ impl Exchange {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(handed) = &self.call.busy.handed {
+            handed.asked();
+        }
         if let Some(handed) = self.handed.take() {
             let now = self.call.busy.client.core.clock.now();
             self.blocked += now.since(handed);
@@ -189,7 +192,12 @@ impl Exchange {
                 cx.waker().wake_by_ref();
                 Poll::Pending
             }
-            Poll::Ready(frame) => Poll::Ready(self.came(frame)),
+            Poll::Ready(frame) => {
+                if let (Some(handed), Some(Ok(_))) = (&self.call.busy.handed, &frame) {
+                    handed.over();
+                }
+                Poll::Ready(self.came(frame))
+            }
             Poll::Pending => self.wait(cx),
         }
     }

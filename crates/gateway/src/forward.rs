@@ -27,15 +27,18 @@ use crate::headers::{self, Names};
 use crate::origin::Origin;
 use crate::router::Target;
 use crate::send::{Failed, send};
+use crate::stall::Handed;
 use crate::tunnel;
 
 /// Answers one request. The error type is uninhabited: whatever goes wrong has an answer.
 pub(crate) async fn serve(
     client: Arc<Client>,
+    handed: Option<Handed>,
     mut request: Request<Incoming>,
 ) -> Result<Response<ResponseBody>, Infallible> {
     let now = client.core.clock.now();
     let mut busy = client.begin(now);
+    busy.handed.clone_from(&handed);
     busy.record = client
         .core
         .shared
@@ -72,6 +75,9 @@ pub(crate) async fn serve(
         }
     };
     client.core.counters().responded(response.status());
+    if let Some(handed) = handed {
+        handed.over();
+    }
     // RFC 9112, 6.1: what may hide a second request is the last on its connection.
     Ok(if encoded && framing == Sure::Unknown {
         closing(response)
@@ -176,7 +182,7 @@ impl Arrival<'_> {
             RequestBody::Empty
         } else {
             let deadline = self.read.call.deadline;
-            match collect::body(self.client, self.names, incoming, deadline).await {
+            match collect::body(self.client, self.names, self.grpc, incoming, deadline).await {
                 Ok(body) => body,
                 Err(own) => {
                     self.client.core.counters().fault(Fault::ClientBody);

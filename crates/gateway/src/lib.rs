@@ -34,6 +34,7 @@ mod server;
 mod setup;
 mod signals;
 mod site;
+mod stall;
 mod sweep;
 mod tunnel;
 mod under_way;

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 
 use crate::client::{Client, Io};
@@ -19,6 +19,7 @@ use crate::core::Core;
 use crate::counters::Fault;
 use crate::forward;
 use crate::site::Site;
+use crate::stall::Streams;
 
 /// What hyper reads at once, and keeps for bodies; headers have a limit of their own.
 const BUFFER: usize = 64 * 1024;
@@ -64,12 +65,15 @@ pub(crate) async fn connection(open: Open, stream: TcpStream, peer: SocketAddr) 
     };
     let client = Client::new(core, site, peer.ip(), http2);
     let io = TokioIo::new(Io::new(stream, client.clone()));
-    let service = {
-        let client = client.clone();
-        service_fn(move |request| forward::serve(client.clone(), request))
-    };
     if http2 {
-        let connection = http2::Builder::new(TokioExecutor::new())
+        let streams = Streams::new(&client);
+        let service = {
+            let (client, streams) = (client.clone(), streams.clone());
+            service_fn(move |request| {
+                forward::serve(client.clone(), Some(streams.begin()), request)
+            })
+        };
+        let connection = http2::Builder::new(streams)
             .timer(TokioTimer::new())
             .max_concurrent_streams(site.max_concurrent_streams)
             .max_header_list_size(u32::try_from(site.max_header_bytes).unwrap_or(u32::MAX))
@@ -84,6 +88,10 @@ pub(crate) async fn connection(open: Open, stream: TcpStream, peer: SocketAddr) 
         })
         .await;
     } else {
+        let service = {
+            let client = client.clone();
+            service_fn(move |request| forward::serve(client.clone(), None, request))
+        };
         let connection = http1::Builder::new()
             .header_read_timeout(None)
             .max_header_size(site.max_header_bytes)

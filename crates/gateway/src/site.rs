@@ -11,9 +11,6 @@ use seawall_policy::Tick;
 
 use crate::notice::Notice;
 
-/// The longest that written bytes may lie unread by the client.
-const WRITE_IDLE: Duration = Duration::from_secs(30);
-
 /// What holds for every connection of one listener.
 #[derive(Debug)]
 pub(crate) struct Site {
@@ -26,6 +23,9 @@ pub(crate) struct Site {
     pub(crate) header_timeout: Duration,
     /// The longest pause in a request's body.
     pub(crate) body_timeout: Duration,
+    /// Bytes a second that a streamed request body must bring; 0: any.
+    pub(crate) body_min_rate: u64,
+    /// The longest that the client may leave unread what it was given.
     pub(crate) write_timeout: Duration,
     /// How long a connection may be without a request.
     pub(crate) idle_timeout: Duration,
@@ -44,7 +44,8 @@ impl Site {
             max_header_bytes: usize::try_from(listener.max_header_bytes).unwrap_or(usize::MAX),
             header_timeout: listener.header_timeout,
             body_timeout: listener.body_timeout,
-            write_timeout: WRITE_IDLE,
+            body_min_rate: listener.body_min_rate,
+            write_timeout: listener.write_timeout,
             idle_timeout: listener.idle_timeout,
             max_connections: listener.max_connections as usize,
             max_concurrent_streams: listener.max_concurrent_streams,

@@ -1,6 +1,7 @@
 //! HTTP/2 and gRPC.
 
 use std::convert::Infallible;
+use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -345,4 +346,38 @@ async fn oversized_headers_are_refused_on_their_stream() {
         metric(&gateway, "seawall_inflight{upstream=\"default\"}"),
         0.0
     );
+}
+
+#[tokio::test]
+async fn a_stream_that_is_not_read_is_reset_and_no_other() {
+    // More than the window, and not at an end, so that the place is held meanwhile.
+    let origin = Origin::serving(|request, stream| {
+        if request.start.contains("/large") {
+            let head = b"HTTP/1.1 200 OK\r\ncontent-length: 100000000\r\n\r\n";
+            let sent = stream.write_all(head);
+            return sent.is_ok() && (0..2_000).all(|_| stream.write_all(&[b'x'; 50_000]).is_ok());
+        }
+        crate::support::write_response(stream, "200 OK", "", b"small");
+        true
+    });
+    let gateway = Setup::to(origin.addr)
+        .listener("write_timeout = '80ms'\n")
+        .start();
+    let mut send = connect(gateway.addr).await;
+    let get = |path: &str| {
+        Request::get(format!("http://{}{path}", gateway.addr))
+            .body(Empty::new().boxed())
+            .unwrap()
+    };
+    let stalled = send.send_request(get("/large")).await.unwrap();
+    assert_eq!(stalled.status(), StatusCode::OK);
+    crate::support::eventually("the stream is cut", || {
+        metric(&gateway, "seawall_faults_total{fault=\"connection-cut\"}") == 1.0
+    });
+    assert_all_free(&gateway);
+    let small = send.send_request(get("/small")).await.unwrap();
+    let small = small.into_body().collect().await.unwrap().to_bytes();
+    assert_eq!(small, "small", "the connection goes on");
+    let rest = stalled.into_body().collect().await;
+    assert!(rest.is_err(), "a cut reply must not look whole");
 }

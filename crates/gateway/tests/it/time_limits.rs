@@ -165,3 +165,42 @@ fn an_idle_origin_connection_is_closed_as_the_origin_announces() {
         ) == 0.0
     });
 }
+
+#[test]
+fn a_body_that_drips_is_cut_and_one_that_flows_is_not() {
+    let origin = Origin::echo();
+    let head = "POST / HTTP/1.1\r\nhost: a\r\n";
+    let length = 80 << 10;
+    let gateway = Setup::to(origin.addr)
+        .listener("body_timeout = '300ms'\nbody_min_rate = '10KiB'\n")
+        .start();
+    for framing in [
+        format!("content-length: {length}\r\n\r\n"),
+        "transfer-encoding: chunked\r\n\r\n".to_owned(),
+    ] {
+        let mut client = Client::connect(gateway.addr);
+        client.send(format!("{head}{framing}"));
+        let mut reader = client.stream.get_ref().try_clone().unwrap();
+        // Never silent for long, and still too slow.
+        let drip = std::thread::spawn(move || {
+            while reader.write_all(b"1\r\nx\r\n").is_ok() {
+                std::thread::sleep(std::time::Duration::from_millis(20));
+            }
+        });
+        assert_eq!(client.response().unwrap().status(), 408, "{framing}");
+        drop(client);
+        drip.join().unwrap();
+    }
+    assert_all_free(&gateway);
+    // In pieces, for longer than the limits in all, at more than the rate.
+    let gateway = Setup::to(origin.addr)
+        .listener("body_timeout = '2s'\nbody_min_rate = '1KiB'\n")
+        .start();
+    let mut client = Client::connect(gateway.addr);
+    client.send(format!("{head}content-length: {length}\r\n\r\n"));
+    for _ in 0..20 {
+        client.send(vec![b'x'; length / 20]);
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    assert_eq!(client.response().unwrap().status(), 200);
+}

@@ -112,6 +112,10 @@ pub struct Listener {
     pub header_timeout: Duration,
     #[serde(default = "Listener::body_timeout", deserialize_with = "time")]
     pub body_timeout: Duration,
+    #[serde(default = "Listener::body_min_rate", deserialize_with = "size")]
+    pub body_min_rate: u64,
+    #[serde(default = "Listener::write_timeout", deserialize_with = "time")]
+    pub write_timeout: Duration,
     #[serde(default = "Listener::idle_timeout", deserialize_with = "time")]
     pub idle_timeout: Duration,
     #[serde(default = "Listener::max_connections")]
@@ -128,6 +132,12 @@ impl Listener {
         Duration::from_secs(10)
     }
     const fn body_timeout() -> Duration {
+        Duration::from_secs(30)
+    }
+    const fn body_min_rate() -> u64 {
+        1 << 10
+    }
+    const fn write_timeout() -> Duration {
         Duration::from_secs(30)
     }
     const fn idle_timeout() -> Duration {
@@ -150,6 +160,8 @@ impl Listener {
             max_header_bytes: Self::max_header_bytes(),
             header_timeout: Self::header_timeout(),
             body_timeout: Self::body_timeout(),
+            body_min_rate: Self::body_min_rate(),
+            write_timeout: Self::write_timeout(),
             idle_timeout: Self::idle_timeout(),
             max_connections: Self::max_connections(),
             max_concurrent_streams: Self::max_concurrent_streams(),
