@@ -1,7 +1,7 @@
 //! `seawall check`: what is wrong with a file, and what a setting does.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use seawall::config::{Config, SETTINGS, default_toml, explain, json_schema, setting};
@@ -10,20 +10,22 @@ use crate::Failure;
 
 /// Check a configuration file, and learn what settings do.
 ///
-/// Everything wrong with the file is told at once, by line, each with what the setting does and what
-/// may stand there. Settings that are each right but work against one another are warned of.
+/// What is wrong with the file is told by line, each with what the setting does and what may stand
+/// there: first every unknown setting and wrong value at once, then, once the values are right, what
+/// they say of one another. Settings that are each right but work against one another are warned of.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  seawall check seawall.toml                    check a file
-  seawall check --defaults > seawall.toml       a file with every setting, its default and its reason
+  seawall check seawall.toml                    check a file; `-` is standard input
+  seawall check --defaults > seawall.toml       a file with every setting, default and reason
   seawall check --explain admission.max_wait    what one setting does
   seawall check --explain listeners             what the settings of a section do
   seawall check --schema > seawall.schema.json  a JSON schema, for editors
 
-Exit code: 0 when the file is right (warnings included), 1 when it is not.")]
+Exit code: 0 when the file is right (warnings included), 1 when it is not or cannot be read, 2 for
+a wrong command line.")]
 pub(crate) struct Args {
-    /// The file to check.
+    /// The file to check; `-` for standard input.
     #[arg(required_unless_present_any = ["defaults", "explain", "schema"])]
     file: Option<PathBuf>,
     /// Print a file that says nothing but the defaults.
@@ -71,34 +73,53 @@ fn explained(key: &str) -> Result<String, Failure> {
         .map(explain)
         .collect();
     if section.is_empty() {
-        let text =
-            format!("there is no setting `{key}`: `seawall check --defaults` prints all of them");
+        let remedy = meant(key)
+            .unwrap_or_else(|| "`seawall check --defaults` prints all of them".to_owned());
+        let text = format!("there is no setting `{key}`: {remedy}");
         return Err(Failure::new(text));
     }
     Ok(section.join("\n") + "\n")
 }
 
+/// The settings whose last name is that of `key`.
+fn meant(key: &str) -> Option<String> {
+    let last = |key: &'_ str| key.rsplit('.').next().map(str::to_owned);
+    let places: Vec<_> = SETTINGS
+        .iter()
+        .filter(|setting| last(setting.key) == last(key))
+        .map(|setting| format!("`{}`", setting.key))
+        .collect();
+    (!places.is_empty()).then(|| format!("did you mean {}?", places.join(" or ")))
+}
+
 /// Reads a file, or says what is wrong with it.
 pub(crate) fn read(file: &Path) -> Result<(Config, String), Failure> {
-    let name = file.display();
-    let text = std::fs::read_to_string(file).map_err(|error| {
-        Failure::new(format!("cannot read {name}: {error}; `seawall check --defaults > {name}` writes one to begin with"))
+    let name = shown(file);
+    let text = contents(file).map_err(|error| {
+        let remedy = match error.kind() {
+            ErrorKind::NotFound => {
+                format!("; `seawall check --defaults > {name}` writes one to begin with")
+            }
+            ErrorKind::InvalidData => {
+                "; a configuration is text, in UTF-8: name another file".to_owned()
+            }
+            ErrorKind::IsADirectory => "; name a file in it".to_owned(),
+            _ => String::new(),
+        };
+        Failure::new(format!("cannot read {name}: {error}{remedy}"))
     })?;
     match Config::parse(&text) {
         Ok(config) => Ok((config, text)),
         Err(errors) => {
-            let count = errors.0.len();
-            let mut told = format!(
-                "{name} has {count} error{}\n",
-                if count == 1 { "" } else { "s" }
-            );
+            let mut told = format!("{name} has {}\n", counted(errors.0.len(), "error"));
             for error in &errors.0 {
                 let (line, column) = (error.position.line, error.position.column);
-                let _ = writeln!(
-                    told,
-                    "\n{name}:{line}:{column}: `{}` {}",
-                    error.key, error.problem
-                );
+                let key = if error.key.is_empty() {
+                    String::new()
+                } else {
+                    format!("`{}` ", error.key)
+                };
+                let _ = writeln!(told, "\n{name}:{line}:{column}: {key}{}", error.problem);
                 if let Some(setting) = setting(&error.key) {
                     for line in explain(setting).lines() {
                         let _ = writeln!(told, "    {line}");
@@ -110,9 +131,36 @@ pub(crate) fn read(file: &Path) -> Result<(Config, String), Failure> {
     }
 }
 
+fn contents(file: &Path) -> std::io::Result<String> {
+    if file != Path::new("-") {
+        return std::fs::read_to_string(file);
+    }
+    let mut text = String::new();
+    std::io::stdin().read_to_string(&mut text)?;
+    Ok(text)
+}
+
+fn shown(file: &Path) -> String {
+    if file == Path::new("-") {
+        "standard input".to_owned()
+    } else {
+        file.display().to_string()
+    }
+}
+
+fn counted(count: usize, one: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {one}{plural}")
+}
+
+/// How a name of the configuration is written there.
+pub(crate) fn written(name: &impl std::fmt::Debug) -> String {
+    format!("{name:?}").to_lowercase()
+}
+
 fn checked(file: &Path) -> Result<String, Failure> {
     let (config, text) = read(file)?;
-    let name = file.display();
+    let name = shown(file);
     let mut told = String::new();
     for warning in config.warnings() {
         let line = Config::position(&text, &warning.key).line;
@@ -126,8 +174,9 @@ fn checked(file: &Path) -> Result<String, Failure> {
     for (name, listener) in &config.listeners {
         let _ = writeln!(
             told,
-            "  listens on {} ({name}, {:?})",
-            listener.address, listener.trust
+            "  listens on {} ({name}, {})",
+            listener.address,
+            written(&listener.trust)
         );
     }
     for (name, upstream) in &config.upstreams {
@@ -140,14 +189,14 @@ fn checked(file: &Path) -> Result<String, Failure> {
     };
     let _ = writeln!(
         told,
-        "  protects by the {:?} limit{shadow}",
-        config.admission.algorithm
+        "  protects by the {} limit{shadow}",
+        written(&config.admission.algorithm)
     );
     let _ = writeln!(
         told,
-        "  {} routes, {} lanes of its own",
-        config.routes.len(),
-        config.lanes.len()
+        "  {}, {}",
+        counted(config.routes.len(), "route"),
+        counted(config.lanes.len(), "configured lane")
     );
     Ok(told)
 }

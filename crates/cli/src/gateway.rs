@@ -32,16 +32,19 @@ Examples:
 While it runs:
   curl 127.0.0.1:9090/explain?text   who was turned away and why, the state of every limit
   curl 127.0.0.1:9090/metrics        Prometheus metrics
-  kill -TERM PID                     stop accepting, finish what is under way, exit 0")]
+  kill -TERM PID                     stop accepting, finish what is under way, exit 0
+
+Exit code: 0 after a drain, 1 when it cannot start, 2 for a wrong command line, 130 when a second
+signal ended it at once.")]
 pub(crate) struct Args {
     /// The service to protect: http://HOST:PORT.
-    #[arg(long, value_name = "URL", required_unless_present = "config", value_parser = url)]
+    #[arg(long, value_name = "URL", value_parser = url)]
     upstream: Option<Uri>,
     /// Address to accept calls on [default: 127.0.0.1:8080].
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = address)]
     listen: Option<SocketAddr>,
     /// Address for metrics, health and explanations [default: 127.0.0.1:9090].
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = address)]
     admin: Option<SocketAddr>,
     /// A configuration file; the flags above stand over what it says.
     #[arg(long, value_name = "FILE")]
@@ -67,7 +70,27 @@ fn url(text: &str) -> Result<Uri, String> {
     }
 }
 
+/// An address to listen on.
+pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse()
+        .map_err(|_| "write an IP address and a port, as 127.0.0.1:8080".to_owned())
+}
+
+const NOTHING_TO_PROTECT: &str = "\
+what is to be protected? Name it by --upstream or in a file by --config:
+
+  seawall gateway --upstream http://127.0.0.1:3000
+  seawall gateway --config seawall.toml
+
+`seawall gateway --help` says more";
+
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
+    if args.upstream.is_none() && args.config.is_none() {
+        return Err(Failure {
+            text: NOTHING_TO_PROTECT.into(),
+            code: 2,
+        });
+    }
     let config = config(args)?;
     // Every connection is a descriptor, and the soft limit is often 1,024.
     raise_descriptors();
@@ -149,6 +172,10 @@ fn config(args: &Args) -> Result<Config, Failure> {
         config.admin.address = address;
     }
     config.admission.shadow |= args.shadow;
+    if let Some((key, text)) = config.address_conflicts().first() {
+        let flags = "--listen, --admin and --upstream stand over the file";
+        return Err(Failure::new(format!("`{key}` {text} ({flags})")));
+    }
     Ok(config)
 }
 

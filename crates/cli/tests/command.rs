@@ -136,7 +136,19 @@ fn help_teaches() {
     }
     let nothing = run(&["gateway"]);
     assert_eq!(nothing.status.code(), Some(2));
-    assert!(text(&nothing.stderr).contains("--upstream"));
+    let told = text(&nothing.stderr);
+    assert!(
+        told.contains("--upstream") && told.contains("--config"),
+        "{told}"
+    );
+    for command in ["gateway", "check", "demo"] {
+        let help = text(&run(&[command, "--help"]).stdout);
+        assert!(help.contains("Exit code:"), "{help}");
+        assert!(
+            help.lines().all(|line| line.chars().count() <= 100),
+            "{help}"
+        );
+    }
 }
 
 #[test]
@@ -200,7 +212,88 @@ fn check_tells_everything_by_line() {
         run(&["check", "--explain", "nothing"]).status.code(),
         Some(1)
     );
-    assert_eq!(run(&["check", "/nowhere/at/all"]).status.code(), Some(1));
+}
+
+#[test]
+fn what_cannot_be_read_is_not_to_be_overwritten() {
+    let dir = tempfile::tempdir().unwrap();
+    let binary = dir.path().join("binary");
+    std::fs::write(&binary, b"\xff\xfe\x00").unwrap();
+    for (file, remedy) in [
+        (dir.path(), "name a file in it"),
+        (&*binary, "UTF-8"),
+        (&*dir.path().join("none"), "seawall check --defaults"),
+    ] {
+        let output = run(&["check", file.to_str().unwrap()]);
+        let told = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{told}");
+        assert!(told.contains(remedy), "{told}");
+        assert_eq!(told.contains("--defaults"), remedy.contains("--defaults"));
+    }
+}
+
+#[test]
+fn check_reads_standard_input() {
+    let mut child = Command::new(SEAWALL)
+        .args(["check", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let file = b"[upstreams.default]\nurl = 'http://127.0.0.1:3000'\n[[routes]]\npath = '/a'\n";
+    child.stdin.take().unwrap().write_all(file).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let told = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{told}");
+    for part in [
+        "standard input is right",
+        "(default, edge)",
+        "adaptive limit",
+        "1 route,",
+    ] {
+        assert!(told.contains(part), "{part} in\n{told}");
+    }
+}
+
+#[test]
+fn a_setting_is_found_by_its_last_name() {
+    let output = run(&["check", "--explain", "max_wait"]);
+    let told = text(&output.stderr);
+    assert!(
+        told.contains("did you mean `admission.max_wait`?"),
+        "{told}"
+    );
+}
+
+#[test]
+fn addresses_that_collide_are_told_before_the_start() {
+    let upstream = "http://127.0.0.1:1";
+    for (args, parts) in [
+        (
+            ["--upstream", upstream, "--listen", "localhost:24105"],
+            ["IP address and a port", "127.0.0.1:8080"],
+        ),
+        (
+            ["--upstream", upstream, "--listen", "127.0.0.1:9090"],
+            ["`listeners.default.address`", "`admin.address`"],
+        ),
+        (
+            [
+                "--upstream",
+                "http://localhost:24106",
+                "--listen",
+                "0.0.0.0:24106",
+            ],
+            ["`upstreams.default.url`", "`listeners.default.address`"],
+        ),
+    ] {
+        let output = run(&[&["gateway"][..], &args].concat());
+        let told = text(&output.stderr);
+        assert!(!output.status.success());
+        for part in parts {
+            assert!(told.contains(part), "{part} in\n{told}");
+        }
+    }
 }
 
 #[test]

@@ -34,7 +34,7 @@ use stage::{Schedule, Stage};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  seawall demo                             44 seconds, a table, and seawall-demo.html
+  seawall demo                             under a minute, a table, and seawall-demo.html
   seawall demo --seconds 10                less of everything
   seawall demo --keep                      afterwards leave origin and gateway up, to try by hand
   seawall demo --json out.json --svg out.svg
@@ -44,9 +44,12 @@ How to read it:
   recovery   from the end of the burst until 95 % of what is asked is answered again, for a whole
              second
 
-Everything it starts ends with it; Ctrl-C ends it at any time.")]
+Everything it starts ends with it; Ctrl-C ends it at any time.
+
+Exit code: 0 when both runs are told, 1 when it cannot run, 2 for a wrong command line, 130 when
+interrupted.")]
 pub(crate) struct Args {
-    /// Length of each of the two runs: a fifth before the burst, two fifths in it, the rest after.
+    /// Length of each of the two runs, 3 to 600 s: a fifth before the burst, two fifths in it.
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(3..=600))]
     seconds: u16,
     /// Where to write the page.
@@ -62,10 +65,10 @@ pub(crate) struct Args {
     #[arg(long)]
     keep: bool,
     /// Address the gateway accepts calls on [default: 127.0.0.1 and a free port].
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = gateway::address)]
     listen: Option<SocketAddr>,
     /// Address of the gateway's metrics and explanations [default: 127.0.0.1 and a free port].
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = gateway::address)]
     admin: Option<SocketAddr>,
     /// What this process is to be: the demo starts itself again.
     #[arg(long, hide = true)]

@@ -10,10 +10,10 @@ const PAGE_STYLE: &str = "\
 :root{color-scheme:light dark}\
 body{margin:2rem auto;max-width:60rem;padding:0 1rem;font:16px/1.5 system-ui,sans-serif;background:#fff;color:#1f2328}\
 h1{font-size:1.5rem;line-height:1.25}h2{font-size:1.15rem;margin-top:2rem}\
-svg{width:100%;height:auto}\
+figure{margin:0;overflow-x:auto}svg{width:100%;min-width:640px;height:auto}\
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}\
 th,td{padding:.35rem .6rem;text-align:right;border-bottom:1px solid #d1d9e0}\
-th:first-child{text-align:left;font-weight:400}thead th{font-weight:600}\
+td{white-space:nowrap}th:first-child{text-align:left;font-weight:400}thead th{font-weight:600}\
 code{font-family:ui-monospace,monospace;font-size:.9em}\
 @media(prefers-color-scheme:dark){body{background:#0d1117;color:#f0f6fc}th,td{border-color:#3d444d}}";
 
@@ -40,7 +40,7 @@ pub(super) fn page(results: &Results) -> String {
          <style>{PAGE_STYLE}{STYLE}</style></head><body><main>\n\
          <h1>What ten times its load does to a service, without Seawall and with it</h1>\n\
          <p>{}</p>\n\
-         <figure style=\"margin:0\">{}</figure>\n\
+         <figure>{}</figure>\n\
          <h2>In figures</h2>\n\
          <table><thead><tr><th scope=\"col\"></th><th scope=\"col\">without Seawall</th>\
          <th scope=\"col\">with Seawall</th></tr></thead><tbody>{table}</tbody></table>\n\
@@ -85,6 +85,18 @@ mod tests {
             "http:", "https:", "src=", "href=", "url(", "@import", "<script",
         ] {
             assert!(!page.contains(elsewhere), "{elsewhere}");
+        }
+    }
+
+    #[test]
+    fn a_phone_scrolls_the_picture_and_breaks_no_figure() {
+        let page = page(&fixed());
+        for rule in [
+            "min-width:640px",
+            "overflow-x:auto",
+            "td{white-space:nowrap}",
+        ] {
+            assert!(page.contains(rule), "{rule}");
         }
     }
 

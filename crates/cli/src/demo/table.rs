@@ -118,7 +118,7 @@ pub(super) fn notes(results: &Results) -> Vec<String> {
         let late = side.lateness_p99_ms;
         if late > TOO_LATE_MS {
             notes.push(format!(
-                "Run {name} Seawall: the load generator itself was {late:.0} ms late (p99): the machine was too busy for these figures to mean much."
+                "Run {name} Seawall: the load generator itself was {late:.0} ms late (p99): the machine, rather than Seawall or the origin, was the limit. Try again while it is less busy."
             ));
         } else if late > LATE_MS {
             notes.push(format!(
