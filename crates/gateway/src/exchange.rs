@@ -22,9 +22,6 @@ use crate::origin::Origin;
 use crate::pool::Lease;
 use crate::sweep::Alarm;
 
-/// A response of unknown length that lasts longer than this is a stream.
-const STREAM_AFTER: Duration = Duration::from_secs(2);
-
 /// The right to be at the origin.
 #[derive(Debug)]
 pub(crate) enum Place {
@@ -250,7 +247,7 @@ impl Exchange {
             if matches!(self.call.place, Place::Held(_))
                 && self.incoming.size_hint().exact().is_none()
             {
-                due = due.min(self.call.head_at + STREAM_AFTER);
+                due = due.min(self.call.head_at + self.call.origin.stream_after);
             }
             self.alarm.set(due);
             self.armed = true;
@@ -328,7 +325,7 @@ impl Call {
     fn stream_if_long(&mut self, unknown_length: bool, now: Tick) -> bool {
         if !unknown_length
             || !matches!(self.place, Place::Held(_))
-            || now < self.head_at + STREAM_AFTER
+            || now < self.head_at + self.origin.stream_after
         {
             return false;
         }

@@ -91,6 +91,11 @@ const CONFLICTING: Own = answer::bad(
     "both Content-Length and Transfer-Encoding",
 );
 
+const TOO_MANY: Own = answer::bad(
+    StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+    "more headers than `max_headers`",
+);
+
 /// Ends the connection after this response.
 fn closing(mut response: Response<ResponseBody>) -> Response<ResponseBody> {
     let close = HeaderValue::from_static("close");
@@ -113,6 +118,9 @@ fn arrive<'a>(
         core.counters().fault(Fault::BadRequest);
         own.response(wire)
     };
+    if parts.headers.len() > client.site.max_headers {
+        return Err(refuse(TOO_MANY));
+    }
     headers::check(parts, names).map_err(refuse)?;
     if framing == Sure::No {
         return Err(closing(refuse(CONFLICTING)));

@@ -26,6 +26,8 @@ pub(crate) struct Origin {
     pub(crate) response_timeout: Duration,
     /// The longest pause in a response's body.
     pub(crate) body_timeout: Duration,
+    /// A response of unknown length that lasts longer is a stream.
+    pub(crate) stream_after: Duration,
     /// `host:port`, for requests that come without a host.
     pub(crate) authority: HeaderValue,
     pub(crate) pool: Arc<Pool>,
@@ -51,6 +53,7 @@ impl Origin {
             protocol: upstream.protocol,
             response_timeout: upstream.response_timeout,
             body_timeout: upstream.body_timeout,
+            stream_after: upstream.stream_after,
             authority: authority.unwrap_or_else(|| HeaderValue::from_static("localhost")),
             pool: Pool::new(upstream, cores),
             admission,

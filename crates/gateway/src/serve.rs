@@ -1,7 +1,6 @@
 //! Serving one client connection: which protocol it speaks, and for how long.
 
 use std::future::Future;
-use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -14,7 +13,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 
-use crate::client::{Client, Io};
+use crate::client::{Client, First, Io};
 use crate::core::Core;
 use crate::counters::Fault;
 use crate::forward;
@@ -23,6 +22,9 @@ use crate::stall::Streams;
 
 /// What hyper reads at once, and keeps for bodies; headers have a limit of their own.
 const BUFFER: usize = 64 * 1024;
+
+/// Headers that hyper takes without being told, over HTTP/1.1. Over HTTP/2 it takes any number.
+const HEADERS: usize = 100;
 
 /// An open connection, counted while it lasts.
 #[derive(Debug)]
@@ -53,18 +55,19 @@ impl Drop for Open {
 }
 
 /// Serves a connection until it closes, goes over a limit, or a drain ends it.
-pub(crate) async fn connection(open: Open, stream: TcpStream, peer: SocketAddr) {
+pub(crate) async fn connection(open: Open, mut stream: TcpStream, peer: SocketAddr) {
     let (core, site) = (&open.core, &open.site);
     // No buffer is given to a connection before it has sent something.
-    let first = tokio::time::timeout(site.header_timeout, speaks_http2(&stream)).await;
-    let Ok(Ok(http2)) = first else {
-        if first.is_err() {
+    let first = First::read(&mut stream, speaks_http2);
+    let told = tokio::time::timeout(site.header_timeout, first).await;
+    let Ok(Ok((http2, first))) = told else {
+        if told.is_err() {
             core.counters().fault(Fault::Cut);
         }
         return;
     };
     let client = Client::new(core, site, peer.ip(), http2);
-    let io = TokioIo::new(Io::new(stream, client.clone()));
+    let io = TokioIo::new(Io::new(stream, first, client.clone()));
     if http2 {
         let streams = Streams::new(&client);
         let service = {
@@ -92,7 +95,12 @@ pub(crate) async fn connection(open: Open, stream: TcpStream, peer: SocketAddr) 
             let client = client.clone();
             service_fn(move |request| forward::serve(client.clone(), None, request))
         };
-        let connection = http1::Builder::new()
+        let mut builder = http1::Builder::new();
+        if site.max_headers > HEADERS {
+            // hyper keeps room for so many on the heap then, and on the stack otherwise.
+            builder.max_headers(site.max_headers);
+        }
+        let connection = builder
             .header_read_timeout(None)
             .max_header_size(site.max_header_bytes)
             .max_buf_size(site.max_header_bytes.max(BUFFER))
@@ -126,22 +134,13 @@ async fn guarded<C: Future>(
     .await;
 }
 
-/// Looks at the first bytes without taking them. No HTTP/1 method begins like HTTP/2's preface.
-async fn speaks_http2(stream: &TcpStream) -> io::Result<bool> {
+/// Whether the first bytes are those of HTTP/2's preface; `None` while they may become it. No
+/// HTTP/1 method begins like it.
+fn speaks_http2(first: &[u8]) -> Option<bool> {
     const PREFACE: &[u8] = b"PRI ";
-    let mut first = [0; PREFACE.len()];
-    loop {
-        let read = stream.peek(&mut first).await?;
-        if read == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        if first[..read] != PREFACE[..read] {
-            return Ok(false);
-        }
-        if read == PREFACE.len() {
-            return Ok(true);
-        }
-        // A part of it: the bytes stay readable, so readiness says nothing about more.
-        tokio::time::sleep(Duration::from_millis(5)).await;
+    if !PREFACE.starts_with(first) {
+        Some(false)
+    } else {
+        (first.len() == PREFACE.len()).then_some(true)
     }
 }

@@ -19,6 +19,8 @@ pub(crate) struct Site {
     trusted_proxies: Vec<Network>,
     /// A request's line and headers, in bytes; more is answered with 431.
     pub(crate) max_header_bytes: usize,
+    /// Headers a request may have; more are answered with 431.
+    pub(crate) max_headers: usize,
     /// A request's headers must be complete this long after their first byte.
     pub(crate) header_timeout: Duration,
     /// The longest pause in a request's body.
@@ -42,6 +44,7 @@ impl Site {
             trust: listener.trust,
             trusted_proxies: listener.trusted_proxies.clone(),
             max_header_bytes: usize::try_from(listener.max_header_bytes).unwrap_or(usize::MAX),
+            max_headers: listener.max_headers as usize,
             header_timeout: listener.header_timeout,
             body_timeout: listener.body_timeout,
             body_min_rate: listener.body_min_rate,

@@ -115,6 +115,24 @@ fn oversized_headers() {
     assert_eq!(origin.requests(), 1);
 }
 
+#[test]
+fn as_many_headers_as_may_be() {
+    let origin = Origin::echo();
+    for most in [20, 100, 300] {
+        let gateway = Setup::to(origin.addr)
+            .listener(&format!("max_headers = {most}\n"))
+            .start();
+        for (count, status) in [(most, 200), (most + 1, 431)] {
+            // `host` and `connection` are two of them.
+            let headers: String = (2..count).map(|i| format!("x-{i}: 1\r\n")).collect();
+            let request =
+                format!("GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n{headers}\r\n");
+            let got = ask(gateway.addr, &request).status();
+            assert_eq!(got, status, "{count} of {most}");
+        }
+    }
+}
+
 const FORGED: &str = "seawall-criticality: critical-plus\r\nseawall-tenant: victim\r\nseawall-cost: 0\r\nseawall-attempt: 1\r\n\
                       seawall-under-way: k1.9.9.9.9\r\ngrpc-timeout: 1S\r\n";
 
@@ -206,4 +224,44 @@ fn deadlines_of_every_kind() {
         ),
         1.0
     );
+}
+
+#[test]
+fn targets_and_encodings_that_nobody_needs() {
+    let origin = Origin::echo();
+    let gateway = Setup::to(origin.addr).start();
+    for (request, status) in [
+        ("GET foo HTTP/1.1\r\nhost: a\r\n\r\n", 400),
+        (
+            "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+            501,
+        ),
+        (
+            "\r\nPOST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+            400,
+        ),
+    ] {
+        assert_eq!(ask(gateway.addr, request).status(), status, "{request}");
+    }
+    assert_eq!(origin.requests(), 0);
+    assert_all_free(&gateway);
+}
+
+#[test]
+fn first_bytes_one_by_one_and_none_after_them() {
+    let origin = Origin::echo();
+    let gateway = Setup::to(origin.addr).start();
+    let mut client = Client::connect(gateway.addr);
+    for byte in "PRO / HTTP/1.1\r\nhost: a\r\n\r\n".bytes() {
+        client.send([byte]);
+    }
+    assert_eq!(client.response().unwrap_or_default().status(), 200);
+    // Half of HTTP/2's preface, and an end: noticed at once, not at the limit on headers.
+    let mut client = Client::connect(gateway.addr);
+    client.send("PR");
+    let stream = client.stream.get_ref();
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    let limit = std::time::Duration::from_secs(2);
+    stream.set_read_timeout(Some(limit)).unwrap();
+    assert!(client.is_closed());
 }

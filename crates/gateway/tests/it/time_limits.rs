@@ -204,3 +204,25 @@ fn a_body_that_drips_is_cut_and_one_that_flows_is_not() {
     }
     assert_eq!(client.response().unwrap().status(), 200);
 }
+
+#[test]
+fn a_long_reply_of_unknown_length_gives_its_place_back() {
+    let origin = Origin::serving(|_, stream| {
+        let head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nsome\r\n";
+        stream.write_all(head).unwrap();
+        let mut end = [0];
+        // Until the gateway leaves.
+        let _ = std::io::Read::read(stream, &mut end);
+        false
+    });
+    let gateway = Setup::to(origin.addr)
+        .upstream("stream_after = '50ms'\n")
+        .start();
+    let mut client = Client::connect(gateway.addr);
+    client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+    assert_eq!(client.head().status(), 200);
+    eventually("it is a stream", || {
+        metric(&gateway, "seawall_streams{upstream=\"default\"}") == 1.0
+    });
+    assert_all_free(&gateway);
+}

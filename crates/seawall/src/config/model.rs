@@ -108,6 +108,8 @@ pub struct Listener {
     pub trusted_proxies: Vec<Network>,
     #[serde(default = "Listener::max_header_bytes", deserialize_with = "size")]
     pub max_header_bytes: u64,
+    #[serde(default = "Listener::max_headers")]
+    pub max_headers: u32,
     #[serde(default = "Listener::header_timeout", deserialize_with = "time")]
     pub header_timeout: Duration,
     #[serde(default = "Listener::body_timeout", deserialize_with = "time")]
@@ -127,6 +129,9 @@ pub struct Listener {
 impl Listener {
     const fn max_header_bytes() -> u64 {
         64 << 10
+    }
+    const fn max_headers() -> u32 {
+        100
     }
     const fn header_timeout() -> Duration {
         Duration::from_secs(10)
@@ -158,6 +163,7 @@ impl Listener {
             trust: Trust::Edge,
             trusted_proxies: Vec::new(),
             max_header_bytes: Self::max_header_bytes(),
+            max_headers: Self::max_headers(),
             header_timeout: Self::header_timeout(),
             body_timeout: Self::body_timeout(),
             body_min_rate: Self::body_min_rate(),
@@ -197,6 +203,8 @@ pub struct Upstream {
     pub response_timeout: Duration,
     #[serde(default = "Upstream::body_timeout", deserialize_with = "time")]
     pub body_timeout: Duration,
+    #[serde(default = "Upstream::stream_after", deserialize_with = "time")]
+    pub stream_after: Duration,
     #[serde(default = "Upstream::idle_timeout", deserialize_with = "time")]
     pub idle_timeout: Duration,
     #[serde(default = "Upstream::max_connections")]
@@ -212,6 +220,9 @@ impl Upstream {
     }
     const fn body_timeout() -> Duration {
         Duration::from_secs(60)
+    }
+    const fn stream_after() -> Duration {
+        Duration::from_secs(2)
     }
     const fn idle_timeout() -> Duration {
         Duration::from_secs(60)
@@ -229,6 +240,7 @@ impl Upstream {
             connect_timeout: Self::connect_timeout(),
             response_timeout: Self::response_timeout(),
             body_timeout: Self::body_timeout(),
+            stream_after: Self::stream_after(),
             idle_timeout: Self::idle_timeout(),
             max_connections: Self::max_connections(),
         }
