@@ -70,7 +70,7 @@ pub fn deadline_passed(wire: Wire) -> Response<Bytes> {
         wire,
         StatusCode::GATEWAY_TIMEOUT,
         "4",
-        "deadline exceeded on arrival",
+        "deadline exceeded on arrival\n",
     );
     let rejection = Rejection {
         reason: Reason::Deadline,
@@ -94,7 +94,9 @@ fn bare(wire: Wire, status: StatusCode, code: &'static str, text: &'static str) 
                 HeaderValue::from_static("application/grpc"),
             );
             headers.insert(names::GRPC_STATUS, HeaderValue::from_static(code));
-            headers.insert(names::GRPC_MESSAGE, HeaderValue::from_static(text));
+            // A header has no line's end.
+            let message = HeaderValue::from_static(text.trim_end());
+            headers.insert(names::GRPC_MESSAGE, message);
             (StatusCode::OK, Bytes::new())
         }
     };
@@ -188,14 +190,14 @@ fn fixed_reject(rejection: Rejection) -> HeaderValue {
 /// What a person reads.
 const fn text(reason: Reason) -> &'static str {
     match reason {
-        Reason::Admission => "overloaded: calls that matter more go first",
-        Reason::QueueFull => "overloaded: the queue is full",
-        Reason::QueueTimeout => "overloaded: waited in the queue as long as a call may",
-        Reason::Deadline => "overloaded: the deadline cannot be met",
-        Reason::Lane => "overloaded: the lane is at its limit",
-        Reason::Quota => "the quota is used up",
-        Reason::Unreachable => "the origin cannot be reached",
-        Reason::Draining => "shutting down",
+        Reason::Admission => "overloaded: calls that matter more go first\n",
+        Reason::QueueFull => "overloaded: the queue is full\n",
+        Reason::QueueTimeout => "overloaded: waited in the queue as long as a call may\n",
+        Reason::Deadline => "overloaded: the deadline cannot be met\n",
+        Reason::Lane => "overloaded: the lane is at its limit\n",
+        Reason::Quota => "the quota is used up\n",
+        Reason::Unreachable => "the origin cannot be reached\n",
+        Reason::Draining => "shutting down\n",
     }
 }
 
@@ -224,7 +226,7 @@ mod tests {
             let http = reply(rejection, Wire::Http, 0);
             let grpc = reply(rejection, Wire::Grpc, 0);
             assert_eq!(grpc.status(), 200);
-            assert!(grpc.body().is_empty() && !http.body().is_empty());
+            assert!(grpc.body().is_empty() && http.body().ends_with(b"\n"));
             if scope == Scope::Tenant {
                 assert_eq!(
                     (http.status().as_u16(), value(&grpc, "grpc-status")),
@@ -303,6 +305,7 @@ mod tests {
                 );
                 assert!(
                     text(reason)
+                        .trim_end()
                         .bytes()
                         .all(|b| (b' '..=b'~').contains(&b) && b != b'%'),
                     "grpc-message"
