@@ -14,7 +14,7 @@ use std::time::Duration;
 use http::{HeaderValue, Response};
 use http_body::Body;
 use seawall_policy::{Rejection, Tick};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::access::Record;
@@ -242,14 +242,50 @@ impl Drop for Busy {
 #[derive(Debug)]
 pub(crate) struct Io {
     stream: TcpStream,
+    first: First,
     client: Arc<Client>,
     framing: Framing,
 }
 
+/// What was read to tell the protocol, which hyper is still to see.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct First {
+    bytes: [u8; 4],
+    length: usize,
+}
+
+impl First {
+    /// Reads until `look` can tell; `None` asks for more, and is not asked again once all is read.
+    pub(crate) async fn read<T>(
+        stream: &mut TcpStream,
+        look: impl Fn(&[u8]) -> Option<T>,
+    ) -> std::io::Result<(T, Self)> {
+        let mut first = Self::default();
+        loop {
+            let read = stream.read(&mut first.bytes[first.length..]).await?;
+            if read == 0 {
+                return Err(std::io::ErrorKind::UnexpectedEof.into());
+            }
+            first.length += read;
+            if let Some(told) = look(&first.bytes[..first.length]) {
+                return Ok((told, first));
+            }
+        }
+    }
+
+    fn replay(&mut self, buf: &mut ReadBuf<'_>) {
+        let fits = self.length.min(buf.remaining());
+        buf.put_slice(&self.bytes[..fits]);
+        self.bytes.copy_within(fits..self.length, 0);
+        self.length -= fits;
+    }
+}
+
 impl Io {
-    pub(crate) fn new(stream: TcpStream, client: Arc<Client>) -> Self {
+    pub(crate) fn new(stream: TcpStream, first: First, client: Arc<Client>) -> Self {
         Self {
             stream,
+            first,
             client,
             framing: Framing::default(),
         }
@@ -273,7 +309,17 @@ impl AsyncRead for Io {
     ) -> Poll<std::io::Result<()>> {
         let this = self.get_mut();
         let before = buf.filled().len();
-        let result = Pin::new(&mut this.stream).poll_read(cx, buf);
+        if this.first.length > 0 {
+            this.first.replay(buf);
+        }
+        let mut result = Poll::Ready(Ok(()));
+        if buf.remaining() > 0 {
+            result = Pin::new(&mut this.stream).poll_read(cx, buf);
+            if buf.filled().len() > before {
+                // An error or a wait after replayed bytes shows at the next read.
+                result = Poll::Ready(Ok(()));
+            }
+        }
         if result.is_ready() && buf.filled().len() > before {
             let Self {
                 client, framing, ..

@@ -11,6 +11,7 @@ use crate::origin::Origin;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -31,6 +32,20 @@ pub(crate) fn check(parts: &Parts, names: Names) -> Result<(), Own> {
             "CONNECT is refused: this is a gateway, not a tunnel",
         ));
     }
+    if parts.version < Version::HTTP_2
+        && parts.uri.scheme().is_none()
+        && parts.uri.authority().is_some()
+    {
+        return Err(bad(
+            "the request's target is neither a path nor a whole URL",
+        ));
+    }
+    if names.has(Names::TRANSFER_ENCODING) && !only_chunked(&parts.headers) {
+        return Err(answer::bad(
+            StatusCode::NOT_IMPLEMENTED,
+            "no Transfer-Encoding but chunked is known here",
+        ));
+    }
     if names.has(Names::HOSTS) {
         Err(bad("more than one Host header"))
     } else if names.has(Names::BAD_HOST) {
@@ -40,6 +55,18 @@ pub(crate) fn check(parts: &Parts, names: Names) -> Result<(), Own> {
     } else {
         Ok(())
     }
+}
+
+/// Whether `chunked`, once, is all of a message's transfer encoding.
+pub(crate) fn only_chunked(headers: &HeaderMap) -> bool {
+    let mut values = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let first = values.next();
+    first.is_some_and(|value| {
+        value
+            .as_bytes()
+            .trim_ascii()
+            .eq_ignore_ascii_case(b"chunked")
+    }) && values.next().is_none()
 }
 
 /// Which bytes a host may have.
@@ -144,6 +171,7 @@ impl Names {
         }
         if self.has(Self::UPGRADE) && !upgrade {
             headers.remove(header::UPGRADE);
+            headers.remove(HTTP2_SETTINGS);
         }
     }
 }
@@ -185,7 +213,8 @@ fn remove_named(headers: &mut HeaderMap, upgrade: bool) {
     }
 }
 
-/// Whether an HTTP/1.1 request asks to change the protocol.
+/// Whether an HTTP/1.1 request asks to change the protocol. Asking for HTTP/2 is passed over, as
+/// RFC 9113, 3.1 has it: what went through such a tunnel would be requests that nobody admitted.
 pub(crate) fn is_upgrade<B>(request: &Request<B>, names: Names) -> bool {
     request.version() == Version::HTTP_11
         && names.has(Names::UPGRADE)
@@ -199,6 +228,16 @@ pub(crate) fn is_upgrade<B>(request: &Request<B>, names: Names) -> bool {
                     .as_bytes()
                     .split(|b| *b == b',')
                     .any(|token| token.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
+            })
+        && !request
+            .headers()
+            .get_all(header::UPGRADE)
+            .iter()
+            .any(|value| {
+                value.as_bytes().split(|b| *b == b',').any(|token| {
+                    let token = token.trim_ascii();
+                    token.eq_ignore_ascii_case(b"h2c") || token.eq_ignore_ascii_case(b"h2")
+                })
             })
 }
 
@@ -238,6 +277,9 @@ pub(crate) fn to_origin(
             HeaderValue::from_static("chunked"),
         );
     }
+    if parts.version == Version::HTTP_2 && !http2 {
+        join_cookies(&mut parts.headers);
+    }
     let via = match parts.version {
         Version::HTTP_2 => VIA_2,
         Version::HTTP_10 => VIA_1_0,
@@ -250,6 +292,22 @@ pub(crate) fn to_origin(
         parts.headers.remove(header::HOST);
     }
     Ok(())
+}
+
+/// HTTP/2 splits cookies for its compression; HTTP/1.1 has one field (RFC 9113, 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let mut values = headers.get_all(header::COOKIE).iter();
+    let (Some(first), Some(second)) = (values.next(), values.next()) else {
+        return;
+    };
+    let mut joined = first.as_bytes().to_vec();
+    for value in std::iter::once(second).chain(values) {
+        joined.extend_from_slice(b"; ");
+        joined.extend_from_slice(value.as_bytes());
+    }
+    if let Ok(joined) = HeaderValue::try_from(joined) {
+        headers.insert(header::COOKIE, joined);
+    }
 }
 
 fn wants_trailers(headers: &HeaderMap) -> bool {
@@ -332,6 +390,10 @@ fn forwarded(headers: &mut HeaderMap, client: &Client, said: bool) {
 
 /// Turns an origin's response head into the one for the client.
 pub(crate) fn to_client(parts: &mut http::response::Parts, names: Names, upgrade: bool) {
+    if names.has(Names::TRANSFER_ENCODING) {
+        // The encoding is what framed the body (RFC 9112, 6.3); the length may say anything.
+        parts.headers.remove(header::CONTENT_LENGTH);
+    }
     names.remove(&mut parts.headers, upgrade);
     parts.headers.append(
         header::VIA,

@@ -381,3 +381,21 @@ async fn a_stream_that_is_not_read_is_reset_and_no_other() {
     let rest = stalled.into_body().collect().await;
     assert!(rest.is_err(), "a cut reply must not look whole");
 }
+
+#[tokio::test]
+async fn cookies_are_one_field_in_http1() {
+    let origin = Origin::echo();
+    let gateway = Setup::to(origin.addr).start();
+    let mut send = connect(gateway.addr).await;
+    let request = Request::get(format!("http://{}/", gateway.addr))
+        .version(Version::HTTP_2)
+        .header("cookie", "a=1")
+        .header("cookie", "b=2")
+        .header("cookie", "c=3")
+        .body(Empty::new().boxed())
+        .unwrap();
+    let response = send.send_request(request).await.unwrap();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    let text = String::from_utf8_lossy(&body);
+    assert!(text.contains("\ncookie: a=1; b=2; c=3\n"), "{text}");
+}

@@ -404,3 +404,28 @@ fn stalls(count: &AtomicUsize) -> usize {
     });
     last
 }
+
+#[test]
+fn a_length_beside_an_encoding_does_not_frame_a_reply() {
+    let origin = Origin::serving(|_, stream| {
+        let reply = "HTTP/1.1 200 OK\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
+        stream.write_all(reply.as_bytes()).is_ok()
+    });
+    let gateway = Setup::to(origin.addr).start();
+    let response = get(gateway.addr, "/");
+    assert_eq!(response.get("content-length"), None);
+    assert_eq!(response.text(), "hello");
+}
+
+#[test]
+fn an_upgrade_to_http2_is_passed_over() {
+    let origin = Origin::echo();
+    let gateway = Setup::to(origin.addr).start();
+    let response = ask(
+        gateway.addr,
+        "GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABk\r\n\r\n",
+    );
+    assert_eq!(response.status(), 200);
+    let text = response.text();
+    assert!(!text.contains("h2c") && !text.contains("http2"), "{text}");
+}
