@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering::Relaxed};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use http::{HeaderValue, Response};
@@ -29,6 +29,12 @@ const IDLE: u8 = 0;
 const HEAD: u8 = 1;
 const BUSY: u8 = 2;
 const BLOCKED: u8 = 3;
+const LEAVING: u8 = 4;
+
+/// How long, and for how many bytes, a client that still sends is heard out after we have closed.
+/// Closing on unread bytes makes the kernel answer with a reset, which may overtake our last answer.
+const LEAVE: Duration = Duration::from_secs(1);
+const LEAVE_BYTES: usize = 4 << 20;
 
 /// A head that came while another request was under way was not looked at.
 const UNSEEN: u8 = 0;
@@ -177,6 +183,17 @@ impl Client {
         }
     }
 
+    /// We have closed, and the client may still be sending.
+    fn leaves(&self) {
+        self.stage.store(LEAVING, Relaxed);
+        self.alarm.set(self.core.clock.now() + LEAVE);
+    }
+
+    /// Whether what ends the connection now is only the client that did not leave.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.stage.load(Relaxed) == LEAVING
+    }
+
     fn was_written(&self) {
         if self.stage.load(Relaxed) == BLOCKED {
             if self.active.load(Relaxed) == 0 {
@@ -245,6 +262,8 @@ pub(crate) struct Io {
     first: First,
     client: Arc<Client>,
     framing: Framing,
+    /// Bytes thrown away since we have closed.
+    left: usize,
 }
 
 /// What was read to tell the protocol, which hyper is still to see.
@@ -288,7 +307,21 @@ impl Io {
             first,
             client,
             framing: Framing::default(),
+            left: 0,
         }
+    }
+
+    /// Ready when the client has closed too, or has sent more than we care to throw away.
+    fn poll_hear_out(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut waste = [0; 4096];
+        while self.left < LEAVE_BYTES {
+            let mut waste = ReadBuf::new(&mut waste);
+            match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut waste)) {
+                Ok(()) if !waste.filled().is_empty() => self.left += waste.filled().len(),
+                _ => break,
+            }
+        }
+        Poll::Ready(())
     }
 
     fn wrote<T>(&self, result: Poll<std::io::Result<T>>) -> Poll<std::io::Result<T>> {
@@ -360,6 +393,16 @@ impl AsyncWrite for Io {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+        let this = self.get_mut();
+        if !this.client.is_leaving() {
+            // Only a head that was refused before its end leaves bytes that nobody reads.
+            let heard_out = this.client.http2 || this.client.stage.load(Relaxed) != HEAD;
+            ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
+            if heard_out {
+                return Poll::Ready(Ok(()));
+            }
+            this.client.leaves();
+        }
+        this.poll_hear_out(cx).map(Ok)
     }
 }

@@ -126,7 +126,9 @@ async fn guarded<C: Future>(
             drain(connection.as_mut());
         }
         if client.alarm.poll(cx).is_ready() {
-            client.core.counters().fault(Fault::Cut);
+            if !client.is_leaving() {
+                client.core.counters().fault(Fault::Cut);
+            }
             return Poll::Ready(());
         }
         connection.as_mut().poll(cx).map(|_| ())
