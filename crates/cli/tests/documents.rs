@@ -18,7 +18,7 @@ const HEAD: &str = "\
 
 Nothing has to be configured: `seawall gateway --upstream http://HOST:PORT` runs with every default below.
 A file is TOML, passed as `--config FILE`; `--upstream`, `--listen`, `--admin` and `--shadow` stand over what it says.
-`seawall check FILE` tells everything that is wrong with it, by line, and warns of settings that work against one another; `seawall check --defaults` prints a file with every default; `seawall check --schema` a JSON schema for editors.
+`seawall check FILE` tells by line what is wrong with it (unknown settings and wrong values first, all at once; then what the settings say of one another) and warns of settings that work against one another; `seawall check --defaults` prints a file with every default; `seawall check --schema` a JSON schema for editors.
 
 In the names below, `*` is a name of your choosing and `[]` an entry of a list.
 Times are written with a unit (`us`, `ms`, `s`, `m`, `h`) as in `\"250ms\"`, sizes as in `\"64KiB\"` (`B`, `KiB`, `MiB`, `GiB`).
@@ -34,6 +34,8 @@ address = \"0.0.0.0:8080\"
 address = \"10.0.0.5:8081\"
 trust = \"internal\"
 
+# The most specific route takes a call, whatever the order: a host before none, an exact path before
+# a prefix, the longer prefix before the shorter, methods before none.
 [[routes]]
 path_prefix = \"/search\"
 criticality = \"sheddable\"

@@ -347,8 +347,6 @@ pub struct DeadlineConfig {
 #[allow(missing_docs, reason = "described in SETTINGS")]
 pub struct UnderWayConfig {
     pub keys: Vec<UnderWayKey>,
-    #[serde(deserialize_with = "time")]
-    pub life: Duration,
     pub max_calls: u32,
     pub max_tasks: u32,
 }
@@ -357,7 +355,6 @@ impl Default for UnderWayConfig {
     fn default() -> Self {
         Self {
             keys: Vec::new(),
-            life: Duration::from_secs(60),
             max_calls: 64,
             max_tasks: 65_536,
         }
