@@ -213,10 +213,12 @@ impl<W: Waiter> Core<W> {
                 if entry.waiter.is_gone() {
                     return;
                 }
-                let reason = match () {
-                    () if now > entry.last_start => Reason::Deadline,
-                    () if full => Reason::QueueTimeout,
-                    () => Reason::Lane,
+                let reason = if now > entry.last_start {
+                    Reason::Deadline
+                } else if full || shared.lane_has_room(entry.lane, entry.call.cost) {
+                    Reason::QueueTimeout
+                } else {
+                    Reason::Lane
                 };
                 tally.rejected(reason, entry.call.criticality);
                 wakes.push((entry.waiter, Err(rejection(reason))));
