@@ -6,6 +6,7 @@
     reason = "a test ends where its ground is missing"
 )]
 
+mod access;
 mod admin;
 mod bad_input;
 mod faults;

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use seawall::config::Config;
+use seawall::telemetry::Log;
 use seawall_gateway::{Gateway, Running, StartError};
 
 /// What no test should take; a socket that waits so long has hung.
@@ -44,6 +45,10 @@ impl Setup {
     }
 
     pub(crate) fn start(self) -> Running {
+        self.start_with_log(None)
+    }
+
+    pub(crate) fn start_with_log(self, log: Option<Log>) -> Running {
         for _ in 0..10 {
             let ports = [(); 2].map(|()| seawall_testkit::free_port().unwrap());
             let text = format!(
@@ -57,7 +62,7 @@ impl Setup {
             );
             let text = text + "\n" + self.tables();
             let config = Config::parse(&text).unwrap_or_else(|errors| panic!("{errors}\n{text}"));
-            match Gateway::start(&config) {
+            match Gateway::start_with_log(&config, log.clone()) {
                 Ok(running) => return running,
                 // Another test was quicker.
                 Err(StartError::Bind { .. }) => {}
