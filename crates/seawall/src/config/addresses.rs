@@ -33,14 +33,8 @@ impl Config {
                 .iter()
                 .find(|(_, taken)| overlap(*taken, *address))
             {
-                let text = format!(
-                    "{address} is taken by `{other}`{}: give one of them another port",
-                    if other == "admin.address" {
-                        format!(", which is {}", self.admin.address)
-                    } else {
-                        String::new()
-                    }
-                );
+                let text =
+                    format!("{address} is taken by `{other}`: give one of them another port");
                 found.push((key.clone(), text));
             }
         }
