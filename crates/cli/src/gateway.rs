@@ -105,7 +105,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::new(format!("cannot start: {error}")))?;
-    runtime.block_on(async {
+    let done = runtime.block_on(async {
         // Before anything listens, so that no signal is lost.
         let mut signals = Signals::new()
             .map_err(|error| Failure::new(format!("cannot catch signals: {error}")))?;
@@ -115,7 +115,10 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         warn_of_unreachable(&config).await;
         signals.next().await;
         drain(&config, running, signals).await
-    })
+    });
+    // A drain that a second signal broke off is still waiting, on a thread of the runtime.
+    runtime.shutdown_background();
+    done
 }
 
 async fn drain(config: &Config, running: Running, mut signals: Signals) -> Result<(), Failure> {
@@ -278,10 +281,11 @@ const fn level(level: Level) -> LevelFilter {
     }
 }
 
-/// SIGTERM and SIGINT.
+/// SIGTERM, SIGINT, and SIGHUP: a terminal that closes is no reason to cut calls.
 pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
 }
 
 impl Signals {
@@ -289,6 +293,7 @@ impl Signals {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
         })
     }
 
@@ -296,6 +301,7 @@ impl Signals {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
+            _ = self.hangup.recv() => {}
         }
     }
 }

@@ -332,7 +332,7 @@ fn a_port_in_use_names_the_flag() {
 
 #[test]
 fn sigterm_drains_and_ends_with_success() {
-    for signal in ["TERM", "INT"] {
+    for signal in ["TERM", "INT", "HUP"] {
         let mut running = Running::start(origin(), "", "");
         assert!(get(running.listen, "/").ends_with("ok"));
         running.signal(signal);
@@ -443,4 +443,40 @@ fn memory_stays_flat_under_abuse() {
     let before = abuse(4_000).max(abuse(4_000));
     let after = abuse(8_000);
     assert!(after < before + 16 * 1024, "{before} KiB, then {after} KiB");
+}
+
+#[test]
+fn a_second_signal_ends_at_once() {
+    // An origin that never answers, and more time to drain than a test has.
+    let silent = std::net::TcpListener::bind(free()).unwrap();
+    let mut running = Running::start(silent.local_addr().unwrap(), "", "");
+    let mut caller = TcpStream::connect(running.listen).unwrap();
+    caller
+        .write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+        .unwrap();
+    let asked = silent.incoming().nth(1);
+    running.signal("TERM");
+    eventually("it drains", || TcpStream::connect(running.listen).is_err());
+    running.signal("TERM");
+    assert_eq!(running.child.wait().unwrap().code(), Some(130));
+    drop((asked, caller));
+}
+
+#[test]
+fn upstreams_that_cannot_be() {
+    for (url, why) in [
+        ("http://127.0.0.1:99999", "port"),
+        ("http://127.0.0.1:0", "port"),
+        ("http://me:secret@127.0.0.1:80", "user information"),
+    ] {
+        let output = Command::new(SEAWALL)
+            .args(["gateway", "--upstream", url])
+            .output()
+            .unwrap();
+        let told = text(&output.stderr);
+        assert!(
+            !output.status.success() && told.contains(why),
+            "{url}: {told}"
+        );
+    }
 }

@@ -478,6 +478,18 @@ pub(super) fn parse_url(text: &str) -> Result<Uri, String> {
     if uri.host().is_none_or(str::is_empty) {
         return Err(format!("`{text}` names no host"));
     }
+    let authority = uri.authority().map_or("", |authority| authority.as_str());
+    if authority.contains('@') {
+        return Err("user information in an upstream's URL is not sent: leave it out".to_owned());
+    }
+    // A port that does not fit is no port to the parser.
+    let port = authority
+        .rsplit(']')
+        .next()
+        .and_then(|rest| rest.split_once(':'));
+    if port.is_some() && uri.port_u16().is_none_or(|port| port == 0) {
+        return Err(format!("`{text}` needs a port from 1 to 65535"));
+    }
     if uri.path() != "/" || uri.query().is_some() {
         return Err(format!(
             "`{text}` has a path: calls keep the path they came with, so leave it out"
