@@ -258,6 +258,16 @@ impl Arrival<'_> {
         }
     }
 
+    /// Whether the deadline is a stranger's: they asked for less time than we allow. It must not
+    /// count as the origin's failure, or strangers could bring the limit down.
+    fn impatient(&self) -> bool {
+        let allowed = self
+            .target
+            .timeout
+            .map_or(Tick::MAX, |t| self.busy.start + t);
+        self.client.site.trust == Trust::Edge && self.read.call.deadline < allowed
+    }
+
     /// Asks for a place at the origin, and waits for it if that is what it takes. Says when it came.
     async fn admit(
         &mut self,
@@ -376,6 +386,9 @@ impl Arrival<'_> {
         }
         let (mut parts, incoming) = response.into_parts();
         let names = Names::find(&parts.headers);
+        if names.has(Names::TRANSFER_ENCODING) && !headers::only_chunked(&parts.headers) {
+            return self.failed(&Failed::Broke, place);
+        }
         if names.has(Names::KEEP_ALIVE) {
             lease.learn(&parts.headers);
         }
@@ -398,7 +411,9 @@ impl Arrival<'_> {
         {
             outcome = trailers_only;
         }
+        let impatient = self.impatient();
         let call = Call {
+            impatient,
             origin: origin.clone(),
             place,
             busy: self.busy,
@@ -423,7 +438,10 @@ impl Arrival<'_> {
         let now = core.clock.now();
         core.counters().fault(failed.fault());
         failed.tell(&core.shared.origins[self.target.origin], now);
-        if let (Place::Held(permit), Some(outcome)) = (place, failed.outcome()) {
+        let outcome = failed.outcome();
+        // Whoever chose not to wait says nothing of the origin. Dropping the permit says just that.
+        let outcome = outcome.filter(|_| !(matches!(failed, Failed::Deadline) && self.impatient()));
+        if let (Place::Held(permit), Some(outcome)) = (place, outcome) {
             permit.finish(outcome, now);
         }
         match failed.own() {

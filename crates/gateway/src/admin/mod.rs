@@ -7,6 +7,7 @@ mod explain;
 mod metrics;
 
 use std::convert::Infallible;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -29,6 +30,10 @@ use crate::site::Site;
 
 /// Admin connections at once; more wait.
 const CONNECTIONS: usize = 64;
+/// After so long a connection ends with the reply under way,
+const LIFETIME: Duration = Duration::from_secs(30);
+/// for which this is left.
+const LAST_WRITE: Duration = Duration::from_secs(5);
 
 /// What the admin listener knows.
 #[derive(Debug)]
@@ -122,7 +127,8 @@ impl Admin {
         };
         let given = headers
             .get(header::AUTHORIZATION)
-            .and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
+            .and_then(|value| value.as_bytes().split_at_checked(7))
+            .and_then(|(scheme, given)| scheme.eq_ignore_ascii_case(b"bearer ").then_some(given));
         given.is_some_and(|given| {
             let differ = given
                 .iter()
@@ -187,8 +193,13 @@ async fn accept(admin: Arc<Admin>, listener: TcpListener) {
                 .timer(TokioTimer::new())
                 .header_read_timeout(Duration::from_secs(10))
                 .serve_connection(TokioIo::new(stream), service);
-            // A broken admin connection concerns nobody else.
-            let _ = connection.await;
+            let mut connection = pin!(connection);
+            // A broken admin connection concerns nobody else; one that is not read gives its place up.
+            let served = tokio::time::timeout(LIFETIME, connection.as_mut()).await;
+            if served.is_err() {
+                connection.as_mut().graceful_shutdown();
+                let _ = tokio::time::timeout(LAST_WRITE, connection).await;
+            }
             drop(place);
         });
     }

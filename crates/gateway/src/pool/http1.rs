@@ -1,10 +1,12 @@
 //! HTTP/1.1 connections: one request at a time, last used first.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hyper::client::conn;
 use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
 use seawall_policy::Tick;
 
 use super::bell::{Bell, Driven};
@@ -17,6 +19,15 @@ use crate::core::Core;
 pub(crate) struct SendHttp1 {
     pub(crate) send: conn::http1::SendRequest<RequestBody>,
     bell: Arc<Bell>,
+    held: Arc<Held>,
+}
+
+/// A connection's place in its pool. While the connection is lent the lease holds it, since an
+/// upgraded one outlives its HTTP part; otherwise it ends with the connection's task.
+#[derive(Debug)]
+struct Held {
+    place: Mutex<Option<Place>>,
+    lent: AtomicBool,
 }
 
 /// A connection that waits for its next request.
@@ -51,6 +62,8 @@ impl Lease {
             kept,
             ..
         } = self;
+        // Before the look: a task that ends now either finds it not lent, or is seen as closed.
+        send.held.lent.store(false, Ordering::SeqCst);
         if send.send.is_closed() {
             return;
         }
@@ -97,6 +110,7 @@ impl Pool {
     }
 
     fn lent(self: &Arc<Self>, core: &Core, send: SendHttp1, reused: bool) -> Lease {
+        send.held.lent.store(true, Ordering::SeqCst);
         Lease {
             send,
             reused,
@@ -129,12 +143,20 @@ impl Pool {
             .map_err(DialError::Handshake)?;
         let bell = Bell::new(core);
         let connection = Driven::new(connection.with_upgrades(), bell.clone());
+        let held = Arc::new(Held {
+            place: Mutex::new(Some(place)),
+            lent: AtomicBool::new(false),
+        });
+        let place = held.clone();
         tokio::spawn(async move {
             // Its errors reach the request that is on it; an idle one has nobody to tell.
             let _ = connection.await;
-            drop(place);
+            if !place.lent.load(Ordering::SeqCst) {
+                let freed = place.place.lock().take();
+                drop(freed);
+            }
         });
-        Ok(SendHttp1 { send, bell })
+        Ok(SendHttp1 { send, bell, held })
     }
 }
 

@@ -429,3 +429,45 @@ fn an_upgrade_to_http2_is_passed_over() {
     let text = response.text();
     assert!(!text.contains("h2c") && !text.contains("http2"), "{text}");
 }
+
+#[test]
+fn an_encoding_that_is_not_known_is_no_reply() {
+    let origin = Origin::serving(|_, stream| {
+        let reply = "HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n";
+        stream.write_all(reply.as_bytes()).is_ok()
+    });
+    let gateway = Setup::to(origin.addr).start();
+    assert_eq!(get(gateway.addr, "/").status(), 502);
+    assert_all_free(&gateway);
+}
+
+#[test]
+fn an_upgraded_connection_counts_towards_the_pools_cap() {
+    let origin = Origin::serving(|_, stream| {
+        let head =
+            "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut byte = [0];
+        while stream.read_exact(&mut byte).is_ok() {
+            stream.write_all(&byte).unwrap();
+        }
+        false
+    });
+    let gateway = Setup::to(origin.addr)
+        .upstream("max_connections = 1\n")
+        .start();
+    let open = "GET /ws HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
+    let mut first = Client::connect(gateway.addr);
+    assert_eq!(first.send(open).head().status(), 101);
+    first.send("x");
+    let mut back = [0; 1];
+    first.stream.read_exact(&mut back).unwrap();
+    let open_connections = "seawall_upstream_connections{upstream=\"default\",state=\"open\"}";
+    assert_eq!(crate::support::metric(&gateway, open_connections), 1.0);
+    // Nothing is left to dial on until the first one ends.
+    let mut second = Client::connect(gateway.addr);
+    second.send(open);
+    drop(first);
+    assert_eq!(second.head().status(), 101);
+    assert_eq!(origin.connections(), 2);
+}
