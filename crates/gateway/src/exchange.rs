@@ -41,6 +41,8 @@ pub(crate) struct Call {
     pub(crate) busy: Busy,
     /// Nobody waits any longer than to here.
     pub(crate) deadline: Tick,
+    /// The deadline is a stranger's own, and says nothing of the origin.
+    pub(crate) impatient: bool,
     pub(crate) outcome: Outcome,
     pub(crate) grpc: bool,
     /// When the headers came.
@@ -162,7 +164,13 @@ impl Exchange {
                 self.call.origin.tell_slow("`body_timeout`", now);
             }
             self.call.busy.answered = true;
-            self.call.finish(Outcome::Failure, self.blocked, now);
+            let left = fault == Fault::OriginSlow && now >= self.call.deadline;
+            let outcome = if left && self.call.impatient {
+                Outcome::Ignored
+            } else {
+                Outcome::Failure
+            };
+            self.call.finish(outcome, self.blocked, now);
         }
     }
 

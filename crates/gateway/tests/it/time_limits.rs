@@ -226,3 +226,28 @@ fn a_long_reply_of_unknown_length_gives_its_place_back() {
     });
     assert_all_free(&gateway);
 }
+
+#[test]
+fn a_stranger_may_wait_for_less_but_not_for_more() {
+    let origin = Origin::raw(|stream| {
+        let mut stream = std::io::BufReader::new(stream);
+        // Answers nothing; ends when the gateway gives up.
+        while Message::request(&mut stream).is_some() {}
+    });
+    let route = "[[routes]]\npath_prefix = '/short'\ntimeout = '50ms'\n";
+    let gateway = Setup::to(origin.addr).rest(route).start();
+    for (path, header) in [
+        ("/long", "grpc-timeout: 50m"),
+        ("/long", "seawall-timeout-ms: 50"),
+        ("/short", "grpc-timeout: 1H"),
+        ("/short", "seawall-timeout-ms: 86400000"),
+    ] {
+        let request = format!("GET {path} HTTP/1.1\r\nhost: a\r\n{header}\r\n\r\n");
+        let response = ask(gateway.addr, &request);
+        let told = (response.status(), response.get("seawall-error"));
+        assert_eq!(told, (504, Some("deadline")), "{path} {header}");
+    }
+    assert_all_free(&gateway);
+    let none = "GET /long HTTP/1.1\r\nhost: a\r\nseawall-timeout-ms: 0\r\n\r\n";
+    assert_eq!(ask(gateway.addr, none).status(), 504);
+}

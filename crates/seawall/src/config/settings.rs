@@ -102,7 +102,7 @@ pub const SETTINGS: &[Setting] = &[
     required("listeners.*.address", Kind::Address, "\"127.0.0.1:8080\"",
         "Address to accept calls on.", "none can be guessed; without any listener it is 127.0.0.1:8080"),
     with("listeners.*.trust", Kind::Choice(&["edge", "internal"]), "\"edge\"",
-        "Whether callers are believed: at an edge, context headers (deadline, criticality, tenant) are ignored and taken off; an internal listener believes them.",
+        "Whether callers are believed: at an edge, context headers (criticality, tenant, cost, work under way) are ignored and taken off, and a time limit only shortens ours; an internal listener believes them.",
         "a forged criticality must not jump the queue"),
     with("listeners.*.trusted_proxies", Kind::Networks, "[]",
         "Networks whose X-Forwarded-For is believed; from anyone else it is replaced.",

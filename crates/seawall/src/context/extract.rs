@@ -15,7 +15,8 @@ pub const MAX_COST: u32 = 10_000;
 /// Whether what a listener's callers say of themselves is believed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Trust {
-    /// Anyone may call: no context header is believed, and none is passed on. The default.
+    /// Anyone may call: no context header is believed, and none is passed on, but for time limits.
+    /// One that is shorter than ours holds, since it harms nobody but who sent it. The default.
     #[default]
     Edge,
     /// Only our own services call: all of them are believed.
@@ -59,6 +60,12 @@ impl ContextHeader {
         Self::Attempt,
         Self::UnderWay,
     ];
+
+    /// Whether it says how long the caller waits. Even a stranger is taken at their word there: it
+    /// only ever shortens.
+    const fn is_time(self) -> bool {
+        (self as u16) <= Self::GoTimeout as u16
+    }
 
     /// Its name on the wire.
     #[must_use]
@@ -206,7 +213,8 @@ impl Reader {
     /// assert_eq!(call.criticality, Criticality::Sheddable);
     ///
     /// let outside = Reader::default().read(&Method::GET, &headers, now);
-    /// assert_eq!(outside.call.deadline, Tick::MAX); // nobody outside is believed
+    /// assert_eq!(outside.call.criticality, Criticality::Critical); // nobody outside is believed
+    /// assert_eq!(outside.call.deadline, Tick::from_millis(1_250)); // but who does not wait, does not
     /// ```
     #[must_use]
     pub fn read(&self, method: &Method, headers: &HeaderMap, now: Tick) -> Extracted {
@@ -223,7 +231,7 @@ impl Reader {
         for (name, value) in headers {
             if let Some(header) = ContextHeader::of(name.as_str()) {
                 read.seen.insert(header);
-                if self.trust == Trust::Internal
+                if (self.trust == Trust::Internal || header.is_time())
                     && self.believe(&mut read.call, header, value, now).is_none()
                 {
                     read.malformed.insert(header);
@@ -419,9 +427,9 @@ mod tests {
     }
 
     #[test]
-    fn an_edge_believes_nothing_and_sees_all() {
+    fn an_edge_believes_nothing_but_impatience_and_sees_all() {
         let forged = headers(&[
-            ("seawall-timeout-ms", "0"),
+            ("seawall-timeout-ms", "99999999"),
             ("seawall-criticality", "critical-plus"),
             ("seawall-tenant", "victim"),
             ("seawall-cost", "0"),
@@ -430,6 +438,7 @@ mod tests {
         ]);
         let edge = Reader {
             criticality: Criticality::Sheddable,
+            timeout: Some(Duration::from_secs(5)),
             ..Reader::default()
         };
         let read = edge.read(&Method::GET, &forged, NOW);
@@ -438,11 +447,29 @@ mod tests {
             Call {
                 criticality: Criticality::Sheddable,
                 idempotent: true,
+                deadline: NOW + Duration::from_secs(5),
                 ..Call::default()
-            }
+            },
+            "a limit of ours is not extended"
         );
         assert_eq!(read.seen.iter().count(), 6);
-        assert!(read.malformed.is_empty());
+        assert_eq!(
+            read.malformed.iter().collect::<Vec<_>>(),
+            [ContextHeader::GoTimeout]
+        );
+        for (name, value, ms) in [
+            ("grpc-timeout", "40m", 40),
+            ("seawall-timeout-ms", "30", 30),
+            ("x-envoy-expected-rq-timeout-ms", "20", 20),
+            ("go-timeout", "10ms", 10),
+        ] {
+            let read = edge.read(&Method::GET, &headers(&[(name, value)]), NOW);
+            assert_eq!(
+                read.call.deadline,
+                NOW + Duration::from_millis(ms),
+                "{name}"
+            );
+        }
     }
 
     #[test]

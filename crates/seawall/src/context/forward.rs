@@ -18,7 +18,8 @@ pub fn is_grpc(headers: &HeaderMap) -> bool {
 
 /// Rewrites the context headers of a request that is about to be sent on at `now`.
 ///
-/// What an edge's caller said of itself is taken off. What this hop knows is put on: the time that
+/// What an edge's caller said of itself is taken off; a time limit that held comes back as what is
+/// left of the deadline. What this hop knows is put on: the time that
 /// is left of the deadline (as `seawall-timeout-ms`, and in the other forms that the request
 /// carried or, for gRPC, must carry), and criticality, cost and attempt where they say more than
 /// the default. A believed tenant and under-way mark stay as they are; so does `traceparent`,
@@ -239,10 +240,10 @@ mod tests {
                     "traceparent",
                     "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
                 ),
-                ("seawall-timeout-ms", "1"),
-                ("grpc-timeout", "1n"),
-                ("go-timeout", "1ns"),
-                ("x-envoy-expected-rq-timeout-ms", "1"),
+                ("seawall-timeout-ms", "9000"),
+                ("grpc-timeout", "1S"),
+                ("go-timeout", "2s"),
+                ("x-envoy-expected-rq-timeout-ms", "3000"),
                 ("seawall-criticality", "critical-plus"),
                 ("seawall-tenant", "victim"),
                 ("seawall-cost", "1"),
@@ -257,6 +258,7 @@ mod tests {
             sent,
             [
                 "host: shop",
+                "seawall-timeout-ms: 1000",
                 "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
             ]
         );

@@ -11,7 +11,9 @@
 //! - **A bad header is no reason to fail a good request.** One that makes no sense is ignored and
 //!   counted; a time limit that is zero, negative or huge has a stated meaning ([`Reader::read`]).
 //! - **Trust is the listener's.** Who may reach an address decides what is believed there, not what
-//!   a header says. At an [edge](Trust::Edge) nothing is believed and nothing forged is passed on.
+//!   a header says. At an [edge](Trust::Edge) nothing is believed and nothing forged is passed on, with one
+//!   exception: a time limit shorter than ours. Whoever says that they will not wait longer harms
+//!   nobody else, and the work that nobody waits for is spared.
 //!
 //! The names are in [`names`]. `traceparent` passes through untouched.
 

@@ -219,9 +219,12 @@ mod tests {
 
     #[tokio::test]
     async fn an_edge_believes_nobody_and_takes_the_headers_off() {
-        let (arrival, current, headers) = through(ContextLayer::edge(), &FORGED).await;
+        let clock = Clock::manual();
+        let layer = ContextLayer::edge().clock(clock);
+        let (arrival, current, headers) = through(layer, &FORGED).await;
         let arrival = arrival.unwrap();
-        assert_eq!(arrival.call.deadline, Tick::MAX);
+        // But who does not wait, does not.
+        assert_eq!(arrival.call.deadline, Tick::from_millis(250));
         assert_eq!(arrival.call.criticality, Criticality::Critical);
         assert_eq!(arrival.wire, Wire::Grpc);
         assert_eq!(current, Some(arrival.call));
