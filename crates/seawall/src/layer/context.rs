@@ -90,7 +90,8 @@ pub struct ContextLayer {
 }
 
 impl ContextLayer {
-    /// For a server that anyone may call: nobody is believed.
+    /// For a server that anyone may call: nobody is believed, but who will not wait for as long as
+    /// we allow.
     #[must_use]
     pub fn edge() -> Self {
         Self::default()
