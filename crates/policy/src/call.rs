@@ -21,7 +21,12 @@ pub enum Criticality {
 
 impl Criticality {
     /// Every criticality, highest first; an array index is `self as usize`.
-    pub const ALL: [Self; 4] = [Self::CriticalPlus, Self::Critical, Self::SheddablePlus, Self::Sheddable];
+    pub const ALL: [Self; 4] = [
+        Self::CriticalPlus,
+        Self::Critical,
+        Self::SheddablePlus,
+        Self::Sheddable,
+    ];
 
     /// The name used in headers, metrics and configuration.
     #[must_use]
@@ -37,7 +42,9 @@ impl Criticality {
     /// Reads a name as [`Criticality::as_str`] writes it, in any case.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|c| c.as_str().eq_ignore_ascii_case(name))
+        Self::ALL
+            .into_iter()
+            .find(|c| c.as_str().eq_ignore_ascii_case(name))
     }
 }
 

@@ -105,7 +105,12 @@ pub struct Rejection {
 
 impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "rejected by {} for {}", self.scope.as_str(), self.reason.as_str())
+        write!(
+            f,
+            "rejected by {} for {}",
+            self.scope.as_str(),
+            self.reason.as_str()
+        )
     }
 }
 

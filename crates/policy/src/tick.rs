@@ -58,7 +58,10 @@ impl Add<Duration> for Tick {
     /// Saturates at [`Tick::MAX`].
     #[inline]
     fn add(self, time: Duration) -> Self {
-        Self(self.0.saturating_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)))
+        Self(
+            self.0
+                .saturating_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)),
+        )
     }
 }
 
@@ -68,6 +71,9 @@ impl Sub<Duration> for Tick {
     /// Saturates at [`Tick::ZERO`].
     #[inline]
     fn sub(self, time: Duration) -> Self {
-        Self(self.0.saturating_sub(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)))
+        Self(
+            self.0
+                .saturating_sub(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)),
+        )
     }
 }

@@ -12,7 +12,10 @@ impl Fixed {
     /// Always `limit` places, at least 1.
     #[must_use]
     pub fn new(limit: u32) -> Self {
-        Self(Step { limit: limit.max(1), after: Duration::from_millis(100) })
+        Self(Step {
+            limit: limit.max(1),
+            after: Duration::from_millis(100),
+        })
     }
 }
 

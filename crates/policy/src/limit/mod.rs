@@ -78,7 +78,11 @@ impl Window {
     #[must_use]
     pub fn throughput(&self) -> f64 {
         let seconds = self.seconds();
-        if seconds > 0.0 { f64::from(self.succeeded) / seconds } else { 0.0 }
+        if seconds > 0.0 {
+            f64::from(self.succeeded) / seconds
+        } else {
+            0.0
+        }
     }
 
     /// Mean latency of the succeeded in seconds, where there were any.

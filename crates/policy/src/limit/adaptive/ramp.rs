@@ -18,6 +18,10 @@ const SUSPICIOUS: f64 = 1.6;
 const CAREFUL: f64 = 2.0;
 /// The step of a ramp that starts from a known level.
 const AGAIN: f64 = 2.5;
+/// A level whose calls took this many times as long as those of the level before has met the knee,
+/// whatever throughput says: the first calls to a cold origin are slow for reasons of their own
+/// (connections to be made), and make throughput seem to grow for one level too many.
+const LONGER: f64 = 1.6;
 /// Calls that make a batch.
 const BATCH: f64 = 6.0;
 
@@ -46,6 +50,8 @@ pub(super) struct Ramp {
     before: Option<(f64, f64)>,
     batch: Sample,
     last: Sample,
+    /// Mean latency of the level before.
+    latency: Option<f64>,
     /// Latency of the first batch ever: the nearest thing to one without a queue.
     first: Option<f64>,
 }
@@ -60,6 +66,7 @@ impl Ramp {
             before: None,
             batch: Sample::default(),
             last: Sample::default(),
+            latency: None,
             first: None,
         }
     }
@@ -138,6 +145,14 @@ impl Ramp {
         }
         if self.fresh < enough {
             return Verdict::Stay;
+        }
+        let latency = self.seen.mean();
+        if let Some(before) = self.latency.replace(latency)
+            && window.bound
+            && latency > LONGER * before
+        {
+            let knee = self.seen.rate() * before;
+            return Verdict::Found(knee.clamp(self.level / (2.0 * self.growth), self.level));
         }
         // As it would have been had the level been judged by the usual part.
         let rate = TURNOVER * inflight / self.seen.seconds;
