@@ -42,7 +42,7 @@
 //! adaptive_matrix 5 20`.
 //!
 //! An origin whose service takes `1 + f · present/slots` times as long, and which works on for
-//! callers who left, keeps about 90 % of what the best fixed limit reaches if service is even
+//! callers who left, keeps 80 to 92 % of what the best fixed limit reaches if service is even
 //! (f = 0.5 to 2, from the third second on; `tests/adaptive.rs`), less where it is spread.
 //!
 //! Known weaknesses: with two to five slots there are too few calls to learn from within a
