@@ -64,7 +64,7 @@ impl Scenario for Goodput {
 }
 
 /// Reasons that are given after a wait in the queue.
-const QUEUED: [&str; 2] = ["queue-timeout", "deadline"];
+const QUEUED: [&str; 3] = ["queue-timeout", "lane", "deadline"];
 
 fn costs(ran: &Ran, peer: Peer) -> Vec<Metric> {
     let mut metrics = Vec::new();

@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
-use seawall::admission::{Admit, Key, Lane, OVERFLOW, Shape, outcome};
+use seawall::admission::{Admit, Key, Lane, Shape, outcome};
 use seawall::context::{
     ContextHeader, Extracted, Reader, TENANT_SEED, Trust, Wire, deadline_passed, forward, is_grpc,
 };
@@ -152,7 +152,7 @@ fn arrive<'a>(
         core.remember(
             now,
             target,
-            OVERFLOW,
+            Key::OVERFLOW,
             read.call.criticality,
             rejection,
             shadow,
@@ -218,7 +218,10 @@ impl Arrival<'_> {
                 record.route = Some(origin.admission.keys().name(key).into());
             }
         }
-        let (place, asked) = match self.admit(origin, key.unwrap_or(OVERFLOW), &body).await {
+        let (place, asked) = match self
+            .admit(origin, key.unwrap_or(Key::OVERFLOW), &body)
+            .await
+        {
             Ok(admitted) => admitted,
             Err(rejection) => return self.reject(rejection),
         };
@@ -278,8 +281,9 @@ impl Arrival<'_> {
         let core = &self.client.core;
         let bulk = || collect::is_bulk(body, self.grpc).then_some(Lane::BULK);
         // A route of which nothing is known is not judged by what it shares the last key with.
-        let new =
-            || (key == OVERFLOW && origin.admission.keys().has_room()).then_some(Lane::DEFAULT);
+        let new = || {
+            (key == Key::OVERFLOW && origin.admission.keys().has_room()).then_some(Lane::DEFAULT)
+        };
         let lane = self.target.lane.or_else(bulk).or_else(new);
         let call = &self.read.call;
         // The head of a request without a body was read just now.
@@ -449,7 +453,14 @@ impl Arrival<'_> {
             None => {
                 let rejection = answer::UNREACHABLE;
                 let criticality = self.read.call.criticality;
-                core.remember(now, self.target, OVERFLOW, criticality, rejection, false);
+                core.remember(
+                    now,
+                    self.target,
+                    Key::OVERFLOW,
+                    criticality,
+                    rejection,
+                    false,
+                );
                 core.counters().rejected(rejection.reason, criticality);
                 let response = answer::unreachable(self.wire);
                 self.busy.answer(&response, Some(rejection));

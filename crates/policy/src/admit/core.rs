@@ -467,9 +467,10 @@ impl<W: Waiter> Core<W> {
         lanes[Lane::DEFAULT.index()] = (all - lanes.iter().sum::<f64>()).max(0.0);
         let queueing = self.queueing(shared, all);
         let seconds = elapsed.as_secs_f64();
+        let held = std::array::from_fn(|lane| shared.lane_inflight(Lane(lane as u8)));
         let changed = self
             .lanes
-            .review(seconds, &self.harvest.routes[..], &lanes, queueing);
+            .review(seconds, &self.harvest.routes[..], &lanes, &held, queueing);
         self.harvest.routes.fill((0.0, 0.0));
         if changed {
             for (key, slow) in shared.slow.iter().enumerate() {

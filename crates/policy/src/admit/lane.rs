@@ -41,6 +41,12 @@ impl Lane {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Key(pub u8);
 
+impl Key {
+    /// Every route that has no key of its own: those of which nothing is known yet, and those
+    /// beyond the 255 that are told apart. Being many, it is no yardstick for any one of them.
+    pub const OVERFLOW: Self = Self(u8::MAX);
+}
+
 /// What configuration says of a lane.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct LaneSettings {
@@ -70,8 +76,13 @@ const SLOW_SAMPLES: f64 = 8.0;
 /// A route with less of the calls than this is no yardstick for the others.
 const YARDSTICK_SHARE: f64 = 0.05;
 /// How much of the past a review keeps; reviews come every 250 ms, so a lane's reserve halves
-/// about every 1.7 s once it falls silent.
+/// about every 1.7 s once it needs less, ...
 const KEEP: f64 = 0.9;
+/// ... and every review while it neither holds a place nor finishes anything: idle places that
+/// are kept for nobody are lost to all.
+const KEEP_SILENT: f64 = 0.5;
+/// Fewer places than this are not worth a reserve: who comes next is served next anyway.
+const BUSY_MIN: f64 = 0.05;
 
 /// What is known of a route.
 #[derive(Clone, Copy, Debug, Default)]
@@ -115,21 +126,24 @@ impl Lanes {
     }
 
     /// Takes in what finished in the last `elapsed` seconds: calls and seconds per route, seconds
-    /// per lane. `queueing` seconds of each latency were spent waiting inside the origin, the same
-    /// for all. True where a route changed its class.
+    /// and places `held` now per lane. `queueing` seconds of each latency were spent waiting inside
+    /// the origin, the same for all. True where a route changed its class.
     pub(super) fn review(
         &mut self,
         elapsed: f64,
         routes: &[(f64, f64)],
         lanes: &[f64; LANES],
+        held: &[u32; LANES],
         queueing: f64,
     ) -> bool {
         if elapsed <= 0.0 {
             return false;
         }
-        for (busy, seconds) in self.busy.iter_mut().zip(lanes) {
-            *busy = (*busy * KEEP).max(seconds / elapsed);
-            if *busy < 1e-3 {
+        for ((busy, &seconds), &held) in self.busy.iter_mut().zip(lanes).zip(held) {
+            let silent = held == 0 && seconds <= 0.0;
+            let keep = if silent { KEEP_SILENT } else { KEEP };
+            *busy = (*busy * keep).max(seconds / elapsed);
+            if *busy < BUSY_MIN {
                 *busy = 0.0;
             }
         }
@@ -171,6 +185,7 @@ impl Lanes {
         let fastest = self
             .routes
             .iter()
+            .take(usize::from(Key::OVERFLOW.0))
             .filter(|r| r.calls >= SLOW_SAMPLES && r.calls >= total * YARDSTICK_SHARE)
             .map(latency)
             .fold(f64::INFINITY, f64::min);
@@ -247,7 +262,46 @@ mod tests {
         for &(lane, places) in busy {
             seconds[lane] = places * 0.25;
         }
-        lanes.review(0.25, &keys, &seconds, 0.0)
+        let held = std::array::from_fn(|lane| (seconds[lane] > 0.0).into());
+        lanes.review(0.25, &keys, &seconds, &held, 0.0)
+    }
+
+    /// At a cold start the first calls go by the shared key, and those after them, of the same
+    /// route, meet the queue that the load has made at the origin meanwhile.
+    #[test]
+    fn calls_before_a_route_was_known_do_not_make_it_slow() {
+        let mut lanes = Lanes::new(Default::default());
+        let overflow = usize::from(Key::OVERFLOW.0);
+        review(&mut lanes, &[(overflow, 60.0, 0.02)], &[(0, 5.0)]);
+        review(&mut lanes, &[(0, 100.0, 0.15)], &[(0, 60.0)]);
+        assert!(!lanes.is_slow(0));
+        let mut known = Lanes::new(Default::default());
+        review(&mut known, &[(1, 60.0, 0.02)], &[(0, 5.0)]);
+        review(&mut known, &[(0, 100.0, 0.15)], &[(0, 60.0)]);
+        assert!(known.is_slow(0), "beside another route it would be");
+    }
+
+    #[test]
+    fn a_silent_lane_lets_go_of_its_reserve_within_seconds() {
+        let mut lanes = Lanes::new(Default::default());
+        review(&mut lanes, &[], &[(0, 20.0), (1, 20.0)]);
+        assert_eq!(lanes.caps(26, 20)[0], 16);
+        for _ in 0..10 {
+            review(&mut lanes, &[], &[(0, 20.0)]);
+        }
+        assert_eq!(lanes.caps(26, 20)[0], u32::MAX);
+    }
+
+    #[test]
+    fn a_lane_whose_calls_take_long_is_not_silent() {
+        let mut lanes = Lanes::new(Default::default());
+        review(&mut lanes, &[], &[(0, 20.0), (1, 20.0)]);
+        let (mut held, mut seconds) = ([0; LANES], [0.0; LANES]);
+        (held[0], held[1], seconds[0]) = (10, 10, 5.0);
+        for _ in 0..10 {
+            lanes.review(0.25, &[(0.0, 0.0); KEYS], &seconds, &held, 0.0);
+        }
+        assert_eq!(lanes.caps(26, 20)[0], 16);
     }
 
     #[test]
@@ -284,9 +338,9 @@ mod tests {
         let mut keys = vec![(0.0, 0.0); KEYS];
         (keys[1], keys[2]) = ((50.0, 50.0 * 0.155), (20.0, 20.0 * 0.35));
         let mut lanes = Lanes::new(Default::default());
-        lanes.review(0.25, &keys, &[0.0; LANES], 0.0);
+        lanes.review(0.25, &keys, &[0.0; LANES], &[0; LANES], 0.0);
         assert!(!lanes.is_slow(2));
-        lanes.review(0.25, &keys, &[0.0; LANES], 0.12);
+        lanes.review(0.25, &keys, &[0.0; LANES], &[0; LANES], 0.12);
         assert!(lanes.is_slow(2));
     }
 

@@ -14,8 +14,6 @@ use http::Method;
 use parking_lot::Mutex;
 use seawall_policy::admit::Key;
 
-/// The key of every route that has none of its own.
-pub const OVERFLOW: Key = Key(255);
 /// Twice the keys, so that probing stays short.
 const SLOTS: usize = 512;
 /// Segments that are looked at; deeper paths share what they begin with.
@@ -83,7 +81,7 @@ impl Keys {
         // The lock makes looking and taking one step.
         let mut names = self.names.lock();
         let Err(at) = self.find(shape) else { return };
-        if names.len() >= usize::from(OVERFLOW.0) {
+        if names.len() >= usize::from(Key::OVERFLOW.0) {
             return;
         }
         self.slots[at].store((shape.0 & !0xFF) | names.len() as u64, Ordering::Release);
@@ -94,7 +92,7 @@ impl Keys {
     /// Whether [`Keys::intern`] may still do something.
     #[must_use]
     pub fn has_room(&self) -> bool {
-        self.count.load(Ordering::Relaxed) < usize::from(OVERFLOW.0)
+        self.count.load(Ordering::Relaxed) < usize::from(Key::OVERFLOW.0)
     }
 
     /// What a key stands for.
@@ -217,6 +215,6 @@ mod tests {
         assert_eq!(keys.name(Key(1)), "GET /b");
         assert_eq!(keys.get(Shape::of(&Method::GET, "/never")), None);
         assert_eq!(keys.names.lock().len(), 255);
-        assert_eq!(keys.name(OVERFLOW), "*");
+        assert_eq!(keys.name(Key::OVERFLOW), "*");
     }
 }

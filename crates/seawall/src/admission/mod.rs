@@ -17,7 +17,7 @@ use seawall_policy::admit::{Admit as Decision, Gate, Ticket, Wakes};
 use seawall_policy::{Advice, Call, Outcome, Reason, Rejection, Scope, Tick};
 use seawall_sync::Shard;
 
-pub use keys::{Keys, OVERFLOW, Shape};
+pub use keys::{Keys, Shape};
 pub use seawall_policy::admit::{GateSettings, GateSnapshot, Key, Lane, LaneSettings, Totals};
 pub use wait::Waiting;
 

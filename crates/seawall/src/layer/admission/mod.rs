@@ -18,7 +18,7 @@ pub(super) use held::Held;
 use super::body::ResponseBody;
 use super::context::Arrival;
 use super::lane::Names;
-use crate::admission::{Admission, Admit, Key, Lane, OVERFLOW, Shape};
+use crate::admission::{Admission, Admit, Key, Lane, Shape};
 use crate::context::Wire;
 
 /// Request bodies from this length on go to the bulk lane, as in the gateway.
@@ -214,7 +214,7 @@ impl Asked {
             // A route of which nothing is known is not judged by what it shares the last key with.
             .or_else(|| unknown.as_ref().map(|_| Lane::DEFAULT));
         Self {
-            key: key.unwrap_or(OVERFLOW),
+            key: key.unwrap_or(Key::OVERFLOW),
             lane,
             unknown,
         }
