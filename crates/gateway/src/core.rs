@@ -18,6 +18,9 @@ use crate::signals::Signals;
 use crate::sweep::Sweep;
 use crate::under_way::Marks;
 
+/// Sleeping itself costs as much as a wake-up or two; for less than this it does not pay.
+const COALESCE_MIN: Duration = Duration::from_micros(200);
+
 /// What every core reads.
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -34,6 +37,17 @@ pub(crate) struct Shared {
     /// `None` where no key is configured.
     pub(crate) under_way: Option<Marks>,
     pub(crate) books: Vec<Book>,
+}
+
+impl Shared {
+    /// While every origin turns calls away, lets events gather before this thread looks at them;
+    /// one that does not is not made to wait. Blocks the thread, for 1 ms at most.
+    pub(crate) fn coalesce(&self) {
+        let waits = self.origins.iter().map(|o| o.admission.coalesce());
+        if let Some(wait) = waits.min().filter(|wait| *wait >= COALESCE_MIN) {
+            std::thread::sleep(wait);
+        }
+    }
 }
 
 /// What one core writes and the admin listener reads.

@@ -145,12 +145,15 @@ impl Gateway {
         running.thread(
             "seawall-admin".into(),
             admin::serve(state, socket, ended(stopped.clone())),
+            || {},
         )?;
         for (index, sockets) in sockets.into_iter().enumerate() {
             let core = Core::new(index, shared.clone());
+            let shared = shared.clone();
             running.thread(
                 format!("seawall-core-{index}"),
                 run(core, sockets, stopped.clone()),
+                move || shared.coalesce(),
             )?;
         }
         Ok(running)
@@ -171,14 +174,16 @@ fn bind(
 }
 
 impl Running {
-    /// A thread with a runtime of its own that does one thing.
+    /// A thread with a runtime of its own that does one thing, and calls `idle` before it sleeps.
     fn thread(
         &mut self,
         name: String,
         work: impl Future<Output = ()> + Send + 'static,
+        idle: impl Fn() + Send + Sync + 'static,
     ) -> io::Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
+            .on_thread_park(idle)
             .build()?;
         self.threads.push(
             std::thread::Builder::new()

@@ -391,3 +391,22 @@ proptest! {
         prop_assert!(snapshot.lanes.iter().all(|l| l.inflight == 0), "{:?}", snapshot.lanes);
     }
 }
+
+/// Events may gather only while calls are turned away, and for no longer than the origin's latency
+/// makes harmless.
+#[test]
+fn events_gather_only_while_hot_and_for_a_part_of_the_latency() {
+    for (latency, expected) in [(10_000, 500), (1_000_000, 1_000), (1_000, 50)] {
+        let mut bench = Bench::new(4);
+        bench.arrive(Call::default(), 0, None);
+        bench.pass(Duration::from_micros(latency));
+        bench.finish(0, Outcome::Success);
+        bench.pass(Duration::from_secs(1));
+        assert_eq!(bench.gate.coalesce(), Duration::ZERO, "{latency} us, calm");
+        for _ in 0..6 {
+            bench.arrive(Call::default(), 0, None);
+        }
+        let found = bench.gate.coalesce().as_micros();
+        assert_eq!(found, expected, "{latency} us, hot");
+    }
+}

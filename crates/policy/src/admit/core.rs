@@ -23,6 +23,10 @@ const BACKED_UP_TARGETS: f64 = 2.0;
 /// A caller that leaves after this many seconds at the origin, or this many latencies, gave up.
 pub(super) const PATIENCE: f64 = 0.05;
 const PATIENCE_LATENCIES: f64 = 2.0;
+/// While hot, a thread may let events gather for this part of a latency, and not longer than this
+/// many seconds.
+const COALESCE_LATENCIES: f64 = 1.0 / 20.0;
+const COALESCE_MAX: f64 = 0.001;
 /// How often routes and lanes are looked at.
 const REVIEW: Duration = Duration::from_millis(250);
 /// How often users' cohorts are drawn anew.
@@ -431,10 +435,10 @@ impl<W: Waiter> Core<W> {
         // Hours: an absurd sample must not overflow a duration.
         self.base = self.base.clamp(0.0, 3_600.0);
         let patience = PATIENCE.max(PATIENCE_LATENCIES * self.base);
-        shared
-            .control
-            .patience
-            .store((patience * 1e9) as u64, Relaxed);
+        let coalesce = COALESCE_MAX.min(COALESCE_LATENCIES * self.base);
+        let nanos = |seconds: f64| (seconds * 1e9) as u64;
+        shared.control.patience.store(nanos(patience), Relaxed);
+        shared.control.coalesce.store(nanos(coalesce), Relaxed);
     }
 
     /// Seconds that a call waits inside the origin, by Little's law: what is there beyond the knee,

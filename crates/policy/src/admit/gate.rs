@@ -11,7 +11,7 @@ use super::core::{Core, PATIENCE};
 use super::lane::{Caps, Key, LANES, Lane, LaneSettings};
 use super::level::{Level, position};
 use super::places::Places;
-use super::tally::{Finished, GateSnapshot, Held, KEYS, LaneSnapshot, Tally, Totals};
+use super::tally::{Finished, Held, KEYS, Tally};
 use crate::limit::{Adaptive, AdaptiveSettings, Limit};
 use crate::{Advice, Call, Outcome, Reason, Rejection, Scope, Tick};
 
@@ -125,6 +125,8 @@ pub(super) struct Control {
     pub(super) next_roll: AtomicU64,
     /// Nanoseconds at the origin after which a caller that leaves gave up.
     pub(super) patience: AtomicU64,
+    /// Nanoseconds for which a thread may let events gather while some lane is hot.
+    pub(super) coalesce: AtomicU64,
     pub(super) rotation: AtomicU64,
 }
 
@@ -233,8 +235,8 @@ impl Shared {
 /// assert_eq!(wakes.len(), 1); // waiter 7 goes next
 /// ```
 pub struct Gate<W> {
-    shared: Shared,
-    core: Mutex<Core<W>>,
+    pub(super) shared: Shared,
+    pub(super) core: Mutex<Core<W>>,
     max_streams: u32,
     shadow: bool,
 }
@@ -261,6 +263,7 @@ impl<W: Waiter> Gate<W> {
             next_roll: AtomicU64::new((now + first.after).0),
             rotation: AtomicU64::new(0),
             patience: AtomicU64::new((PATIENCE * 1e9) as u64),
+            coalesce: AtomicU64::new(0),
         };
         let shared = Shared {
             control: CachePadded::new(control),
@@ -477,7 +480,7 @@ impl<W: Waiter> Gate<W> {
     #[must_use]
     pub fn next_tick(&self) -> Option<Duration> {
         if self.shared.control.backlog.load(SeqCst) > 0 {
-            return Some(Duration::from_millis(2));
+            return Some(Duration::from_millis(5));
         }
         (self.shared.control.hot.load(Relaxed) != 0).then_some(Duration::from_millis(50))
     }
@@ -521,60 +524,21 @@ impl<W: Waiter> Gate<W> {
         self.shared.control.hot.load(Relaxed) != 0
     }
 
-    /// The limit, the places taken and the calls waiting. Cheap.
+    /// How long a thread that has nothing to do may let events gather before it looks at them;
+    /// zero unless [`is_hot`](Gate::is_hot).
+    ///
+    /// Most of what a rejection costs is waking up for it. While most of what comes is rejected, a
+    /// thread that looks at what has come every millisecond instead of at each arrival saves a fifth
+    /// of the CPU, which is the service's where both share a machine. At most 1 ms and a
+    /// twentieth of the origin's latency without queueing: places lie idle for no more than the
+    /// limit's margin covers. Two relaxed loads.
+    #[inline]
     #[must_use]
-    pub fn gauge(&self) -> (u32, u32, u32) {
-        let shared = &self.shared;
-        (
-            shared.places.limit(),
-            shared.inflight(),
-            shared.control.backlog.load(Relaxed),
-        )
-    }
-
-    /// The state of everything, for metrics and explanations.
-    pub fn snapshot(&self) -> GateSnapshot {
-        let shared = &self.shared;
-        let core = self.core.lock();
-        let mut totals = Totals::default();
-        shared
-            .tallies
-            .iter()
-            .for_each(|t| t.lock().add_totals(&mut totals));
-        let lanes: Vec<LaneSnapshot> = (0..LANES as u8)
-            .map(|l| self.lane_snapshot(&core, Lane(l)))
-            .collect();
-        let level = std::array::from_fn(|c| lanes.iter().map(|l| l.level[c]).fold(1.0, f64::min));
-        GateSnapshot {
-            algorithm: core.algorithm(),
-            limit: shared.places.limit(),
-            knee: core.knee(),
-            inflight: shared.inflight(),
-            queued: shared.control.backlog.load(Relaxed),
-            max_wait: core.max_wait(Lane::DEFAULT),
-            backed_up: lanes.iter().any(|l| l.backed_up),
-            level,
-            streams: shared.streams.load(Relaxed),
-            cpu: Some(f64::from_bits(shared.cpu.load(Relaxed))).filter(|cpu| !cpu.is_nan()),
-            lanes: lanes.into_iter().filter(LaneSnapshot::is_in_use).collect(),
-            slow_keys: (0..=255u8)
-                .filter(|&k| shared.slow[usize::from(k)].load(Relaxed))
-                .collect(),
-            totals,
+    pub fn coalesce(&self) -> Duration {
+        if !self.is_hot() {
+            return Duration::ZERO;
         }
-    }
-
-    fn lane_snapshot(&self, core: &Core<W>, lane: Lane) -> LaneSnapshot {
-        let cap = self.shared.caps[lane.index()].load(Relaxed);
-        LaneSnapshot {
-            lane,
-            inflight: self.shared.lane_inflight(lane),
-            queued: core.lane_len(lane),
-            cap: (cap != u32::MAX).then_some(cap),
-            backed_up: core.backed_up(lane),
-            max_wait: core.max_wait(lane),
-            level: Level(self.shared.levels[lane.index()].load(Relaxed)).shares(),
-        }
+        Duration::from_nanos(self.shared.control.coalesce.load(Relaxed))
     }
 }
 

@@ -24,8 +24,10 @@ mod level;
 mod places;
 mod queue;
 mod shed;
+mod snapshot;
 mod tally;
 
 pub use gate::{Admit, Gate, GateSettings, Ticket, Waiter, Wakes};
 pub use lane::{Key, Lane, LaneSettings};
-pub use tally::{GateSnapshot, LaneSnapshot, Totals};
+pub use snapshot::{GateSnapshot, LaneSnapshot};
+pub use tally::Totals;

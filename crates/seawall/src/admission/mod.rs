@@ -182,6 +182,14 @@ impl Admission {
         self.inner.gate.is_hot()
     }
 
+    /// How long a thread that has nothing to do may let events gather before it looks at them: see
+    /// [`Gate::coalesce`](seawall_policy::admit::Gate::coalesce). Two relaxed loads.
+    #[inline]
+    #[must_use]
+    pub fn coalesce(&self) -> Duration {
+        self.inner.gate.coalesce()
+    }
+
     /// The state of everything, for metrics and explanations.
     #[must_use]
     pub fn snapshot(&self) -> GateSnapshot {
