@@ -58,6 +58,9 @@ pub(super) struct Run<'a> {
     clients: Vec<Client>,
     free: Vec<u32>,
     origin: Origin,
+    /// Open connections to the origin, and those that carry a call.
+    connections: u32,
+    used: u32,
     wakes: Vec<Wake>,
     rate: usize,
     next_arrival: u64,
@@ -91,6 +94,8 @@ impl<'a> Run<'a> {
             clients: Vec::new(),
             free: Vec::new(),
             origin: Origin::new(scenario.fills),
+            connections: 0,
+            used: 0,
             wakes: Vec::new(),
             rate: 0,
             next_arrival: 0,
@@ -235,9 +240,19 @@ impl<'a> Run<'a> {
         self.scenario.network.as_nanos() as u64 + extra
     }
 
+    /// Takes a connection for a call; how long that takes.
+    fn connect(&mut self) -> u64 {
+        self.used += 1;
+        if self.used <= self.connections {
+            return 0;
+        }
+        self.connections += 1;
+        self.scenario.connect.as_nanos() as u64
+    }
+
     fn send(&mut self, id: CallId) {
         self.clients[id.0 as usize].state = State::Travelling;
-        match self.hop() {
+        match self.hop() + self.connect() {
             0 => self.reach(id),
             hop => self.schedule(self.now + hop, Kind::Reaches, id),
         }
@@ -309,6 +324,7 @@ impl<'a> Run<'a> {
     fn answer(&mut self, id: CallId) {
         let client = self.clients[id.0 as usize];
         self.release(id);
+        self.used -= 1;
         self.bucket.ok += 1;
         self.bucket.useful += f64::from(client.service);
         let latency = (self.now - client.arrived) as f64 / 1e9;
@@ -335,6 +351,8 @@ impl<'a> Run<'a> {
             State::Served | State::Returning => self.origin.wasted += f64::from(client.service),
             State::Travelling | State::Free => {}
         }
+        self.used -= 1;
+        self.connections -= 1;
         self.front
             .finish(key(id), Outcome::Ignored, now, &mut self.wakes);
     }

@@ -29,6 +29,9 @@ pub struct Scenario {
     pub network: Duration,
     /// Up to this is added to each way, evenly spread.
     pub jitter: Duration,
+    /// What opening a connection takes. A call uses an idle one where there is one; a client that
+    /// leaves takes its call's connection with it.
+    pub connect: Duration,
     /// How long the run lasts.
     pub length: Duration,
     /// Length of a bucket of the report's series.
@@ -57,6 +60,7 @@ impl Scenario {
             heedless: false,
             network: Duration::ZERO,
             jitter: Duration::ZERO,
+            connect: Duration::ZERO,
             length: Duration::from_secs(10),
             bucket: Duration::from_millis(100),
         }

@@ -42,13 +42,15 @@
 //! adaptive_matrix 5 20`.
 //!
 //! An origin whose service takes `1 + f · present/slots` times as long, and which works on for
-//! callers who left, keeps 80 to 92 % of what the best fixed limit reaches if service is even
-//! (f = 0.5 to 2, from the third second on; `tests/adaptive.rs`), less where it is spread.
+//! callers who left, keeps 85 to 92 % of what it could do with its slots in use, if service is even
+//! (f = 0.5 to 2, from the third second on, mean of twelve seeds; `tests/adaptive.rs`), less where it is spread.
 //!
 //! Known weaknesses: with two to five slots there are too few calls to learn from within a
 //! "second" (limits of 2 to 9 × the knee, and callers who wait hardly longer than that lasts are
 //! lost); on such origins, and where capacity changes, single seeds fall far below the mean. A
-//! cold start before an origin that slows as it fills costs most of the first second.
+//! cold start before an origin that slows as it fills costs most of the first second. One in fifteen
+//! cold starts before hundreds of slots with exponential service takes its short first calls for the
+//! end of service and starts from a tenth of the knee (`cold_starts` example: means 81 to 100 %).
 //!
 //! Figures for shapes from 2 × 1 ms to 500 × 200 ms, three distributions, several seeds:
 //! `cargo run --profile quick -p seawall-policy --features sim --example adaptive_matrix`.

@@ -13,15 +13,24 @@ const FEWEST: f64 = 10.0;
 const ELASTICITY: f64 = 0.6;
 /// A batch whose latency is this many times the least known stood in a queue.
 const LATE: f64 = 3.0;
+/// Its quickest call must also have taken this part of the time that all so far spent at the origin
+/// per call answered: where service is spread, the first to be answered are the short calls, and
+/// their mean is far below that of all.
+const AS_LONG: f64 = 0.5;
 /// One that may have: the next step is a careful one.
 const SUSPICIOUS: f64 = 1.6;
 const CAREFUL: f64 = 2.0;
 /// The step of a ramp that starts from a known level.
 const AGAIN: f64 = 2.5;
-/// A level whose calls took this many times as long as those of the level before has met the knee,
-/// whatever throughput says: the first calls to a cold origin are slow for reasons of their own
-/// (connections to be made), and make throughput seem to grow for one level too many.
+/// A level at which a call answered takes this many times as long as at the level before has met the
+/// knee, whatever throughput says: the first calls to a cold origin are slow for reasons of their
+/// own (connections to be made), and make throughput seem to grow for one level too many. Time is
+/// counted by all that are there, or the long calls of a spread service would not show before
+/// they are answered, ...
 const LONGER: f64 = 1.6;
+/// ... and those answered must also have taken so much longer, or long calls that gather would
+/// pass for a queue.
+const ANSWERED_LONGER: f64 = 1.2;
 /// Calls that make a batch.
 const BATCH: f64 = 6.0;
 
@@ -50,8 +59,8 @@ pub(super) struct Ramp {
     before: Option<(f64, f64)>,
     batch: Sample,
     last: Sample,
-    /// Mean latency of the level before.
-    latency: Option<f64>,
+    /// Of the level before: mean latency, and time spent there per call answered.
+    latency: Option<(f64, f64)>,
     /// Latency of the first batch ever: the nearest thing to one without a queue.
     first: Option<f64>,
 }
@@ -146,12 +155,13 @@ impl Ramp {
         if self.fresh < enough {
             return Verdict::Stay;
         }
-        let latency = self.seen.mean();
-        if let Some(before) = self.latency.replace(latency)
+        let seen = (self.seen.mean(), self.seen.spent());
+        if let Some((mean, spent)) = self.latency.replace(seen)
             && window.bound
-            && latency > LONGER * before
+            && seen.1 > LONGER * spent
+            && seen.0 > ANSWERED_LONGER * mean
         {
-            let knee = self.seen.rate() * before;
+            let knee = self.seen.rate() * spent;
             return Verdict::Found(knee.clamp(self.level / (2.0 * self.growth), self.level));
         }
         // As it would have been had the level been judged by the usual part.
@@ -183,7 +193,7 @@ impl Ramp {
         let late = match base {
             // The mean alone would take two long calls of a few for a queue.
             Some(base) => batch.mean() > 2.2 * base && batch.least > 0.6 * base,
-            None => batch.least > LATE * first,
+            None => batch.least > (LATE * first).max(AS_LONG * self.seen.spent()),
         };
         let knee = batch.rate() * base.unwrap_or(first);
         // Half at a time: a batch without a short call may be chance.

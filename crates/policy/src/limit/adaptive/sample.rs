@@ -57,6 +57,12 @@ impl Sample {
         self.latency / self.calls.max(1e-9)
     }
 
+    /// Seconds spent at the origin per call answered, by all that were there: what the mean latency
+    /// will be, long calls that are not answered yet included.
+    pub(super) fn spent(&self) -> f64 {
+        self.places / self.calls.max(1e-9)
+    }
+
     /// Part of the callers that left.
     pub(super) fn lost(&self) -> f64 {
         self.lost / (self.calls + self.lost).max(1e-9)
