@@ -20,7 +20,7 @@ use tokio::net::TcpStream;
 use crate::access::Record;
 use crate::core::Core;
 use crate::counters::Fault;
-use crate::framing::{Framing, Head};
+use crate::framing::Framing;
 use crate::site::Site;
 use crate::stall::Handed;
 use crate::sweep::Alarm;
@@ -30,16 +30,15 @@ const HEAD: u8 = 1;
 const BUSY: u8 = 2;
 const BLOCKED: u8 = 3;
 const LEAVING: u8 = 4;
+const TUNNEL: u8 = 5;
 
 /// How long, and for how many bytes, a client that still sends is heard out after we have closed.
 /// Closing on unread bytes makes the kernel answer with a reset, which may overtake our last answer.
 const LEAVE: Duration = Duration::from_secs(1);
 const LEAVE_BYTES: usize = 4 << 20;
 
-/// A head that came while another request was under way was not looked at.
-const UNSEEN: u8 = 0;
-const CLEAR: u8 = 1;
-const CONFLICTING: u8 = 2;
+/// No request's number.
+const NONE: u32 = u32::MAX;
 
 /// A stream that is reset sooner than this was not meant to be answered.
 const PREMATURE: Duration = Duration::from_millis(10);
@@ -62,8 +61,10 @@ pub(crate) struct Client {
     active: AtomicU32,
     requests: AtomicU32,
     premature: AtomicU32,
-    /// What the bytes of the next request's head have shown.
-    head: AtomicU8,
+    /// Over HTTP/1.1: how many heads have been looked at, the ones sent ahead included,
+    heads: AtomicU32,
+    /// and which of them, counted from 0, gave both a length and an encoding.
+    conflicting: AtomicU32,
 }
 
 impl Client {
@@ -93,7 +94,8 @@ impl Client {
             active: AtomicU32::new(0),
             requests: AtomicU32::new(0),
             premature: AtomicU32::new(0),
-            head: AtomicU8::new(UNSEEN),
+            heads: AtomicU32::new(0),
+            conflicting: AtomicU32::new(NONE),
         })
     }
 
@@ -140,40 +142,46 @@ impl Client {
     }
 
     fn was_read(&self, bytes: &[u8], framing: &mut Framing) {
-        if self.http2 {
+        let stage = self.stage.load(Relaxed);
+        if self.http2 || stage == TUNNEL {
             return;
         }
-        let head = match self.stage.load(Relaxed) {
-            IDLE => {
-                self.stage.store(HEAD, Relaxed);
-                framing.restart();
-                let head = framing.read(bytes);
-                if head.is_none() {
-                    self.alarm
-                        .set(self.core.clock.now() + self.site.header_timeout);
-                }
-                // A whole head becomes a request at once; the idle limit may stand until then.
-                head
+        let before = framing.heads();
+        framing.read(bytes);
+        let whole = framing.heads() != before;
+        if whole {
+            self.heads.store(framing.heads(), Relaxed);
+            self.conflicting
+                .store(framing.conflicting().unwrap_or(NONE), Relaxed);
+        }
+        if stage == IDLE {
+            self.stage.store(HEAD, Relaxed);
+            // A whole head becomes a request at once; the idle limit may stand until then.
+            if !whole {
+                self.alarm
+                    .set(self.core.clock.now() + self.site.header_timeout);
             }
-            HEAD => framing.read(bytes),
-            _ => return,
-        };
-        match head {
-            Some(Head::Clear) => self.head.store(CLEAR, Relaxed),
-            Some(Head::Conflicting) => self.head.store(CONFLICTING, Relaxed),
-            None => {}
         }
     }
 
     /// How sure it is that the request just begun, which has a transfer encoding, has no length
-    /// beside it. Each head is asked about once.
+    /// beside it.
     pub(crate) fn framing(&self) -> Sure {
-        match self.head.swap(UNSEEN, Relaxed) {
-            _ if self.http2 => Sure::Yes,
-            CLEAR => Sure::Yes,
-            CONFLICTING => Sure::No,
-            _ => Sure::Unknown,
+        let number = self.requests.load(Relaxed).wrapping_sub(1);
+        if self.http2 {
+            Sure::Yes
+        } else if number == self.conflicting.load(Relaxed) {
+            Sure::No
+        } else if number < self.heads.load(Relaxed) {
+            Sure::Yes
+        } else {
+            Sure::Unknown
         }
+    }
+
+    /// Both sides have changed the protocol.
+    pub(crate) fn tunnels(&self) {
+        self.stage.store(TUNNEL, Relaxed);
     }
 
     fn write_blocks(&self) {

@@ -63,6 +63,66 @@ fn conflicting_lengths_never_reach_the_origin() {
 }
 
 #[test]
+fn conflicting_lengths_behind_another_request() {
+    let origin = Origin::echo();
+    let gateway = Setup::to(origin.addr).start();
+    let conflicting = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n";
+    let firsts = [
+        "GET / HTTP/1.1\r\nhost: a\r\n\r\n",
+        "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 7\r\n\r\nbody\r\n\r",
+        "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n3;x=y\r\n\n\r\n\r\n0\r\n\r\n",
+        "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n0\r\na: b\r\n\r\n",
+    ];
+    for first in firsts {
+        let mut client = Client::connect(gateway.addr);
+        client.send(format!("{first}{conflicting}"));
+        assert_eq!(client.response().unwrap().status(), 200, "{first:?}");
+        let second = client.response().unwrap_or_default();
+        assert_eq!(second.status(), 400, "{first:?} {second:?}");
+        assert!(client.is_closed(), "{first:?}");
+    }
+    assert_eq!(origin.requests(), firsts.len());
+    // Refused before its body was read, so that the body comes while nothing is under way.
+    let gateway = Setup::to(origin.addr).listener("max_headers = 8\n").start();
+    let many: String = (0..9).map(|i| format!("x{i}: 1\r\n")).collect();
+    let mut client = Client::connect(gateway.addr);
+    let lost = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 21\r\n";
+    client.send(format!(
+        "{lost}{many}\r\nGET / HTTP/1.1\r\n\r\nxyz{conflicting}"
+    ));
+    assert_eq!(client.response().unwrap().status(), 431);
+    assert!(
+        client
+            .response()
+            .is_none_or(|second| second.status() == 400)
+    );
+    assert!(client.is_closed());
+    assert_eq!(origin.requests(), firsts.len());
+    assert_all_free(&gateway);
+}
+
+#[test]
+fn chunked_requests_sent_ahead_are_served() {
+    let origin = Origin::echo();
+    let gateway = Setup::to(origin.addr).start();
+    let mut client = Client::connect(gateway.addr);
+    let chunked =
+        "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n4\r\nsome\r\n0\r\n\r\n";
+    let plain = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+    client.send([chunked, chunked, plain, chunked].concat());
+    for _ in 0..4 {
+        let response = client.response().unwrap();
+        assert_eq!(
+            (response.status(), response.get("connection")),
+            (200, None),
+            "the connection goes on"
+        );
+    }
+    assert_eq!(client.send(chunked).response().unwrap().status(), 200);
+    assert_eq!(origin.requests(), 5);
+}
+
+#[test]
 fn malformed_chunks() {
     let origin = Origin::echo();
     let gateway = Setup::to(origin.addr).start();
