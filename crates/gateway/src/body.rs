@@ -14,6 +14,7 @@ use crate::core::Core;
 use crate::exchange::Exchange;
 use crate::site::Site;
 use crate::sweep::Alarm;
+use crate::trailers;
 
 /// What a client owes is reckoned over so much time of waiting for it; the first is its grace.
 const RATE_WINDOW: Duration = Duration::from_secs(10);
@@ -91,7 +92,7 @@ impl Streaming {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match Pin::new(&mut self.incoming).poll_frame(cx) {
-            Poll::Ready(frame) => {
+            Poll::Ready(mut frame) => {
                 if let (true, Some(alarm)) = (self.armed, &self.alarm) {
                     alarm.set(Tick::MAX);
                     self.armed = false;
@@ -101,6 +102,11 @@ impl Streaming {
                 }
                 if let Some(Ok(data)) = frame.as_ref().map(|f| f.as_ref().map(Frame::data_ref)) {
                     self.came += data.map_or(0, |data| data.len() as u64);
+                }
+                if let Some(Ok(Some(trailers))) =
+                    frame.as_mut().map(|f| f.as_mut().map(Frame::trailers_mut))
+                {
+                    trailers::to_origin(trailers);
                 }
                 Poll::Ready(frame.map(|frame| frame.map_err(BodyError::Peer)))
             }

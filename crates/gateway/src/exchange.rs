@@ -21,6 +21,7 @@ use crate::counters::Fault;
 use crate::origin::Origin;
 use crate::pool::Lease;
 use crate::sweep::Alarm;
+use crate::trailers;
 
 /// The right to be at the origin.
 #[derive(Debug)]
@@ -216,8 +217,11 @@ impl Exchange {
             self.armed = false;
         }
         match frame {
-            Some(Ok(frame)) => {
+            Some(Ok(mut frame)) => {
                 self.call.read_trailers(&frame);
+                if let Some(trailers) = frame.trailers_mut() {
+                    trailers::to_client(trailers);
+                }
                 if let (Some(record), Some(data)) = (&mut self.call.busy.record, frame.data_ref()) {
                     record.sent += data.len() as u64;
                 }

@@ -36,6 +36,7 @@ mod signals;
 mod site;
 mod stall;
 mod sweep;
+mod trailers;
 mod tunnel;
 mod under_way;
 

@@ -335,3 +335,111 @@ fn first_bytes_one_by_one_and_none_after_them() {
     stream.set_read_timeout(Some(limit)).unwrap();
     assert!(client.is_closed());
 }
+
+const TRAILERS: &[(&str, &str)] = &[
+    ("seawall-timeout-ms", "60000"),
+    ("seawall-criticality", "critical-plus"),
+    ("seawall-tenant", "victim"),
+    ("seawall-cost", "0"),
+    ("seawall-attempt", "1"),
+    ("seawall-retried", "1"),
+    ("seawall-under-way", "k1.9.9.9.9"),
+    ("grpc-timeout", "1S"),
+    ("go-timeout", "1"),
+    ("x-envoy-expected-rq-timeout-ms", "1"),
+    ("x-forwarded-for", "10.0.0.1"),
+    ("forwarded", "for=10.0.0.1"),
+    ("via", "1.1 friend"),
+    ("host", "victim"),
+    ("authorization", "Basic eDp5"),
+    ("content-length", "5"),
+    ("content-type", "text/html"),
+    ("transfer-encoding", "chunked"),
+    ("te", "trailers"),
+    ("connection", "close"),
+    ("keep-alive", "timeout=1"),
+    ("x-checksum", "1234"),
+];
+
+/// Answers with the names of the trailers that came.
+async fn origin_of_trailers(http2: bool) -> std::net::SocketAddr {
+    use http_body_util::BodyExt;
+    use hyper::server::conn::{http1, http2};
+    use hyper_util::rt::{TokioExecutor, TokioIo};
+    let port = seawall_testkit::free_port().unwrap();
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", port))
+        .await
+        .unwrap();
+    let addr = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let service = |request: http::Request<hyper::body::Incoming>| async {
+                let body = request.into_body().collect().await.unwrap();
+                let trailers = body.trailers().cloned().unwrap_or_default();
+                let names: Vec<_> = trailers.keys().map(http::HeaderName::as_str).collect();
+                let names = bytes::Bytes::from(names.join(" "));
+                Ok::<_, std::convert::Infallible>(http::Response::new(http_body_util::Full::new(
+                    names,
+                )))
+            };
+            let (io, service) = (TokioIo::new(stream), hyper::service::service_fn(service));
+            if http2 {
+                let builder = http2::Builder::new(TokioExecutor::new());
+                tokio::spawn(builder.serve_connection(io, service));
+            } else {
+                tokio::spawn(http1::Builder::new().serve_connection(io, service));
+            }
+        }
+    });
+    addr
+}
+
+#[tokio::test]
+async fn trailers_say_nothing_of_the_request() {
+    use http_body_util::BodyExt;
+    for (trust, protocol) in [("edge", "h1"), ("edge", "h2"), ("internal", "h2")] {
+        let origin = origin_of_trailers(protocol == "h2").await;
+        let gateway = Setup::to(origin)
+            .upstream(&format!("protocol = '{protocol}'\n"))
+            .listener(&format!("trust = '{trust}'\n"))
+            .start();
+        let named: Vec<_> = TRAILERS.iter().map(|(name, _)| *name).collect();
+        let lines: String = TRAILERS
+            .iter()
+            .map(|(name, value)| format!("{name}: {value}\r\n"))
+            .collect();
+        let request = format!(
+            "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\ntrailer: {}\r\n\r\n4\r\nbody\r\n0\r\n{lines}\r\n",
+            named.join(", ")
+        );
+        let addr = gateway.addr;
+        let asked = tokio::task::spawn_blocking(move || ask(addr, &request));
+        let response = asked.await.unwrap();
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.text(), "x-checksum", "HTTP/1.1 to {protocol}");
+
+        // What HTTP/2 forbids anywhere would be refused before it is looked at.
+        let allowed = TRAILERS.iter().filter(|(name, _)| {
+            !["transfer-encoding", "te", "connection", "keep-alive"].contains(name)
+        });
+        let trailers: http::HeaderMap = allowed
+            .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
+            .collect();
+        let (frames, body) = tokio::sync::mpsc::channel(2);
+        let data = hyper::body::Frame::data(bytes::Bytes::from_static(b"body"));
+        for frame in [data, hyper::body::Frame::trailers(trailers)] {
+            frames.send(frame).await.unwrap();
+        }
+        drop(frames);
+        // Of no announced length, as otherwise HTTP/1.1 has no place for trailers.
+        let body = http_body_util::StreamBody::new(crate::h2::tokio_stream(body)).boxed();
+        let request = http::Request::post(format!("http://{addr}/"))
+            .header("trailer", named.join(", "))
+            .body(body)
+            .unwrap();
+        let response = crate::h2::connect(addr).await.send_request(request).await;
+        let body = response.unwrap().into_body().collect().await.unwrap();
+        assert_eq!(body.to_bytes(), "x-checksum", "HTTP/2 to {protocol}");
+    }
+}

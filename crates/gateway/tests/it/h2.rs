@@ -21,7 +21,7 @@ use crate::support::{Origin, Setup, assert_all_free, get, metric};
 
 type Body = BoxBody<Bytes, Infallible>;
 
-async fn connect(addr: SocketAddr) -> SendRequest<Body> {
+pub(crate) async fn connect(addr: SocketAddr) -> SendRequest<Body> {
     let stream = TcpStream::connect(addr).await.unwrap();
     let (send, connection) =
         hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
@@ -113,7 +113,7 @@ async fn serve(
     Ok(response)
 }
 
-fn tokio_stream(
+pub(crate) fn tokio_stream(
     mut receive: mpsc::Receiver<Frame<Bytes>>,
 ) -> impl futures_core::Stream<Item = Result<Frame<Bytes>, Infallible>> {
     struct Frames<F>(F);
