@@ -2,7 +2,7 @@
 //!
 //! A single alarm guards the connection. While it waits for a request the idle limit holds, from
 //! the first byte of a request to the end of its headers the limit on headers (slow headers are
-//! cut), while a request is under way none, unless the client does not read what was written.
+//! cut), while a request is under way none, unless the client reads too slowly what was written.
 
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -21,6 +21,7 @@ use crate::access::Record;
 use crate::core::Core;
 use crate::counters::Fault;
 use crate::framing::Framing;
+use crate::pace::Pace;
 use crate::site::Site;
 use crate::stall::Handed;
 use crate::sweep::Alarm;
@@ -184,10 +185,16 @@ impl Client {
         self.stage.store(TUNNEL, Relaxed);
     }
 
-    fn write_blocks(&self) {
-        if self.stage.swap(BLOCKED, Relaxed) != BLOCKED {
-            self.alarm
-                .set(self.core.clock.now() + self.site.write_timeout);
+    /// Requests under way.
+    pub(crate) fn active(&self) -> u32 {
+        self.active.load(Relaxed)
+    }
+
+    fn write_blocks(&self, pace: &mut Pace) {
+        let stage = self.stage.load(Relaxed);
+        if stage != BLOCKED && stage != TUNNEL {
+            self.stage.store(BLOCKED, Relaxed);
+            self.alarm.set(pace.wait(self.core.clock.now()));
         }
     }
 
@@ -270,6 +277,8 @@ pub(crate) struct Io {
     first: First,
     client: Arc<Client>,
     framing: Framing,
+    /// Of the client as a reader.
+    pace: Pace,
     /// Bytes thrown away since we have closed.
     left: usize,
 }
@@ -313,6 +322,7 @@ impl Io {
         Self {
             stream,
             first,
+            pace: Pace::new(client.site.write_timeout, client.site.min_rate),
             client,
             framing: Framing::default(),
             left: 0,
@@ -332,11 +342,15 @@ impl Io {
         Poll::Ready(())
     }
 
-    fn wrote<T>(&self, result: Poll<std::io::Result<T>>) -> Poll<std::io::Result<T>> {
-        if result.is_pending() {
-            self.client.write_blocks();
-        } else {
-            self.client.was_written();
+    fn wrote(&mut self, result: Poll<std::io::Result<usize>>) -> Poll<std::io::Result<usize>> {
+        let Self { client, pace, .. } = self;
+        match &result {
+            Poll::Pending => client.write_blocks(pace),
+            Poll::Ready(written) => {
+                let bytes = written.as_ref().map_or(0, |bytes| *bytes as u64);
+                pace.moved(bytes, || client.core.clock.now());
+                client.was_written();
+            }
         }
         result
     }

@@ -79,7 +79,7 @@ pub(crate) async fn serve(
     };
     client.core.counters().responded(response.status());
     if let Some(handed) = handed {
-        handed.over();
+        handed.over(0);
     }
     Ok(response)
 }

@@ -25,6 +25,7 @@ mod headers;
 mod listen;
 mod notice;
 mod origin;
+mod pace;
 mod pool;
 mod recent;
 mod router;

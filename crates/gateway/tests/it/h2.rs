@@ -383,6 +383,42 @@ async fn a_stream_that_is_not_read_is_reset_and_no_other() {
 }
 
 #[tokio::test]
+async fn a_stream_that_is_read_in_drips_is_reset() {
+    let origin = Origin::serving(|_, stream| {
+        let head = b"HTTP/1.1 200 OK\r\ncontent-length: 2000000\r\n\r\n";
+        let sent = stream.write_all(head);
+        sent.is_ok() && (0..50).all(|_| stream.write_all(&[b'x'; 40_000]).is_ok())
+    });
+    let gateway = Setup::to(origin.addr)
+        .listener("write_timeout = '300ms'\nmin_rate = '64MiB'\n")
+        .start();
+    let stream = TcpStream::connect(gateway.addr).await.unwrap();
+    let (mut send, connection) = hyper::client::conn::http2::Builder::new(TokioExecutor::new())
+        .initial_stream_window_size(64 << 10)
+        .handshake::<_, Body>(TokioIo::new(stream))
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    let request = Request::get(format!("http://{}/", gateway.addr));
+    let response = send.send_request(request.body(Empty::new().boxed()).unwrap());
+    let mut body = response.await.unwrap().into_body();
+    // Never silent for long, and still too slow.
+    let cut = loop {
+        match body.frame().await {
+            Some(Ok(_)) => tokio::time::sleep(std::time::Duration::from_millis(5)).await,
+            Some(Err(_)) => break true,
+            None => break false,
+        }
+    };
+    assert!(cut, "it was let finish");
+    assert_all_free(&gateway);
+    assert_eq!(
+        metric(&gateway, "seawall_faults_total{fault=\"connection-cut\"}"),
+        1.0
+    );
+}
+
+#[tokio::test]
 async fn cookies_are_one_field_in_http1() {
     let origin = Origin::echo();
     let gateway = Setup::to(origin.addr).start();
