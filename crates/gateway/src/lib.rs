@@ -35,6 +35,7 @@ mod server;
 mod setup;
 mod signals;
 mod site;
+mod socket;
 mod stall;
 mod sweep;
 mod trailers;
