@@ -3,20 +3,17 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use seawall_policy::Tick;
 
-use crate::core::Core;
+use crate::client::Client;
 use crate::exchange::Exchange;
-use crate::site::Site;
+use crate::pace::Pace;
 use crate::sweep::Alarm;
-
-/// What a client owes is reckoned over so much time of waiting for it; the first is its grace.
-const RATE_WINDOW: Duration = Duration::from_secs(10);
+use crate::trailers;
 
 /// Why a body ended early.
 #[derive(Debug, thiserror::Error)]
@@ -26,7 +23,7 @@ pub(crate) enum BodyError {
     Peer(#[from] hyper::Error),
     /// The client sends its body too slowly.
     #[error(
-        "the request body stalled for longer than `body_timeout`, or was slower than `body_min_rate`"
+        "the request body stalled for longer than `body_timeout`, or was slower than `min_rate`"
     )]
     SlowRequest,
     /// The origin stalled in the middle of its reply, or the deadline passed.
@@ -49,36 +46,22 @@ pub(crate) enum RequestBody {
 #[derive(Debug)]
 pub(crate) struct Streaming {
     incoming: Incoming,
-    core: Arc<Core>,
-    limit: Duration,
-    /// Bytes that the client owes for every `window` that it lets us wait; 0: none.
-    owed: u64,
-    window: Duration,
-    /// Of the window: what has come, how long it was waited for.
-    came: u64,
-    waited: Duration,
-    /// When the wait that lasts began.
-    since: Tick,
+    client: Arc<Client>,
+    pace: Pace,
     /// Made when the client lets us wait for the first time; most never do.
     alarm: Option<Alarm>,
     armed: bool,
 }
 
 impl RequestBody {
-    /// A body that is passed on as it comes from a client of `site`. gRPC may be silent for long by
-    /// its nature, and owes no rate.
-    pub(crate) fn stream(incoming: Incoming, core: &Arc<Core>, site: &Site, grpc: bool) -> Self {
-        let window = site.body_timeout.min(RATE_WINDOW);
-        let owed = site.body_min_rate as f64 * window.as_secs_f64();
+    /// A body that is passed on as it comes. gRPC may be silent for long by its nature, and owes
+    /// no rate.
+    pub(crate) fn stream(incoming: Incoming, client: &Arc<Client>, grpc: bool) -> Self {
+        let rate = if grpc { 0 } else { client.site.min_rate };
         Self::Stream(Streaming {
             incoming,
-            core: core.clone(),
-            limit: site.body_timeout,
-            owed: if grpc { 0 } else { owed as u64 },
-            window,
-            came: 0,
-            waited: Duration::ZERO,
-            since: Tick::ZERO,
+            client: client.clone(),
+            pace: Pace::new(client.site.body_timeout, rate),
             alarm: None,
             armed: false,
         })
@@ -91,16 +74,18 @@ impl Streaming {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match Pin::new(&mut self.incoming).poll_frame(cx) {
-            Poll::Ready(frame) => {
+            Poll::Ready(mut frame) => {
                 if let (true, Some(alarm)) = (self.armed, &self.alarm) {
                     alarm.set(Tick::MAX);
                     self.armed = false;
-                    if self.owed > 0 {
-                        self.waited += self.core.clock.now().since(self.since);
-                    }
                 }
-                if let Some(Ok(data)) = frame.as_ref().map(|f| f.as_ref().map(Frame::data_ref)) {
-                    self.came += data.map_or(0, |data| data.len() as u64);
+                if let Some(Ok(frame)) = &mut frame {
+                    let bytes = frame.data_ref().map_or(0, Bytes::len);
+                    let clock = &self.client.core.clock;
+                    self.pace.moved(bytes as u64, || clock.now());
+                    if let Some(trailers) = frame.trailers_mut() {
+                        trailers::to_origin(trailers);
+                    }
                 }
                 Poll::Ready(frame.map(|frame| frame.map_err(BodyError::Peer)))
             }
@@ -111,21 +96,11 @@ impl Streaming {
     /// Only time in which we wait for the client counts: an origin that takes its time costs the
     /// client nothing.
     fn wait(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let alarm = self.alarm.get_or_insert_with(|| self.core.sweep.alarm());
+        let core = &self.client.core;
+        let alarm = self.alarm.get_or_insert_with(|| core.sweep.alarm());
         if !self.armed {
-            if self.came >= self.owed || self.waited >= self.window {
-                if self.came < self.owed {
-                    return Poll::Ready(Some(Err(BodyError::SlowRequest)));
-                }
-                (self.came, self.waited) = (0, Duration::ZERO);
-            }
-            self.since = self.core.clock.now();
-            let left = if self.owed > 0 {
-                self.window - self.waited
-            } else {
-                self.limit
-            };
-            alarm.set(self.since + self.limit.min(left));
+            self.pace.share(self.client.active());
+            alarm.set(self.pace.wait(core.clock.now()));
             self.armed = true;
         }
         ready!(alarm.poll(cx));

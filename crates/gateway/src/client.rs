@@ -2,25 +2,22 @@
 //!
 //! A single alarm guards the connection. While it waits for a request the idle limit holds, from
 //! the first byte of a request to the end of its headers the limit on headers (slow headers are
-//! cut), while a request is under way none, unless the client does not read what was written.
+//! cut), while a request is under way none, unless the client reads too slowly what was written.
 
 use std::net::IpAddr;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering::Relaxed};
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use http::{HeaderValue, Response};
 use http_body::Body;
 use seawall_policy::{Rejection, Tick};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 use crate::access::Record;
 use crate::core::Core;
 use crate::counters::Fault;
-use crate::framing::{Framing, Head};
+use crate::framing::Framing;
+use crate::pace::Pace;
 use crate::site::Site;
 use crate::stall::Handed;
 use crate::sweep::Alarm;
@@ -30,16 +27,14 @@ const HEAD: u8 = 1;
 const BUSY: u8 = 2;
 const BLOCKED: u8 = 3;
 const LEAVING: u8 = 4;
+const TUNNEL: u8 = 5;
 
-/// How long, and for how many bytes, a client that still sends is heard out after we have closed.
-/// Closing on unread bytes makes the kernel answer with a reset, which may overtake our last answer.
+/// How long a client that still sends is heard out after we have closed. Closing on unread bytes
+/// makes the kernel answer with a reset, which may overtake our last answer.
 const LEAVE: Duration = Duration::from_secs(1);
-const LEAVE_BYTES: usize = 4 << 20;
 
-/// A head that came while another request was under way was not looked at.
-const UNSEEN: u8 = 0;
-const CLEAR: u8 = 1;
-const CONFLICTING: u8 = 2;
+/// No request's number.
+const NONE: u32 = u32::MAX;
 
 /// A stream that is reset sooner than this was not meant to be answered.
 const PREMATURE: Duration = Duration::from_millis(10);
@@ -62,8 +57,10 @@ pub(crate) struct Client {
     active: AtomicU32,
     requests: AtomicU32,
     premature: AtomicU32,
-    /// What the bytes of the next request's head have shown.
-    head: AtomicU8,
+    /// Over HTTP/1.1: how many heads have been looked at, the ones sent ahead included,
+    heads: AtomicU32,
+    /// and which of them, counted from 0, gave both a length and an encoding.
+    conflicting: AtomicU32,
 }
 
 impl Client {
@@ -93,7 +90,8 @@ impl Client {
             active: AtomicU32::new(0),
             requests: AtomicU32::new(0),
             premature: AtomicU32::new(0),
-            head: AtomicU8::new(UNSEEN),
+            heads: AtomicU32::new(0),
+            conflicting: AtomicU32::new(NONE),
         })
     }
 
@@ -139,54 +137,72 @@ impl Client {
         }
     }
 
-    fn was_read(&self, bytes: &[u8], framing: &mut Framing) {
-        if self.http2 {
+    pub(crate) fn was_read(&self, bytes: &[u8], framing: &mut Framing) {
+        let stage = self.stage.load(Relaxed);
+        if self.http2 || stage == TUNNEL {
             return;
         }
-        let head = match self.stage.load(Relaxed) {
-            IDLE => {
-                self.stage.store(HEAD, Relaxed);
-                framing.restart();
-                let head = framing.read(bytes);
-                if head.is_none() {
-                    self.alarm
-                        .set(self.core.clock.now() + self.site.header_timeout);
-                }
-                // A whole head becomes a request at once; the idle limit may stand until then.
-                head
+        let before = framing.heads();
+        framing.read(bytes);
+        let whole = framing.heads() != before;
+        if whole {
+            self.heads.store(framing.heads(), Relaxed);
+            self.conflicting
+                .store(framing.conflicting().unwrap_or(NONE), Relaxed);
+        }
+        if stage == IDLE {
+            self.stage.store(HEAD, Relaxed);
+            // A whole head becomes a request at once; the idle limit may stand until then.
+            if !whole {
+                self.alarm
+                    .set(self.core.clock.now() + self.site.header_timeout);
             }
-            HEAD => framing.read(bytes),
-            _ => return,
-        };
-        match head {
-            Some(Head::Clear) => self.head.store(CLEAR, Relaxed),
-            Some(Head::Conflicting) => self.head.store(CONFLICTING, Relaxed),
-            None => {}
         }
     }
 
     /// How sure it is that the request just begun, which has a transfer encoding, has no length
-    /// beside it. Each head is asked about once.
+    /// beside it.
     pub(crate) fn framing(&self) -> Sure {
-        match self.head.swap(UNSEEN, Relaxed) {
-            _ if self.http2 => Sure::Yes,
-            CLEAR => Sure::Yes,
-            CONFLICTING => Sure::No,
-            _ => Sure::Unknown,
+        let number = self.requests.load(Relaxed).wrapping_sub(1);
+        if self.http2 {
+            Sure::Yes
+        } else if number == self.conflicting.load(Relaxed) {
+            Sure::No
+        } else if number < self.heads.load(Relaxed) {
+            Sure::Yes
+        } else {
+            Sure::Unknown
         }
     }
 
-    fn write_blocks(&self) {
-        if self.stage.swap(BLOCKED, Relaxed) != BLOCKED {
-            self.alarm
-                .set(self.core.clock.now() + self.site.write_timeout);
+    /// Both sides have changed the protocol.
+    pub(crate) fn tunnels(&self) {
+        self.stage.store(TUNNEL, Relaxed);
+    }
+
+    /// Requests under way.
+    pub(crate) fn active(&self) -> u32 {
+        self.active.load(Relaxed)
+    }
+
+    pub(crate) fn write_blocks(&self, pace: &mut Pace) {
+        let stage = self.stage.load(Relaxed);
+        if stage != BLOCKED && stage != TUNNEL {
+            self.stage.store(BLOCKED, Relaxed);
+            self.alarm.set(pace.wait(self.core.clock.now()));
         }
     }
 
     /// We have closed, and the client may still be sending.
-    fn leaves(&self) {
+    pub(crate) fn leaves(&self) {
         self.stage.store(LEAVING, Relaxed);
         self.alarm.set(self.core.clock.now() + LEAVE);
+    }
+
+    /// Whether the client may still be sending what nobody reads. Only a head that was refused
+    /// before its end leaves such bytes.
+    pub(crate) fn sends_on(&self) -> bool {
+        !self.http2 && self.stage.load(Relaxed) == HEAD
     }
 
     /// Whether what ends the connection now is only the client that did not leave.
@@ -194,7 +210,7 @@ impl Client {
         self.stage.load(Relaxed) == LEAVING
     }
 
-    fn was_written(&self) {
+    pub(crate) fn was_written(&self) {
         if self.stage.load(Relaxed) == BLOCKED {
             if self.active.load(Relaxed) == 0 {
                 self.rest(self.core.clock.now());
@@ -252,157 +268,5 @@ impl Drop for Busy {
                 .end(*record, &self.client, self.start, core.clock.now());
         }
         self.client.end(self.ended);
-    }
-}
-
-/// The client's socket, which tells [`Client`] of its progress.
-#[derive(Debug)]
-pub(crate) struct Io {
-    stream: TcpStream,
-    first: First,
-    client: Arc<Client>,
-    framing: Framing,
-    /// Bytes thrown away since we have closed.
-    left: usize,
-}
-
-/// What was read to tell the protocol, which hyper is still to see.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct First {
-    bytes: [u8; 4],
-    length: usize,
-}
-
-impl First {
-    /// Reads until `look` can tell; `None` asks for more, and is not asked again once all is read.
-    pub(crate) async fn read<T>(
-        stream: &mut TcpStream,
-        look: impl Fn(&[u8]) -> Option<T>,
-    ) -> std::io::Result<(T, Self)> {
-        let mut first = Self::default();
-        loop {
-            let read = stream.read(&mut first.bytes[first.length..]).await?;
-            if read == 0 {
-                return Err(std::io::ErrorKind::UnexpectedEof.into());
-            }
-            first.length += read;
-            if let Some(told) = look(&first.bytes[..first.length]) {
-                return Ok((told, first));
-            }
-        }
-    }
-
-    fn replay(&mut self, buf: &mut ReadBuf<'_>) {
-        let fits = self.length.min(buf.remaining());
-        buf.put_slice(&self.bytes[..fits]);
-        self.bytes.copy_within(fits..self.length, 0);
-        self.length -= fits;
-    }
-}
-
-impl Io {
-    pub(crate) fn new(stream: TcpStream, first: First, client: Arc<Client>) -> Self {
-        Self {
-            stream,
-            first,
-            client,
-            framing: Framing::default(),
-            left: 0,
-        }
-    }
-
-    /// Ready when the client has closed too, or has sent more than we care to throw away.
-    fn poll_hear_out(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut waste = [0; 4096];
-        while self.left < LEAVE_BYTES {
-            let mut waste = ReadBuf::new(&mut waste);
-            match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut waste)) {
-                Ok(()) if !waste.filled().is_empty() => self.left += waste.filled().len(),
-                _ => break,
-            }
-        }
-        Poll::Ready(())
-    }
-
-    fn wrote<T>(&self, result: Poll<std::io::Result<T>>) -> Poll<std::io::Result<T>> {
-        if result.is_pending() {
-            self.client.write_blocks();
-        } else {
-            self.client.was_written();
-        }
-        result
-    }
-}
-
-impl AsyncRead for Io {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<std::io::Result<()>> {
-        let this = self.get_mut();
-        let before = buf.filled().len();
-        if this.first.length > 0 {
-            this.first.replay(buf);
-        }
-        let mut result = Poll::Ready(Ok(()));
-        if buf.remaining() > 0 {
-            result = Pin::new(&mut this.stream).poll_read(cx, buf);
-            if buf.filled().len() > before {
-                // An error or a wait after replayed bytes shows at the next read.
-                result = Poll::Ready(Ok(()));
-            }
-        }
-        if result.is_ready() && buf.filled().len() > before {
-            let Self {
-                client, framing, ..
-            } = this;
-            client.was_read(&buf.filled()[before..], framing);
-        }
-        result
-    }
-}
-
-impl AsyncWrite for Io {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<std::io::Result<usize>> {
-        let this = self.get_mut();
-        let result = Pin::new(&mut this.stream).poll_write(cx, buf);
-        this.wrote(result)
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[std::io::IoSlice<'_>],
-    ) -> Poll<std::io::Result<usize>> {
-        let this = self.get_mut();
-        let result = Pin::new(&mut this.stream).poll_write_vectored(cx, bufs);
-        this.wrote(result)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        let this = self.get_mut();
-        if !this.client.is_leaving() {
-            // Only a head that was refused before its end leaves bytes that nobody reads.
-            let heard_out = this.client.http2 || this.client.stage.load(Relaxed) != HEAD;
-            ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
-            if heard_out {
-                return Poll::Ready(Ok(()));
-            }
-            this.client.leaves();
-        }
-        this.poll_hear_out(cx).map(Ok)
     }
 }

@@ -3,6 +3,7 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::{Bytes, BytesMut};
@@ -23,7 +24,7 @@ pub(crate) const BULK: u64 = 1024 * 1024;
 
 /// The body for the origin: collected if it is small, to be streamed otherwise.
 pub(crate) async fn body(
-    client: &Client,
+    client: &Arc<Client>,
     names: Names,
     grpc: bool,
     mut incoming: Incoming,
@@ -35,12 +36,7 @@ pub(crate) async fn body(
     let length = incoming.size_hint().exact();
     // Who expects `100 Continue` wants to know first whether it is let in.
     if length.is_none_or(|length| length > SMALL) || names.has(Names::EXPECT) {
-        return Ok(RequestBody::stream(
-            incoming,
-            &client.core,
-            &client.site,
-            grpc,
-        ));
+        return Ok(RequestBody::stream(incoming, client, grpc));
     }
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();

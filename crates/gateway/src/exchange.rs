@@ -20,7 +20,9 @@ use crate::client::Busy;
 use crate::counters::Fault;
 use crate::origin::Origin;
 use crate::pool::Lease;
+use crate::stall::PIECE;
 use crate::sweep::Alarm;
+use crate::trailers;
 
 /// The right to be at the origin.
 #[derive(Debug)]
@@ -197,9 +199,10 @@ impl Exchange {
                 cx.waker().wake_by_ref();
                 Poll::Pending
             }
-            Poll::Ready(frame) => {
-                if let (Some(handed), Some(Ok(_))) = (&self.call.busy.handed, &frame) {
-                    handed.over();
+            Poll::Ready(mut frame) => {
+                if let (Some(handed), Some(Ok(frame))) = (&self.call.busy.handed, &mut frame) {
+                    self.ahead = rest(frame).map(Ok);
+                    handed.over(frame.data_ref().map_or(0, Bytes::len));
                 }
                 Poll::Ready(self.came(frame))
             }
@@ -216,8 +219,11 @@ impl Exchange {
             self.armed = false;
         }
         match frame {
-            Some(Ok(frame)) => {
+            Some(Ok(mut frame)) => {
                 self.call.read_trailers(&frame);
+                if let Some(trailers) = frame.trailers_mut() {
+                    trailers::to_client(trailers);
+                }
                 if let (Some(record), Some(data)) = (&mut self.call.busy.record, frame.data_ref()) {
                     record.sent += data.len() as u64;
                 }
@@ -295,6 +301,12 @@ impl Exchange {
         }
         hint
     }
+}
+
+/// Leaves one piece of a frame, and returns the rest.
+fn rest(frame: &mut Frame<Bytes>) -> Option<Frame<Bytes>> {
+    let data = frame.data_mut().filter(|data| data.len() > PIECE)?;
+    Some(Frame::data(data.split_off(PIECE)))
 }
 
 /// Goes to the end of the core's run queue, once. Unlike tokio's it does not wait for I/O.

@@ -49,8 +49,11 @@ pub(crate) async fn serve(
     let wire = if grpc { Wire::Grpc } else { Wire::Http };
     let upgrade = headers::is_upgrade(&request, names).then(|| hyper::upgrade::on(&mut request));
     let (parts, incoming) = request.into_parts();
-    let encoded = names.has(Names::TRANSFER_ENCODING);
-    let framing = client.framing();
+    let framing = if names.has(Names::TRANSFER_ENCODING) {
+        client.framing()
+    } else {
+        Sure::Yes
+    };
     if let Some(record) = &mut busy.record {
         let router = &client.core.shared.router;
         let route = router.find(&parts).and_then(|target| target.route);
@@ -76,19 +79,19 @@ pub(crate) async fn serve(
     };
     client.core.counters().responded(response.status());
     if let Some(handed) = handed {
-        handed.over();
+        handed.over(0);
     }
-    // RFC 9112, 6.1: what may hide a second request is the last on its connection.
-    Ok(if encoded && framing == Sure::Unknown {
-        closing(response)
-    } else {
-        response
-    })
+    Ok(response)
 }
 
 const CONFLICTING: Own = answer::bad(
     StatusCode::BAD_REQUEST,
     "both Content-Length and Transfer-Encoding",
+);
+
+const UNSURE: Own = answer::bad(
+    StatusCode::BAD_REQUEST,
+    "Transfer-Encoding behind a request that made no sense",
 );
 
 const TOO_MANY: Own = answer::bad(
@@ -122,8 +125,11 @@ fn arrive<'a>(
         return Err(refuse(TOO_MANY));
     }
     headers::check(parts, names).map_err(refuse)?;
-    if framing == Sure::No {
-        return Err(closing(refuse(CONFLICTING)));
+    match framing {
+        Sure::Yes => {}
+        // RFC 9112, 6.1: what may hide a second request is the last on its connection.
+        Sure::No => return Err(closing(refuse(CONFLICTING))),
+        Sure::Unknown => return Err(closing(refuse(UNSURE))),
     }
     let shared = &core.shared;
     let Some(target) = shared.router.find(parts) else {

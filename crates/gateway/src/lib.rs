@@ -25,6 +25,7 @@ mod headers;
 mod listen;
 mod notice;
 mod origin;
+mod pace;
 mod pool;
 mod recent;
 mod router;
@@ -34,8 +35,10 @@ mod server;
 mod setup;
 mod signals;
 mod site;
+mod socket;
 mod stall;
 mod sweep;
+mod trailers;
 mod tunnel;
 mod under_way;
 

@@ -13,11 +13,12 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 
-use crate::client::{Client, First, Io};
+use crate::client::Client;
 use crate::core::Core;
 use crate::counters::Fault;
 use crate::forward;
 use crate::site::Site;
+use crate::socket::{First, Io};
 use crate::stall::Streams;
 
 /// What hyper reads at once, and keeps for bodies; headers have a limit of their own.

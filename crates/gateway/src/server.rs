@@ -47,6 +47,8 @@ pub struct Running {
     shared: Arc<Shared>,
     sites: Vec<Arc<Site>>,
     stop: watch::Sender<Stage>,
+    /// Shared with every core that accepts.
+    accepting: Arc<()>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -140,6 +142,7 @@ impl Gateway {
             shared: shared.clone(),
             sites,
             stop,
+            accepting: Arc::default(),
             threads: Vec::new(),
         };
         running.thread(
@@ -152,7 +155,7 @@ impl Gateway {
             let shared = shared.clone();
             running.thread(
                 format!("seawall-core-{index}"),
-                run(core, sockets, stopped.clone()),
+                run(core, sockets, running.accepting.clone(), stopped.clone()),
                 move || shared.coalesce(),
             )?;
         }
@@ -205,9 +208,9 @@ impl Running {
         self.shared.draining.store(true, Ordering::SeqCst);
         let _ = self.stop.send(Stage::Drain);
         let until = Instant::now() + self.shared.drain_timeout;
-        // Connections accepted in the last moment are counted only when their core has run.
-        std::thread::sleep(Duration::from_millis(20));
-        while self.connections() > 0 && Instant::now() < until {
+        // A core may accept in the last moment before it learns of the end.
+        let accepting = || Arc::strong_count(&self.accepting) > 1;
+        while (accepting() || self.connections() > 0) && Instant::now() < until {
             std::thread::sleep(Duration::from_millis(5));
         }
         self.connections()
@@ -231,6 +234,7 @@ async fn ended(mut stop: watch::Receiver<Stage>) {
 async fn run(
     core: Arc<Core>,
     sockets: Vec<(Arc<Site>, std::net::TcpListener)>,
+    accepts: Arc<()>,
     mut stop: watch::Receiver<Stage>,
 ) {
     tokio::spawn(core.sweep.clone().run());
@@ -249,7 +253,10 @@ async fn run(
     let _ = stop.wait_for(|stage| *stage >= Stage::Drain).await;
     for task in accepting {
         task.abort();
+        // What matters is that it has ended.
+        let _ = task.await;
     }
+    drop(accepts);
     core.sweep.wake_all();
     ended(stop).await;
 }

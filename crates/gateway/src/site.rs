@@ -25,10 +25,10 @@ pub(crate) struct Site {
     pub(crate) header_timeout: Duration,
     /// The longest pause in a request's body.
     pub(crate) body_timeout: Duration,
-    /// Bytes a second that a streamed request body must bring; 0: any.
-    pub(crate) body_min_rate: u64,
     /// The longest that the client may leave unread what it was given.
     pub(crate) write_timeout: Duration,
+    /// Bytes a second that a client must move, either way, while we wait for it; 0: any.
+    pub(crate) min_rate: u64,
     /// How long a connection may be without a request.
     pub(crate) idle_timeout: Duration,
     pub(crate) max_connections: usize,
@@ -47,8 +47,8 @@ impl Site {
             max_headers: listener.max_headers as usize,
             header_timeout: listener.header_timeout,
             body_timeout: listener.body_timeout,
-            body_min_rate: listener.body_min_rate,
             write_timeout: listener.write_timeout,
+            min_rate: listener.min_rate,
             idle_timeout: listener.idle_timeout,
             max_connections: listener.max_connections as usize,
             max_concurrent_streams: listener.max_concurrent_streams,

@@ -1,16 +1,19 @@
-//! HTTP/2 streams whose client has closed its window.
+//! HTTP/2 streams whose client takes too little.
 //!
 //! Flow control is the client's right, but while it lasts hyper does not ask the response for more,
 //! so nothing that the response could do ends it: the place at the origin and the connection to it
 //! would be the client's for as long as it likes. So each stream's task is watched from outside. One
-//! that has been given something and not asked for more within `write_timeout` is dropped, which
-//! resets that stream, and no other; over HTTP/1.1 the same limit ends the connection.
+//! that does not keep its client's [pace](crate::pace) is dropped, which resets that stream, and no
+//! other; over HTTP/1.1 the same rule ends the connection.
+//!
+//! How much of what it was given the client has taken shows only when hyper asks for more. So it is
+//! given [pieces](PIECE): to take one in a window is less than the least rate.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
-use std::task::Poll;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::task::{Context, Poll};
 
 use hyper::rt::Executor;
 use parking_lot::Mutex;
@@ -18,33 +21,43 @@ use seawall_policy::Tick;
 
 use crate::client::Client;
 use crate::counters::Fault;
+use crate::pace::Pace;
+use crate::sweep::Alarm;
 
-/// What a stream's response tells the watch: the number of what was handed over last, 0 once more
-/// has been asked for. Only the stream's own task uses it.
+/// The most that is handed over at once: the largest frame that HTTP/2 has by default.
+pub(crate) const PIECE: usize = 16 * 1024;
+
+/// What a stream's response tells the watch. Only the stream's own task uses it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Handed(Arc<Progress>);
 
 #[derive(Debug, Default)]
 struct Progress {
-    waiting: AtomicU32,
-    count: AtomicU32,
+    /// Bytes handed over in all; a head or a trailer counts as one.
+    over: AtomicU64,
+    /// Of these, what the client has taken.
+    taken: AtomicU64,
 }
 
 impl Handed {
     /// The client has been given something.
-    pub(crate) fn over(&self) {
-        let count = self.0.count.load(Relaxed).wrapping_add(1).max(1);
-        self.0.count.store(count, Relaxed);
-        self.0.waiting.store(count, Relaxed);
+    pub(crate) fn over(&self, bytes: usize) {
+        let over = self.0.over.load(Relaxed) + (bytes as u64).max(1);
+        self.0.over.store(over, Relaxed);
     }
 
     /// It asks for more.
     pub(crate) fn asked(&self) {
-        self.0.waiting.store(0, Relaxed);
+        self.0.taken.store(self.0.over.load(Relaxed), Relaxed);
     }
 
-    fn waiting(&self) -> u32 {
-        self.0.waiting.load(Relaxed)
+    fn taken(&self) -> u64 {
+        self.0.taken.load(Relaxed)
+    }
+
+    /// Whether the client has not taken all of it.
+    fn waits(&self) -> bool {
+        self.taken() != self.0.over.load(Relaxed)
     }
 }
 
@@ -81,33 +94,61 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Streams {
     }
 }
 
-/// Ends with the stream, or when it has stalled for too long.
+/// Ends with the stream, or when its client is too slow.
 async fn watch(client: Arc<Client>, handed: Handed, stream: impl Future<Output = ()>) {
     let mut stream = pin!(stream);
-    let mut alarm = None;
-    let mut since = 0;
+    let mut watched = None;
     poll_fn(|cx| {
         if stream.as_mut().poll(cx).is_ready() {
             return Poll::Ready(());
         }
-        let waiting = handed.waiting();
-        if waiting == 0 && since == 0 {
+        if watched.is_none() && !handed.waits() {
             return Poll::Pending;
         }
-        let core = &client.core;
-        let alarm = alarm.get_or_insert_with(|| core.sweep.alarm());
-        if waiting != since {
-            since = waiting;
-            alarm.set(match waiting {
-                0 => Tick::MAX,
-                _ => core.clock.now() + client.site.write_timeout,
-            });
+        let watched = watched.get_or_insert_with(|| Watched::new(&client));
+        if watched.is_too_slow(&client, &handed, cx) {
+            client.core.counters().fault(Fault::Cut);
+            return Poll::Ready(());
         }
-        if waiting == 0 || alarm.poll(cx).is_pending() {
-            return Poll::Pending;
-        }
-        core.counters().fault(Fault::Cut);
-        Poll::Ready(())
+        Poll::Pending
     })
     .await;
+}
+
+/// A stream whose client has let it wait.
+struct Watched {
+    pace: Pace,
+    alarm: Alarm,
+    armed: bool,
+    taken: u64,
+}
+
+impl Watched {
+    fn new(client: &Client) -> Self {
+        Self {
+            pace: Pace::new(client.site.write_timeout, client.site.min_rate),
+            alarm: client.core.sweep.alarm(),
+            armed: false,
+            taken: 0,
+        }
+    }
+
+    fn is_too_slow(&mut self, client: &Client, handed: &Handed, cx: &Context<'_>) -> bool {
+        let now = || client.core.clock.now();
+        let taken = handed.taken();
+        let moved = taken != self.taken;
+        if moved {
+            self.pace.moved(taken - self.taken, now);
+            self.taken = taken;
+        }
+        let waits = handed.waits();
+        if waits && (moved || !self.armed) {
+            self.pace.share(client.active());
+            self.alarm.set(self.pace.wait(now()));
+        } else if !waits && self.armed {
+            self.alarm.set(Tick::MAX);
+        }
+        self.armed = waits;
+        waits && self.alarm.poll(cx).is_ready()
+    }
 }

@@ -17,6 +17,7 @@ pub(crate) fn join(
 ) {
     // The connection's own guard ends with its HTTP part.
     let open = Open::new(&held.2.client.site, &held.2.client.core);
+    held.2.client.tunnels();
     tokio::spawn(async move {
         if let Ok((client, origin)) = tokio::try_join!(client, origin) {
             // An error is one side's end; the other side learns of it by the close.

@@ -5,9 +5,8 @@
 
 mod explain;
 mod metrics;
+mod visits;
 
-use std::convert::Infallible;
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -15,25 +14,15 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use prometheus_client::registry::Registry;
 use seawall::config::Config;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 
 use crate::body::ResponseBody;
 use crate::core::Shared;
 use crate::signals;
 use crate::site::Site;
-
-/// Admin connections at once; more wait.
-const CONNECTIONS: usize = 64;
-/// After so long a connection ends with the reply under way,
-const LIFETIME: Duration = Duration::from_secs(30);
-/// for which this is left.
-const LAST_WRITE: Duration = Duration::from_secs(5);
+use visits::Visits;
 
 /// What the admin listener knows.
 #[derive(Debug)]
@@ -173,34 +162,14 @@ pub(crate) async fn serve(
 }
 
 async fn accept(admin: Arc<Admin>, listener: TcpListener) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut visits = Visits::default();
     loop {
-        let Ok(place) = places.clone().acquire_owned().await else {
-            return;
-        };
         let Ok((stream, _)) = listener.accept().await else {
             // Descriptors are short.
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
-        let admin = admin.clone();
-        tokio::spawn(async move {
-            let service = service_fn(move |request| {
-                let response = admin.answer(&request);
-                async move { Ok::<_, Infallible>(response) }
-            });
-            let connection = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(Duration::from_secs(10))
-                .serve_connection(TokioIo::new(stream), service);
-            let mut connection = pin!(connection);
-            // A broken admin connection concerns nobody else; one that is not read gives its place up.
-            let served = tokio::time::timeout(LIFETIME, connection.as_mut()).await;
-            if served.is_err() {
-                connection.as_mut().graceful_shutdown();
-                let _ = tokio::time::timeout(LAST_WRITE, connection).await;
-            }
-            drop(place);
-        });
+        let (admin, visit) = (admin.clone(), visits.enter());
+        tokio::spawn(async move { visit.serve(stream, |request| admin.answer(request)).await });
     }
 }

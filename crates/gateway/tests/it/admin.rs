@@ -1,6 +1,6 @@
 //! The admin listener.
 
-use crate::support::{Origin, Setup, ask, eventually, get, metric};
+use crate::support::{Client, Origin, Setup, ask, eventually, get, metric};
 
 #[test]
 fn what_it_answers() {
@@ -78,4 +78,17 @@ fn how_busy_it_is() {
     });
     let queueing = "seawall_queueing_delay_seconds{upstream=\"default\"}";
     assert_eq!(metric(&gateway, queueing), 0.0);
+}
+
+#[test]
+fn whoever_holds_on_makes_room() {
+    let origin = Origin::echo();
+    let gateway = Setup::to(origin.addr).start();
+    let mut idle: Vec<_> = (0..100).map(|_| Client::connect(gateway.admin)).collect();
+    // Answered while all of them are open, since the ones that came first have gone.
+    assert_eq!(get(gateway.admin, "/healthz").status(), 200);
+    assert!(idle[0].is_closed());
+    let request = "GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n";
+    let last = idle[50].send(request).response();
+    assert_eq!(last.map(|response| response.status()), Some(200));
 }

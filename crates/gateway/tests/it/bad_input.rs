@@ -63,6 +63,66 @@ fn conflicting_lengths_never_reach_the_origin() {
 }
 
 #[test]
+fn conflicting_lengths_behind_another_request() {
+    let origin = Origin::echo();
+    let gateway = Setup::to(origin.addr).start();
+    let conflicting = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n";
+    let firsts = [
+        "GET / HTTP/1.1\r\nhost: a\r\n\r\n",
+        "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 7\r\n\r\nbody\r\n\r",
+        "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n3;x=y\r\n\n\r\n\r\n0\r\n\r\n",
+        "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n0\r\na: b\r\n\r\n",
+    ];
+    for first in firsts {
+        let mut client = Client::connect(gateway.addr);
+        client.send(format!("{first}{conflicting}"));
+        assert_eq!(client.response().unwrap().status(), 200, "{first:?}");
+        let second = client.response().unwrap_or_default();
+        assert_eq!(second.status(), 400, "{first:?} {second:?}");
+        assert!(client.is_closed(), "{first:?}");
+    }
+    assert_eq!(origin.requests(), firsts.len());
+    // Refused before its body was read, so that the body comes while nothing is under way.
+    let gateway = Setup::to(origin.addr).listener("max_headers = 8\n").start();
+    let many: String = (0..9).map(|i| format!("x{i}: 1\r\n")).collect();
+    let mut client = Client::connect(gateway.addr);
+    let lost = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 21\r\n";
+    client.send(format!(
+        "{lost}{many}\r\nGET / HTTP/1.1\r\n\r\nxyz{conflicting}"
+    ));
+    assert_eq!(client.response().unwrap().status(), 431);
+    assert!(
+        client
+            .response()
+            .is_none_or(|second| second.status() == 400)
+    );
+    assert!(client.is_closed());
+    assert_eq!(origin.requests(), firsts.len());
+    assert_all_free(&gateway);
+}
+
+#[test]
+fn chunked_requests_sent_ahead_are_served() {
+    let origin = Origin::echo();
+    let gateway = Setup::to(origin.addr).start();
+    let mut client = Client::connect(gateway.addr);
+    let chunked =
+        "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n4\r\nsome\r\n0\r\n\r\n";
+    let plain = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+    client.send([chunked, chunked, plain, chunked].concat());
+    for _ in 0..4 {
+        let response = client.response().unwrap();
+        assert_eq!(
+            (response.status(), response.get("connection")),
+            (200, None),
+            "the connection goes on"
+        );
+    }
+    assert_eq!(client.send(chunked).response().unwrap().status(), 200);
+    assert_eq!(origin.requests(), 5);
+}
+
+#[test]
 fn malformed_chunks() {
     let origin = Origin::echo();
     let gateway = Setup::to(origin.addr).start();
@@ -274,4 +334,112 @@ fn first_bytes_one_by_one_and_none_after_them() {
     let limit = std::time::Duration::from_secs(2);
     stream.set_read_timeout(Some(limit)).unwrap();
     assert!(client.is_closed());
+}
+
+const TRAILERS: &[(&str, &str)] = &[
+    ("seawall-timeout-ms", "60000"),
+    ("seawall-criticality", "critical-plus"),
+    ("seawall-tenant", "victim"),
+    ("seawall-cost", "0"),
+    ("seawall-attempt", "1"),
+    ("seawall-retried", "1"),
+    ("seawall-under-way", "k1.9.9.9.9"),
+    ("grpc-timeout", "1S"),
+    ("go-timeout", "1"),
+    ("x-envoy-expected-rq-timeout-ms", "1"),
+    ("x-forwarded-for", "10.0.0.1"),
+    ("forwarded", "for=10.0.0.1"),
+    ("via", "1.1 friend"),
+    ("host", "victim"),
+    ("authorization", "Basic eDp5"),
+    ("content-length", "5"),
+    ("content-type", "text/html"),
+    ("transfer-encoding", "chunked"),
+    ("te", "trailers"),
+    ("connection", "close"),
+    ("keep-alive", "timeout=1"),
+    ("x-checksum", "1234"),
+];
+
+/// Answers with the names of the trailers that came.
+async fn origin_of_trailers(http2: bool) -> std::net::SocketAddr {
+    use http_body_util::BodyExt;
+    use hyper::server::conn::{http1, http2};
+    use hyper_util::rt::{TokioExecutor, TokioIo};
+    let port = seawall_testkit::free_port().unwrap();
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", port))
+        .await
+        .unwrap();
+    let addr = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let service = |request: http::Request<hyper::body::Incoming>| async {
+                let body = request.into_body().collect().await.unwrap();
+                let trailers = body.trailers().cloned().unwrap_or_default();
+                let names: Vec<_> = trailers.keys().map(http::HeaderName::as_str).collect();
+                let names = bytes::Bytes::from(names.join(" "));
+                Ok::<_, std::convert::Infallible>(http::Response::new(http_body_util::Full::new(
+                    names,
+                )))
+            };
+            let (io, service) = (TokioIo::new(stream), hyper::service::service_fn(service));
+            if http2 {
+                let builder = http2::Builder::new(TokioExecutor::new());
+                tokio::spawn(builder.serve_connection(io, service));
+            } else {
+                tokio::spawn(http1::Builder::new().serve_connection(io, service));
+            }
+        }
+    });
+    addr
+}
+
+#[tokio::test]
+async fn trailers_say_nothing_of_the_request() {
+    use http_body_util::BodyExt;
+    for (trust, protocol) in [("edge", "h1"), ("edge", "h2"), ("internal", "h2")] {
+        let origin = origin_of_trailers(protocol == "h2").await;
+        let gateway = Setup::to(origin)
+            .upstream(&format!("protocol = '{protocol}'\n"))
+            .listener(&format!("trust = '{trust}'\n"))
+            .start();
+        let named: Vec<_> = TRAILERS.iter().map(|(name, _)| *name).collect();
+        let lines: String = TRAILERS
+            .iter()
+            .map(|(name, value)| format!("{name}: {value}\r\n"))
+            .collect();
+        let request = format!(
+            "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\ntrailer: {}\r\n\r\n4\r\nbody\r\n0\r\n{lines}\r\n",
+            named.join(", ")
+        );
+        let addr = gateway.addr;
+        let asked = tokio::task::spawn_blocking(move || ask(addr, &request));
+        let response = asked.await.unwrap();
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.text(), "x-checksum", "HTTP/1.1 to {protocol}");
+
+        // What HTTP/2 forbids anywhere would be refused before it is looked at.
+        let allowed = TRAILERS.iter().filter(|(name, _)| {
+            !["transfer-encoding", "te", "connection", "keep-alive"].contains(name)
+        });
+        let trailers: http::HeaderMap = allowed
+            .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
+            .collect();
+        let (frames, body) = tokio::sync::mpsc::channel(2);
+        let data = hyper::body::Frame::data(bytes::Bytes::from_static(b"body"));
+        for frame in [data, hyper::body::Frame::trailers(trailers)] {
+            frames.send(frame).await.unwrap();
+        }
+        drop(frames);
+        // Of no announced length, as otherwise HTTP/1.1 has no place for trailers.
+        let body = http_body_util::StreamBody::new(crate::h2::tokio_stream(body)).boxed();
+        let request = http::Request::post(format!("http://{addr}/"))
+            .header("trailer", named.join(", "))
+            .body(body)
+            .unwrap();
+        let response = crate::h2::connect(addr).await.send_request(request).await;
+        let body = response.unwrap().into_body().collect().await.unwrap();
+        assert_eq!(body.to_bytes(), "x-checksum", "HTTP/2 to {protocol}");
+    }
 }

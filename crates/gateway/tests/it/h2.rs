@@ -21,7 +21,7 @@ use crate::support::{Origin, Setup, assert_all_free, get, metric};
 
 type Body = BoxBody<Bytes, Infallible>;
 
-async fn connect(addr: SocketAddr) -> SendRequest<Body> {
+pub(crate) async fn connect(addr: SocketAddr) -> SendRequest<Body> {
     let stream = TcpStream::connect(addr).await.unwrap();
     let (send, connection) =
         hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
@@ -113,7 +113,7 @@ async fn serve(
     Ok(response)
 }
 
-fn tokio_stream(
+pub(crate) fn tokio_stream(
     mut receive: mpsc::Receiver<Frame<Bytes>>,
 ) -> impl futures_core::Stream<Item = Result<Frame<Bytes>, Infallible>> {
     struct Frames<F>(F);
@@ -380,6 +380,42 @@ async fn a_stream_that_is_not_read_is_reset_and_no_other() {
     assert_eq!(small, "small", "the connection goes on");
     let rest = stalled.into_body().collect().await;
     assert!(rest.is_err(), "a cut reply must not look whole");
+}
+
+#[tokio::test]
+async fn a_stream_that_is_read_in_drips_is_reset() {
+    let origin = Origin::serving(|_, stream| {
+        let head = b"HTTP/1.1 200 OK\r\ncontent-length: 2000000\r\n\r\n";
+        let sent = stream.write_all(head);
+        sent.is_ok() && (0..50).all(|_| stream.write_all(&[b'x'; 40_000]).is_ok())
+    });
+    let gateway = Setup::to(origin.addr)
+        .listener("write_timeout = '300ms'\nmin_rate = '64MiB'\n")
+        .start();
+    let stream = TcpStream::connect(gateway.addr).await.unwrap();
+    let (mut send, connection) = hyper::client::conn::http2::Builder::new(TokioExecutor::new())
+        .initial_stream_window_size(64 << 10)
+        .handshake::<_, Body>(TokioIo::new(stream))
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    let request = Request::get(format!("http://{}/", gateway.addr));
+    let response = send.send_request(request.body(Empty::new().boxed()).unwrap());
+    let mut body = response.await.unwrap().into_body();
+    // Never silent for long, and still too slow.
+    let cut = loop {
+        match body.frame().await {
+            Some(Ok(_)) => tokio::time::sleep(std::time::Duration::from_millis(5)).await,
+            Some(Err(_)) => break true,
+            None => break false,
+        }
+    };
+    assert!(cut, "it was let finish");
+    assert_all_free(&gateway);
+    assert_eq!(
+        metric(&gateway, "seawall_faults_total{fault=\"connection-cut\"}"),
+        1.0
+    );
 }
 
 #[tokio::test]

@@ -157,6 +157,8 @@ fn in_shadow_everyone_passes_and_is_counted() {
 fn the_pools_cap_is_hard() {
     let open = Arc::new(Mutex::new((0, 0)));
     let count = open.clone();
+    let (go, wait) = mpsc::channel::<()>();
+    let wait = Mutex::new(wait);
     let origin = Origin::raw(move |stream| {
         {
             let mut open = count.lock().unwrap();
@@ -166,15 +168,23 @@ fn the_pools_cap_is_hard() {
         let mut reader = std::io::BufReader::new(stream.try_clone().unwrap());
         let mut stream = stream;
         while Message::request(&mut reader).is_some() {
-            std::thread::sleep(std::time::Duration::from_millis(2));
+            wait.lock().unwrap().recv().unwrap();
             write_response(&mut stream, "200 OK", "", b"done");
         }
         count.lock().unwrap().0 -= 1;
     });
     let gateway = Setup::to(origin.addr)
         .upstream("max_connections = 2\nconnect_timeout = '10s'\n")
+        .rest("[admission]\nalgorithm = 'fixed'\ninitial_limit = 100\n")
         .start();
     let mut clients: Vec<_> = (0..24).map(|_| start(gateway.addr, "")).collect();
+    eventually("all but two wait", || {
+        let waiting = "seawall_upstream_connections{upstream=\"default\",state=\"waiting\"}";
+        metric(&gateway, waiting) == 22.0
+    });
+    for _ in &clients {
+        go.send(()).unwrap();
+    }
     for client in &mut clients {
         assert_eq!(client.response().unwrap().text(), "done");
     }

@@ -1,6 +1,6 @@
 //! Slow peers are cut, and hold nothing up.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::sync::mpsc;
 
 use crate::support::{
@@ -172,7 +172,7 @@ fn a_body_that_drips_is_cut_and_one_that_flows_is_not() {
     let head = "POST / HTTP/1.1\r\nhost: a\r\n";
     let length = 80 << 10;
     let gateway = Setup::to(origin.addr)
-        .listener("body_timeout = '300ms'\nbody_min_rate = '10KiB'\n")
+        .listener("body_timeout = '300ms'\nmin_rate = '10KiB'\n")
         .start();
     for framing in [
         format!("content-length: {length}\r\n\r\n"),
@@ -194,7 +194,7 @@ fn a_body_that_drips_is_cut_and_one_that_flows_is_not() {
     assert_all_free(&gateway);
     // In pieces, for longer than the limits in all, at more than the rate.
     let gateway = Setup::to(origin.addr)
-        .listener("body_timeout = '2s'\nbody_min_rate = '1KiB'\n")
+        .listener("body_timeout = '2s'\nmin_rate = '1KiB'\n")
         .start();
     let mut client = Client::connect(gateway.addr);
     client.send(format!("{head}content-length: {length}\r\n\r\n"));
@@ -206,13 +206,41 @@ fn a_body_that_drips_is_cut_and_one_that_flows_is_not() {
 }
 
 #[test]
+fn a_reply_that_is_read_in_drips_is_cut() {
+    let length = 40_000_000;
+    let origin = Origin::serving(move |_, stream| {
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n");
+        let sent = stream.write_all(head.as_bytes());
+        sent.is_ok() && (0..length / 40_000).all(|_| stream.write_all(&[b'x'; 40_000]).is_ok())
+    });
+    let gateway = Setup::to(origin.addr)
+        .listener("write_timeout = '300ms'\nmin_rate = '64MiB'\n")
+        .start();
+    let mut client = Client::connect(gateway.addr);
+    client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+    assert_eq!(client.head().status(), 200);
+    let (mut piece, mut got) = ([0; 32 << 10], 0);
+    // Never silent for long, and still too slow.
+    while let Ok(read @ 1..) = client.stream.read(&mut piece) {
+        got += read;
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    assert!(got < length, "it was let finish");
+    assert_all_free(&gateway);
+    assert_eq!(
+        metric(&gateway, "seawall_faults_total{fault=\"connection-cut\"}"),
+        1.0
+    );
+}
+
+#[test]
 fn a_long_reply_of_unknown_length_gives_its_place_back() {
     let origin = Origin::serving(|_, stream| {
         let head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nsome\r\n";
         stream.write_all(head).unwrap();
         let mut end = [0];
         // Until the gateway leaves.
-        let _ = std::io::Read::read(stream, &mut end);
+        let _ = stream.read(&mut end);
         false
     });
     let gateway = Setup::to(origin.addr)

@@ -114,10 +114,10 @@ pub struct Listener {
     pub header_timeout: Duration,
     #[serde(default = "Listener::body_timeout", deserialize_with = "time")]
     pub body_timeout: Duration,
-    #[serde(default = "Listener::body_min_rate", deserialize_with = "size")]
-    pub body_min_rate: u64,
     #[serde(default = "Listener::write_timeout", deserialize_with = "time")]
     pub write_timeout: Duration,
+    #[serde(default = "Listener::min_rate", deserialize_with = "size")]
+    pub min_rate: u64,
     #[serde(default = "Listener::idle_timeout", deserialize_with = "time")]
     pub idle_timeout: Duration,
     #[serde(default = "Listener::max_connections")]
@@ -139,7 +139,7 @@ impl Listener {
     const fn body_timeout() -> Duration {
         Duration::from_secs(30)
     }
-    const fn body_min_rate() -> u64 {
+    const fn min_rate() -> u64 {
         1 << 10
     }
     const fn write_timeout() -> Duration {
@@ -166,7 +166,7 @@ impl Listener {
             max_headers: Self::max_headers(),
             header_timeout: Self::header_timeout(),
             body_timeout: Self::body_timeout(),
-            body_min_rate: Self::body_min_rate(),
+            min_rate: Self::min_rate(),
             write_timeout: Self::write_timeout(),
             idle_timeout: Self::idle_timeout(),
             max_connections: Self::max_connections(),
