@@ -70,6 +70,13 @@ impl Lease {
         if let Some(Turn::Connection(send)) = pool.hand_over(Turn::Connection(send)) {
             let until = now + kept.map_or(pool.idle, |kept| kept.min(pool.idle));
             pool.shelves[core].lock().idle.push(Idle { send, until });
+            // Who stood in line meanwhile has looked at the shelf already.
+            if pool.waiting.load(Ordering::SeqCst) > 0
+                && let Some(send) = pool.take(core)
+                && let Some(Turn::Connection(send)) = pool.hand_over(Turn::Connection(send))
+            {
+                pool.shelves[core].lock().idle.push(Idle { send, until });
+            }
         }
     }
 }
@@ -92,7 +99,7 @@ impl Pool {
                 return Ok(lease(send, true));
             }
         }
-        match self.turn().await? {
+        match self.turn(false).await? {
             Turn::Connection(mut send) => match send.send.ready().await {
                 Ok(()) => Ok(lease(send, true)),
                 Err(_) => {
@@ -121,7 +128,7 @@ impl Pool {
     }
 
     /// The idle connection that was used last: the warmest, and the least likely to be closed.
-    fn take(&self, core: usize) -> Option<SendHttp1> {
+    pub(super) fn take(&self, core: usize) -> Option<SendHttp1> {
         let idle = &mut self.shelves[core].lock().idle;
         // One whose task has not run since its reply ended is not ready yet; it stays.
         for at in (0..idle.len()).rev() {

@@ -74,7 +74,7 @@ impl Pool {
             }
             let place = match self.try_place() {
                 Some(place) => place,
-                None => match self.turn().await? {
+                None => match self.turn(true).await? {
                     Turn::Place(place) => place,
                     // An HTTP/1.1 connection is of no use here; closing it frees a place soon.
                     Turn::Connection(_) => return Err(DialError::Exhausted),

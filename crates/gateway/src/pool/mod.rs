@@ -66,7 +66,11 @@ enum Turn {
 
 /// One of the pool's connections, from before the dial until its socket is closed.
 #[derive(Debug)]
-struct Place(Arc<Pool>);
+struct Place {
+    pool: Arc<Pool>,
+    /// Freed without looking for who waits.
+    quiet: bool,
+}
 
 /// A connection in use by one request. Dropped before the reply was complete, it takes an HTTP/1.1
 /// connection with it, so that the origin's work is cancelled; on HTTP/2 the stream is reset.
@@ -196,15 +200,18 @@ impl Pool {
 
     fn try_place(self: &Arc<Self>) -> Option<Place> {
         self.open
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |open| {
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |open| {
                 (open < self.cap).then_some(open + 1)
             })
             .ok()
-            .map(|_| Place(self.clone()))
+            .map(|_| Place {
+                pool: self.clone(),
+                quiet: false,
+            })
     }
 
-    /// Waits in line for a connection or for a place to dial one.
-    async fn turn(&self) -> Result<Turn, DialError> {
+    /// Waits in line for a connection (unless `http2`) or for a place to dial one.
+    async fn turn(self: &Arc<Self>, http2: bool) -> Result<Turn, DialError> {
         let (send, receive) = oneshot::channel();
         {
             let mut queue = self.queue.lock();
@@ -213,10 +220,25 @@ impl Pool {
             queue.push_back(send);
             self.waiting.store(queue.len(), Ordering::SeqCst);
         }
+        // What was freed before we stood in line was offered to nobody: who frees does so first
+        // and then looks whether somebody waits, who waits says so first and then looks again.
+        if let Some(turn) = self.at_hand(http2) {
+            return Ok(turn);
+        }
         match tokio::time::timeout(self.connect, receive).await {
             Ok(Ok(turn)) => Ok(turn),
             _ => Err(DialError::Exhausted),
         }
+    }
+
+    fn at_hand(self: &Arc<Self>, http2: bool) -> Option<Turn> {
+        if let Some(place) = self.try_place() {
+            return Some(Turn::Place(place));
+        }
+        let mut shelves = 0..if http2 { 0 } else { self.shelves.len() };
+        shelves
+            .find_map(|core| self.take(core))
+            .map(Turn::Connection)
     }
 
     /// Hands what became free to the first in line; gives it back where nobody waits.
@@ -238,15 +260,91 @@ impl Pool {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let pool = self.0.clone();
-        if pool.waiting.load(Ordering::SeqCst) == 0 {
-            pool.open.fetch_sub(1, Ordering::AcqRel);
-            return;
+        let pool = &self.pool;
+        pool.open.fetch_sub(1, Ordering::SeqCst);
+        while !self.quiet && pool.waiting.load(Ordering::SeqCst) > 0 {
+            let Some(place) = pool.try_place() else {
+                return;
+            };
+            let Some(Turn::Place(mut back)) = pool.hand_over(Turn::Place(place)) else {
+                return;
+            };
+            // All in line have left. Freed as an ordinary one, it would come here again.
+            back.quiet = true;
         }
-        // The place goes to the next in line. What comes back is dropped without coming here again.
-        if let Some(Turn::Place(place)) = pool.hand_over(Turn::Place(Self(pool.clone()))) {
-            pool.open.fetch_sub(1, Ordering::AcqRel);
-            std::mem::forget(place);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pool() -> Arc<Pool> {
+        let mut upstream = Upstream::to(http::Uri::from_static("http://127.0.0.1:1"));
+        upstream.max_connections = 1;
+        upstream.connect_timeout = Duration::from_secs(60);
+        Pool::new(&upstream, 1)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_place_freed_before_a_caller_stood_in_line_is_found() {
+        let pool = pool();
+        drop(pool.try_place().expect("the first"));
+        let turn = tokio::time::timeout(Duration::from_secs(1), pool.turn(true));
+        assert!(matches!(turn.await, Ok(Ok(Turn::Place(_)))));
+        assert_eq!(pool.state().open, 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_place_goes_to_the_first_in_line_that_is_still_there() {
+        let pool = pool();
+        let place = pool.try_place().expect("the first");
+        let mut gone = Box::pin(pool.turn(true));
+        let mut waits = Box::pin(pool.turn(true));
+        for turn in [&mut gone, &mut waits] {
+            assert!(poll_once(turn.as_mut()).is_none());
         }
+        drop(gone);
+        drop(place);
+        let turn = poll_once(waits.as_mut()).expect("at once");
+        assert!(matches!(turn, Ok(Turn::Place(_))));
+        drop((turn, waits));
+        assert_eq!(pool.state().open, 0);
+    }
+
+    /// Polls once.
+    fn poll_once<F: Future>(future: std::pin::Pin<&mut F>) -> Option<F::Output> {
+        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+        match future.poll(&mut cx) {
+            std::task::Poll::Ready(output) => Some(output),
+            std::task::Poll::Pending => None,
+        }
+    }
+
+    #[test]
+    fn no_wake_up_is_lost_between_threads() {
+        let pool = pool();
+        let threads = [(); 4].map(|()| {
+            let pool = pool.clone();
+            std::thread::spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_time()
+                    .build()
+                    .expect("a runtime");
+                runtime.block_on(async {
+                    for _ in 0..5_000 {
+                        let place = match pool.try_place() {
+                            Some(place) => Turn::Place(place),
+                            None => pool.turn(true).await.expect("a lost wake-up"),
+                        };
+                        drop(place);
+                    }
+                });
+            })
+        });
+        for thread in threads {
+            thread.join().expect("no thread panics");
+        }
+        assert_eq!((pool.state().open, pool.state().waiting), (0, 0));
     }
 }
