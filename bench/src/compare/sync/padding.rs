@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use seawall_sync::{Shard, Sharded};
 
-use super::{Case, Metric, threads, together};
+use super::{Case, threads, together};
 use crate::peers::Peer;
 
 /// A counter a thread, side by side in one array.
@@ -19,9 +19,9 @@ pub(super) fn cases() -> Vec<Case> {
         let name = format!("count, {}", threads(count));
         Case::new(name, &[Peer::Seawall, PACKED, ONE], move |peer, setup| {
             let additions = setup.length(ADDITIONS) as u64;
-            let nanos = if peer == Peer::Seawall {
+            if peer == Peer::Seawall {
                 let counters = Sharded::new(count, || AtomicU64::new(0));
-                together::nanoseconds(count, additions, |_, additions| {
+                together::cost("addition", "", count, additions, |_, additions| {
                     for _ in 0..additions {
                         counters.get(Shard::current()).fetch_add(1, Relaxed);
                     }
@@ -31,14 +31,13 @@ pub(super) fn cases() -> Vec<Case> {
                 #[repr(align(64))]
                 struct Line([AtomicU64; 8]);
                 let line = Line(Default::default());
-                together::nanoseconds(count, additions, |index, additions| {
+                together::cost("addition", "", count, additions, |index, additions| {
                     let mine = if peer == PACKED { index % 8 } else { 0 };
                     for _ in 0..additions {
                         line.0[mine].fetch_add(1, Relaxed);
                     }
                 })
-            }?;
-            Ok(vec![Metric::new("addition", "ns", "", nanos)])
+            }
         })
     };
     vec![case(1), case(2)]

@@ -22,30 +22,37 @@ pub(super) fn cases() -> Vec<Case> {
         let name = format!("snapshot read, {}, 1,000 writes/s", threads(readers));
         Case::new(name, &[Peer::Seawall, ARC_SWAP], move |peer, setup| {
             let reads = setup.length(READS) as u64;
-            let nanos = if peer == Peer::Seawall {
+            if peer == Peer::Seawall {
                 let shared = Snapshot::new(0_u64);
-                measure(readers, reads, || **shared.load(), |n| shared.store(n))
+                measure(
+                    goal,
+                    readers,
+                    reads,
+                    || **shared.load(),
+                    |n| shared.store(n),
+                )
             } else {
                 let shared = ArcSwap::from_pointee(0_u64);
                 measure(
+                    goal,
                     readers,
                     reads,
                     || **shared.load(),
                     |n| shared.store(Arc::new(n)),
                 )
-            }?;
-            Ok(vec![Metric::new("read", "ns", goal, nanos)])
+            }
         })
     };
     vec![case(1, "<= 15"), case(2, "<= 20")]
 }
 
 fn measure(
+    goal: &'static str,
     readers: usize,
     reads: u64,
     read: impl Fn() -> u64 + Sync,
     write: impl Fn(u64) + Sync,
-) -> anyhow::Result<f64> {
+) -> anyhow::Result<Vec<Metric>> {
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -56,12 +63,12 @@ fn measure(
                 std::thread::sleep(PAUSE);
             }
         });
-        let nanos = together::nanoseconds(readers, reads, |_, reads| {
+        let cost = together::cost("read", goal, readers, reads, |_, reads| {
             for _ in 0..reads {
                 black_box(read());
             }
         });
         done.store(true, Relaxed);
-        nanos
+        cost
     })
 }
