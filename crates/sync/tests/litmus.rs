@@ -36,8 +36,8 @@ fn message_passing(publish: impl Fn(u64) + Sync, mut observe: impl FnMut() -> u6
             }
         });
         // Joined one by one: `cargo xtask race` does not see what a scope's end orders.
-        writer.join().unwrap();
-        reader.join().unwrap();
+        writer.join().expect("a law broken");
+        reader.join().expect("a law broken");
     });
 }
 

@@ -64,8 +64,16 @@ pub(super) fn each<T: Send>(
 }
 
 fn cpu_time() -> Duration {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::try_from(time).unwrap_or(Duration::ZERO)
+    clock(ClockId::ThreadCPUTime)
+}
+
+/// CPU time of the whole process.
+pub(super) fn process_cpu() -> Duration {
+    clock(ClockId::ProcessCPUTime)
+}
+
+fn clock(id: ClockId) -> Duration {
+    Duration::try_from(clock_gettime(id)).unwrap_or(Duration::ZERO)
 }
 
 /// Keeps the calling thread on one of the CPUs it may use. Otherwise a busy machine puts two
