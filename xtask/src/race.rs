@@ -4,11 +4,11 @@
 //! `cargo xtask test`. Without one nothing is checked, and the command fails rather than pretend.
 //!
 //! The standard library comes compiled without the sanitizer, so what synchronises inside it is
-//! not seen: false reports, where ordinary code depends on it. Four things keep them out.
-//! `xtask/race-suppressions.txt` names two, with arguments. tokio is built with its feature
-//! `parking_lot`, whose mutexes are compiled here and seen, where std's contended path is not.
-//! Tests run one at a time, since what they share is the harness's. And tests join their threads
-//! one by one, which is seen, as the end of a `thread::scope` is not.
+//! not seen: false reports, where ordinary code depends on it. Four things keep them out. Some are
+//! suppressed, each with its argument, in `xtask/race-suppressions.txt`. tokio is built with its
+//! feature `parking_lot`, whose mutexes are compiled here and seen, where std's contended path is
+//! not. Tests run one at a time, since what they share is the harness's. And tests join their
+//! threads one by one, which is seen, as the end of a `thread::scope` is not.
 //!
 //! Silence means something only from a check that can speak: the first steps are a race that must
 //! be caught and the same program without it.
