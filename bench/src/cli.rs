@@ -29,6 +29,8 @@ enum Command {
     Proxy(CompareArgs),
     /// Measures what a decision costs by itself.
     Policy(CompareArgs),
+    /// Measures the concurrency kit beside other libraries, in process.
+    Sync(CompareArgs),
     /// Runs the least proxy hyper can make, the reference of `proxy`.
     Bare(BareArgs),
 }
@@ -47,6 +49,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
         Command::Overload(args) => compare::overload(&args),
         Command::Proxy(args) => compare::proxy(&args),
         Command::Policy(args) => compare::policy(&args),
+        Command::Sync(args) => compare::sync(&args),
         Command::Bare(args) => Ok(bare::serve(&args)?),
         Command::Load(args) => {
             let report = load::run(&args.plan()?)?;

@@ -1,9 +1,8 @@
 //! `cargo xtask bench`.
 
-use std::path::PathBuf;
 use std::process::Command;
 
-use crate::run::{cargo, root, shown};
+use crate::run::{cargo, shown, target};
 
 /// What to measure.
 #[derive(Debug, clap::Args)]
@@ -26,14 +25,10 @@ pub(crate) fn run(args: &Args) -> Result<(), String> {
     let mut build = cargo(&["build", "--locked", "--profile", &args.profile]);
     build.args(["--package", "seawall-cli", "--package", "seawall-bench"]);
     shown(&mut build)?;
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(
-        || root().join("target"),
-        |set| root().join(PathBuf::from(set)),
-    );
     let folder = match args.profile.as_str() {
         "dev" => "debug",
         profile => profile,
     };
-    let bench = target.join(folder).join("seawall-bench");
+    let bench = target().join(folder).join("seawall-bench");
     shown(Command::new(bench).args(&args.rest)).map(|_| ())
 }

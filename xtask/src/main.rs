@@ -5,6 +5,7 @@
 
 mod bench;
 mod debian;
+mod race;
 mod run;
 mod test;
 
@@ -28,7 +29,7 @@ enum Task {
     /// need are installed with apt-get when this runs as root; otherwise the line to type is
     /// printed and nothing else is done.
     Test(test::Args),
-    /// Measures Seawall side by side with its peers: `overload`, `proxy` or `policy`.
+    /// Measures Seawall side by side with its peers: `overload`, `proxy`, `policy` or `sync`.
     ///
     /// Builds the release profile of `seawall` and `seawall-bench`, then runs the latter with what
     /// follows. `cargo xtask bench overload --help` lists what that takes; `origin` and `load` run
@@ -41,12 +42,20 @@ enum Task {
     ///   cargo xtask bench proxy --rounds 5
     #[command(verbatim_doc_comment)]
     Bench(bench::Args),
+    /// Looks for data races: ThreadSanitizer over tests and over the gateway under load.
+    ///
+    /// Checks first that it can: a fixture that races must be caught. Then run the tests of
+    /// `seawall-sync` and `seawall-policy`, and a gateway with twice the load its origin can take;
+    /// any report fails. Needs a nightly toolchain, without its sources, and x86-64 Linux; where
+    /// they are missing nothing is checked and this fails.
+    Race(race::Args),
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().task {
         Task::Test(args) => test::run(&args),
         Task::Bench(args) => bench::run(&args),
+        Task::Race(args) => race::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

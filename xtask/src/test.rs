@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::debian;
-use crate::run::{cargo, shown};
+use crate::run::{cargo, shown, summary};
 
 /// How to check.
 #[derive(Debug, clap::Args)]
@@ -59,20 +59,5 @@ pub(crate) fn run(args: &Args) -> Result<(), String> {
             break;
         }
     }
-    summary(&results)
-}
-
-fn summary(results: &[(&str, Result<Duration, String>)]) -> Result<(), String> {
-    eprintln!("\n{:-^60}", " summary ");
-    for (name, result) in results {
-        match result {
-            Ok(time) => eprintln!("  ok      {name:<10} {:>6.1} s", time.as_secs_f64()),
-            Err(error) => eprintln!("  FAILED  {name:<10} {error}"),
-        }
-    }
-    let failed = results.iter().filter(|(_, result)| result.is_err()).count();
-    match (failed, results.len() == STEPS.len()) {
-        (0, true) => Ok(()),
-        _ => Err(format!("{failed} of {} steps failed", STEPS.len())),
-    }
+    summary(&results, STEPS.len())
 }

@@ -16,6 +16,7 @@ mod proxy;
 mod rounds;
 mod shape;
 mod simulated;
+mod sync;
 mod table;
 
 pub use args::{CompareArgs, OverloadArgs};
@@ -23,6 +24,7 @@ pub use overload::overload;
 pub use policy::policy;
 pub use proxy::proxy;
 pub use shape::Shape;
+pub use sync::sync;
 pub use table::{Row, Rows};
 
 use std::time::Duration;

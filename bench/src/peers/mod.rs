@@ -44,6 +44,8 @@ pub enum Peer {
     EnvoyAdmission,
     /// The least proxy hyper can make: what the library costs.
     Hyper,
+    /// A library or a construct by this name, called in process; it cannot be started.
+    Library(&'static str),
 }
 
 impl Peer {
@@ -61,6 +63,7 @@ impl Peer {
             Self::EnvoyAdaptive => "envoy-adaptive",
             Self::EnvoyAdmission => "envoy-admission",
             Self::Hyper => "hyper",
+            Self::Library(name) => name,
         }
     }
 
@@ -107,6 +110,7 @@ impl Peer {
                 let filters = [envoy::ADMISSION, envoy::ADAPTIVE].concat();
                 envoy::recipe(&filters, front)?
             }
+            Self::Library(name) => anyhow::bail!("{name} is no proxy"),
             Self::Hyper => Recipe::command(std::env::current_exe()?, "")
                 .arguments(&["bare", "--listen", "127.0.0.1:@port@"])
                 .arguments(&["--upstream", "@upstream@", "--workers", "@workers@"]),

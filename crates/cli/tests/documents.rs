@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use seawall::config::{Config, SETTINGS, Setting};
 use seawall_gateway::Gateway;
@@ -199,4 +199,35 @@ fn every_fault_and_every_reason_is_described() {
         listed(&read("rejections.md"), "reason"),
         values(&metrics, "reason")
     );
+}
+
+/// Every Rust file under a folder, as one text.
+fn sources(folder: &Path, text: &mut String) {
+    for entry in std::fs::read_dir(folder).expect("a folder").flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            sources(&path, text);
+        } else if path.extension().is_some_and(|name| name == "rs") {
+            text.push_str(&std::fs::read_to_string(path).expect("a source"));
+        }
+    }
+}
+
+/// docs/concurrency.md says which test covers what; names with two underscores or more are tests'.
+#[test]
+fn every_test_that_is_named_exists() {
+    let mut text = String::new();
+    sources(&document("../crates"), &mut text);
+    let page = read("concurrency.md");
+    // Between backticks is every other part.
+    let named = page.split('`').skip(1).step_by(2).filter(|word| {
+        let of_a_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+        word.matches('_').count() >= 2 && word.chars().all(of_a_name)
+    });
+    let missing: Vec<_> = named
+        .clone()
+        .filter(|name| !text.contains(&format!("fn {name}(")))
+        .collect();
+    assert!(named.count() > 10, "the page names its tests in backticks");
+    assert!(missing.is_empty(), "no such tests: {missing:?}");
 }

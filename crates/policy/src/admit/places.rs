@@ -155,7 +155,7 @@ mod tests {
         let (places, shards) = (Places::new(64, 4), Sharded::new(4, Tally::new));
         let (used, most) = (AtomicU32::new(0), AtomicU32::new(0));
         std::thread::scope(|scope| {
-            for thread in 0..4 {
+            let threads = [0, 1, 2, 3].map(|thread| {
                 let (places, shards, used, most) = (&places, &shards, &used, &most);
                 scope.spawn(move || {
                     for _ in 0..20_000 {
@@ -166,7 +166,11 @@ mod tests {
                             places.give(1, &mut own.lock());
                         }
                     }
-                });
+                })
+            });
+            // Joined one by one: `cargo xtask race` does not see what a scope's end orders.
+            for thread in threads {
+                thread.join().unwrap();
             }
         });
         assert!(most.load(SeqCst) <= 64);
