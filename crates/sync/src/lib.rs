@@ -3,9 +3,10 @@
 //! What every request writes is sharded ([`Sharded`]), what every request reads is a copy-on-write
 //! [`Snapshot`]. Nothing here knows another crate of the workspace.
 
+mod primitives;
 mod sharded;
 mod snapshot;
 
 pub use crossbeam_utils::CachePadded;
 pub use sharded::{Shard, Sharded};
-pub use snapshot::Snapshot;
+pub use snapshot::{SaveError, Snapshot, SnapshotMap, Table, Versioned};

@@ -1,0 +1,92 @@
+//! The primitives of this crate under a scheduler that tries many interleavings.
+//!
+//! Their sources are compiled a second time here, over locks and counters whose every use may
+//! switch threads. So the normal build pays nothing, and `cargo test` runs this every time.
+//! `arc-swap`, `crossbeam` and `event-listener` stay as they are: each of their calls is one step.
+
+#![allow(dead_code, unused_imports, missing_docs, unreachable_pub)]
+
+#[path = "../src/sharded.rs"]
+mod sharded;
+#[path = "../src/snapshot/mod.rs"]
+mod snapshot;
+
+use sharded::{Shard, Sharded};
+
+mod primitives {
+    pub(crate) use shuttle::sync::atomic::AtomicU64;
+    use shuttle::sync::{Mutex as Inner, MutexGuard};
+    use std::sync::PoisonError;
+
+    #[derive(Debug, Default)]
+    pub(crate) struct Mutex<T>(Inner<T>);
+
+    impl<T> Mutex<T> {
+        pub(crate) fn new(value: T) -> Self {
+            Self(Inner::new(value))
+        }
+
+        pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        }
+
+        pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+            self.0.try_lock().ok()
+        }
+    }
+}
+
+mod snapshots {
+    use super::snapshot::Snapshot;
+    use shuttle::sync::Arc;
+    use shuttle::{check_random, future::block_on, thread};
+
+    const SCHEDULES: usize = 1_000;
+
+    #[test]
+    fn value_and_version_belong_together_and_no_change_is_slept_through() {
+        check_random(
+            || {
+                let snapshot = Arc::new(Snapshot::new((0u64, 0u64)));
+                let writers: Vec<_> = (0..2)
+                    .map(|_| {
+                        let snapshot = Arc::clone(&snapshot);
+                        thread::spawn(move || {
+                            snapshot.update(|old| (old.0 + 1, old.1 + 1));
+                        })
+                    })
+                    .collect();
+                let mut seen = snapshot.load_versioned();
+                while seen.version < 2 {
+                    seen = block_on(snapshot.changed(seen.version));
+                    assert_eq!(*seen.value, (seen.version, seen.version));
+                }
+                writers.into_iter().for_each(|w| w.join().unwrap());
+            },
+            SCHEDULES,
+        );
+    }
+
+    #[test]
+    fn changes_are_applied_once_each_and_in_time() {
+        check_random(
+            || {
+                let snapshot = Arc::new(Snapshot::new(0u64));
+                let writers: Vec<_> = (0..3u64)
+                    .map(|i| {
+                        let snapshot = Arc::clone(&snapshot);
+                        thread::spawn(move || {
+                            let own = 1 << (8 * i);
+                            snapshot.modify(move |value| *value += own);
+                            assert!(snapshot.load_full().to_le_bytes()[i as usize] == 1);
+                        })
+                    })
+                    .collect();
+                writers.into_iter().for_each(|w| w.join().unwrap());
+                assert_eq!(*snapshot.load_full(), 0x01_01_01);
+                assert!(snapshot.version() <= 3);
+            },
+            SCHEDULES,
+        );
+    }
+}
