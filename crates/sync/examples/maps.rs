@@ -31,7 +31,7 @@ fn main() {
     );
 
     let mut map: rpds::HashTrieMapSync<String, u64> = (0..SIZE).map(|k| (key(k), k)).collect();
-    let read = cost(200_000, |k| _ = black_box(map.get(&keys[k as usize]))));
+    let read = cost(200_000, |k| _ = black_box(map.get(&keys[k as usize])));
     let mut shared = Arc::new(map.clone());
     let one = cost(20_000, |k| shared = Arc::new(shared.insert(key(k), k + 1)));
     let batch = cost(200, |k| {
@@ -44,7 +44,7 @@ fn main() {
     println!("rpds hash trie          {read:8.0} {one:8.0} {batch:8.0}");
 
     let mut map: imbl::HashMap<String, u64> = (0..SIZE).map(|k| (key(k), k)).collect();
-    let read = cost(200_000, |k| _ = black_box(map.get(&keys[k as usize]))));
+    let read = cost(200_000, |k| _ = black_box(map.get(&keys[k as usize])));
     let mut shared = Arc::new(map.clone());
     let one = cost(20_000, |k| shared = Arc::new(shared.update(key(k), k + 1)));
     let batch = cost(200, |k| {
@@ -80,7 +80,7 @@ fn main() {
     println!("{SHARDS} shards of Arc'd maps {read:8.0} {one:8.0} {batch:8.0}");
 
     let map: HashMap<String, u64> = (0..SIZE).map(|k| (key(k), k)).collect();
-    let read = cost(200_000, |k| _ = black_box(map.get(&keys[k as usize]))));
+    let read = cost(200_000, |k| _ = black_box(map.get(&keys[k as usize])));
     let mut shared = Arc::new(map);
     let one = cost(20, |k| {
         let mut next = HashMap::clone(&shared);

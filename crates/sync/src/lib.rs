@@ -3,10 +3,12 @@
 //! What every request writes is sharded ([`Sharded`]), what every request reads is a copy-on-write
 //! [`Snapshot`]. Nothing here knows another crate of the workspace.
 
+mod pool;
 mod primitives;
 mod sharded;
 mod snapshot;
 
 pub use crossbeam_utils::CachePadded;
+pub use pool::{Pool, Pooled, Recycle};
 pub use sharded::{Shard, Sharded};
 pub use snapshot::{SaveError, Snapshot, SnapshotMap, Table, Versioned};

@@ -6,6 +6,8 @@
 
 #![allow(dead_code, unused_imports, missing_docs, unreachable_pub)]
 
+#[path = "../src/pool.rs"]
+mod pool;
 #[path = "../src/sharded.rs"]
 mod sharded;
 #[path = "../src/snapshot/mod.rs"]
@@ -36,12 +38,14 @@ mod primitives {
     }
 }
 
+/// Random schedules per test.
+const SCHEDULES: usize = 1_000;
+
 mod snapshots {
+    use super::SCHEDULES;
     use super::snapshot::Snapshot;
     use shuttle::sync::Arc;
     use shuttle::{check_random, future::block_on, thread};
-
-    const SCHEDULES: usize = 1_000;
 
     #[test]
     fn value_and_version_belong_together_and_no_change_is_slept_through() {
@@ -85,6 +89,47 @@ mod snapshots {
                 writers.into_iter().for_each(|w| w.join().unwrap());
                 assert_eq!(*snapshot.load_full(), 0x01_01_01);
                 assert!(snapshot.version() <= 3);
+            },
+            SCHEDULES,
+        );
+    }
+}
+
+mod pools {
+    use super::SCHEDULES;
+    use super::pool::Pool;
+    use shuttle::sync::Arc;
+    use shuttle::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+    use shuttle::{check_random, thread};
+
+    #[test]
+    fn no_object_is_held_twice_or_kept_beyond_two_steps() {
+        check_random(
+            || {
+                let made = Arc::new(AtomicUsize::new(0));
+                let count = Arc::clone(&made);
+                let make = move || (count.fetch_add(1, SeqCst), false);
+                let pool = Arc::new(Pool::with_shards(4, 1, make, |_| true));
+                let users: Vec<_> = (0..3)
+                    .map(|_| {
+                        let pool = Arc::clone(&pool);
+                        thread::spawn(move || {
+                            let mut held = [pool.get(), pool.get()];
+                            for object in &mut held {
+                                assert!(!std::mem::replace(&mut object.1, true));
+                            }
+                            thread::yield_now();
+                            held.iter_mut().for_each(|object| object.1 = false);
+                            drop(held);
+                            pool.age();
+                        })
+                    })
+                    .collect();
+                users.into_iter().for_each(|user| user.join().unwrap());
+                assert!(made.load(SeqCst) <= 6);
+                pool.age();
+                pool.age();
+                assert_eq!(pool.idle(), 0);
             },
             SCHEDULES,
         );

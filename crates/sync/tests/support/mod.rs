@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::task::Poll;
 
 /// What `future` returns, if it does so within `polls` polls; after them it is dropped.
-pub async fn within_polls<F: Future>(future: F, polls: usize) -> Option<F::Output> {
+pub(crate) async fn within_polls<F: Future>(future: F, polls: usize) -> Option<F::Output> {
     let mut future = pin!(future);
     let mut left = polls;
     poll_fn(move |cx| {
@@ -24,7 +24,9 @@ pub async fn within_polls<F: Future>(future: F, polls: usize) -> Option<F::Outpu
 
 /// Calls `run` with 0, 1, 2, … polls until it answers that the future has come to its end.
 /// Returns how many polls that took.
-pub async fn at_every_poll<F: Future<Output = bool>>(mut run: impl FnMut(usize) -> F) -> usize {
+pub(crate) async fn at_every_poll<F: Future<Output = bool>>(
+    mut run: impl FnMut(usize) -> F,
+) -> usize {
     for polls in 0..10_000 {
         if run(polls).await {
             return polls;
