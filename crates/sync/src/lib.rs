@@ -3,12 +3,19 @@
 //! What every request writes is sharded ([`Sharded`]), what every request reads is a copy-on-write
 //! [`Snapshot`]. Nothing here knows another crate of the workspace.
 
+#[cfg(feature = "rt")]
+mod pipeline;
 mod pool;
 mod primitives;
 mod sharded;
 mod snapshot;
 
 pub use crossbeam_utils::CachePadded;
+#[cfg(feature = "rt")]
+pub use pipeline::{
+    OnError, Order, Pipeline, PipelineControl, PipelineError, PipelineOptions, Running,
+    StageProgress,
+};
 pub use pool::{Pool, Pooled, Recycle};
 pub use sharded::{Shard, Sharded};
 pub use snapshot::{SaveError, Snapshot, SnapshotMap, Table, Versioned};
