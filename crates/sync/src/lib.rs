@@ -4,6 +4,8 @@
 //! [`Snapshot`]. Nothing here knows another crate of the workspace.
 
 #[cfg(feature = "rt")]
+pub mod combine;
+#[cfg(feature = "rt")]
 mod pipeline;
 mod pool;
 mod primitives;
