@@ -11,6 +11,7 @@ mod pool;
 mod primitives;
 mod sharded;
 mod snapshot;
+mod topic;
 
 pub use crossbeam_utils::CachePadded;
 #[cfg(feature = "rt")]
@@ -21,3 +22,4 @@ pub use pipeline::{
 pub use pool::{Pool, Pooled, Recycle};
 pub use sharded::{Shard, Sharded};
 pub use snapshot::{SaveError, Snapshot, SnapshotMap, Table, Versioned};
+pub use topic::{Full, Publisher, RecvError, Subscriber, Topic, WhenBehind};

@@ -12,6 +12,8 @@ mod pool;
 mod sharded;
 #[path = "../src/snapshot/mod.rs"]
 mod snapshot;
+#[path = "../src/topic/mod.rs"]
+mod topic;
 
 use sharded::{Shard, Sharded};
 
@@ -39,7 +41,7 @@ mod primitives {
 }
 
 /// Random schedules per test.
-const SCHEDULES: usize = 1_000;
+const SCHEDULES: usize = 300;
 
 mod snapshots {
     use super::SCHEDULES;
@@ -130,6 +132,52 @@ mod pools {
                 pool.age();
                 pool.age();
                 assert_eq!(pool.idle(), 0);
+            },
+            SCHEDULES,
+        );
+    }
+}
+
+mod topics {
+    use super::SCHEDULES;
+    use super::topic::{Publisher, RecvError, WhenBehind};
+    use shuttle::{check_random, future::block_on, thread};
+
+    #[test]
+    fn messages_come_whole_and_in_order_and_nobody_sleeps_through_one() {
+        check_random(
+            || {
+                let mut publisher = Publisher::new();
+                let answers = [
+                    WhenBehind::Wait,
+                    WhenBehind::DropOldest,
+                    WhenBehind::Disconnect,
+                ];
+                let readers = answers.map(|answer| {
+                    let mut reader = publisher.subscribe(1, answer);
+                    thread::spawn(move || {
+                        let mut next = 0u64;
+                        loop {
+                            match block_on(reader.recv()) {
+                                Ok(message) => {
+                                    assert_eq!(*message, (next, !next));
+                                    next += 1;
+                                }
+                                Err(RecvError::Missed { missed }) => next += missed,
+                                Err(RecvError::Closed) => break,
+                                Err(RecvError::Disconnected { .. }) => return,
+                            }
+                        }
+                        assert_eq!(next, 3);
+                    })
+                });
+                for i in 0..3u64 {
+                    block_on(publisher.publish((i, !i)));
+                }
+                drop(publisher);
+                readers
+                    .into_iter()
+                    .for_each(|reader| reader.join().unwrap());
             },
             SCHEDULES,
         );
