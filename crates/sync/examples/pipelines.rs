@@ -37,13 +37,13 @@ async fn ours() -> u64 {
 async fn by_hand() -> u64 {
     fn stage(
         mut input: mpsc::Receiver<Vec<u64>>,
-        call: fn(u64) -> u64,
+        call: impl Fn(u64) -> u64 + Send + 'static,
     ) -> mpsc::Receiver<Vec<u64>> {
         let (sender, output) = mpsc::channel(BUFFER);
         tokio::spawn(async move {
             while let Some(chunk) = input.recv().await {
                 if sender
-                    .send(chunk.into_iter().map(call).collect())
+                    .send(chunk.into_iter().map(&call).collect())
                     .await
                     .is_err()
                 {

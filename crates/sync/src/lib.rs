@@ -1,7 +1,12 @@
 //! Concurrency primitives that the rest of the house stands on.
 //!
 //! What every request writes is sharded ([`Sharded`]), what every request reads is a copy-on-write
-//! [`Snapshot`]. Nothing here knows another crate of the workspace.
+//! [`Snapshot`], and what every request would allocate comes from a [`Pool`]. Messages go to
+//! consumers of different speed by a topic ([`Publisher`]). Nothing here knows another crate of the
+//! workspace.
+//!
+//! With the feature `rt`, on tokio: stages that push back ([`Pipeline`]), several futures as one
+//! ([`combine`]), and lanes on threads of their own ([`Threads`]).
 
 #[cfg(feature = "rt")]
 pub mod combine;
@@ -11,6 +16,8 @@ mod pool;
 mod primitives;
 mod sharded;
 mod snapshot;
+#[cfg(feature = "rt")]
+mod threads;
 mod topic;
 
 pub use crossbeam_utils::CachePadded;
@@ -22,4 +29,6 @@ pub use pipeline::{
 pub use pool::{Pool, Pooled, Recycle};
 pub use sharded::{Shard, Sharded};
 pub use snapshot::{SaveError, Snapshot, SnapshotMap, Table, Versioned};
+#[cfg(feature = "rt")]
+pub use threads::{Cpus, Threads, ThreadsError, ThreadsOptions, Unfinished};
 pub use topic::{Full, Publisher, RecvError, Subscriber, Topic, WhenBehind};
