@@ -5,8 +5,8 @@
 //! consumers of different speed by a topic ([`Publisher`]). Nothing here knows another crate of the
 //! workspace.
 //!
-//! With the feature `rt`, on tokio: stages that push back ([`Pipeline`]), several futures as one
-//! ([`combine`]), and lanes on threads of their own ([`Threads`]).
+//! With the feature `rt`, on tokio: stages that push back (`Pipeline`), several futures as one
+//! (`combine`), and lanes on threads of their own (`Threads`).
 
 #[cfg(feature = "rt")]
 pub mod combine;
