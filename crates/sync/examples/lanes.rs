@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use seawall_sync::{Cpus, Threads, ThreadsError, ThreadsOptions};
+use seawall_sync::threads::{Cpus, Threads, ThreadsError, ThreadsOptions};
 
 const REQUESTS: usize = 3_000;
 /// Tasks of the heavy lane that are under way at any time.

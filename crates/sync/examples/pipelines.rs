@@ -7,7 +7,7 @@ use std::convert::Infallible;
 use std::hint::black_box;
 use std::time::Instant;
 
-use seawall_sync::{OnError, Pipeline, PipelineOptions};
+use seawall_sync::pipeline::{OnError, Pipeline, PipelineOptions};
 use tokio::sync::mpsc;
 
 const ITEMS: u64 = 20_000_000;

@@ -2,33 +2,25 @@
 //!
 //! What every request writes is sharded ([`Sharded`]), what every request reads is a copy-on-write
 //! [`Snapshot`], and what every request would allocate comes from a [`Pool`]. Messages go to
-//! consumers of different speed by a topic ([`Publisher`]). Nothing here knows another crate of the
+//! consumers of different speed by a [`topic`]. Nothing here knows another crate of the
 //! workspace.
 //!
-//! With the feature `rt`, on tokio: stages that push back (`Pipeline`), several futures as one
-//! (`combine`), and lanes on threads of their own (`Threads`).
+//! With the feature `rt`, on tokio: stages that push back (`pipeline`), several futures as one
+//! (`combine`), and lanes on threads of their own (`threads`).
 
 #[cfg(feature = "rt")]
 pub mod combine;
 #[cfg(feature = "rt")]
-mod pipeline;
+pub mod pipeline;
 mod pool;
 mod primitives;
 mod sharded;
 mod snapshot;
 #[cfg(feature = "rt")]
-mod threads;
-mod topic;
+pub mod threads;
+pub mod topic;
 
 pub use crossbeam_utils::CachePadded;
-#[cfg(feature = "rt")]
-pub use pipeline::{
-    OnError, Order, Pipeline, PipelineControl, PipelineError, PipelineOptions, Running,
-    StageProgress,
-};
 pub use pool::{Pool, Pooled, Recycle};
 pub use sharded::{Shard, Sharded};
 pub use snapshot::{SaveError, Snapshot, SnapshotMap, Table, Versioned};
-#[cfg(feature = "rt")]
-pub use threads::{Cpus, Threads, ThreadsError, ThreadsOptions, Unfinished};
-pub use topic::{Full, Publisher, RecvError, Subscriber, Topic, WhenBehind};

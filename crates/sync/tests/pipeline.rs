@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use proptest::prelude::*;
-use seawall_sync::{OnError, Order, Pipeline, PipelineError, PipelineOptions, Running};
+use seawall_sync::pipeline::{OnError, Order, Pipeline, PipelineError, PipelineOptions, Running};
 use support::{at_every_poll, within_polls};
 use tokio::sync::mpsc;
 use tokio::task::yield_now;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use seawall_sync::{Cpus, Threads, ThreadsError, ThreadsOptions, Unfinished};
+use seawall_sync::threads::{Cpus, Threads, ThreadsError, ThreadsOptions, Unfinished};
 use tokio::sync::oneshot;
 
 const LONG: Duration = Duration::from_secs(60);

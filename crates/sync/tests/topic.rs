@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use proptest::prelude::*;
-use seawall_sync::{Full, Publisher, RecvError, WhenBehind};
+use seawall_sync::topic::{Full, Publisher, RecvError, WhenBehind};
 use support::{at_every_poll, within_polls};
 
 const ANSWERS: [WhenBehind; 3] = [
@@ -95,7 +95,7 @@ proptest! {
                 }
                 Step::Take(which) if !subscribers.is_empty() => {
                     let which = which % subscribers.len();
-                    let (subscriber, model): &mut (seawall_sync::Subscriber<u32>, Model) = &mut subscribers[which];
+                    let (subscriber, model): &mut (seawall_sync::topic::Subscriber<u32>, Model) = &mut subscribers[which];
                     let taken = subscriber.try_recv().map(|message| message.map(|m| *m));
                     prop_assert_eq!(taken, model.take());
                 }

@@ -73,14 +73,16 @@ impl Default for PipelineOptions {
 
 /// A source and the stages after it; runs once [started](Self::start).
 ///
-/// Each stage is a task of the runtime that it is started on. Items that are under way at most:
-/// for each stage, `buffer + 2` chunks, and what [`map_concurrent`](Self::map_concurrent) works on.
+/// Each stage is a task of the runtime that it is started on, or several. Under way are at most, for
+/// each stage, `buffer` chunks in its channel and one for each of its workers, two where they keep
+/// the order; for [`map_concurrent`](Self::map_concurrent) twice its limit and two chunks; for
+/// [`batch`](Self::batch) one batch and one chunk.
 ///
 /// Dropping what runs (a [`Running`], or the future of [`collect_into`](Self::collect_into) or
 /// [`run`](Self::run)) ends every task; what is under way is dropped.
 ///
 /// ```
-/// use seawall_sync::{Order, Pipeline, PipelineError, PipelineOptions};
+/// use seawall_sync::pipeline::{Order, Pipeline, PipelineError, PipelineOptions};
 /// use std::time::Duration;
 ///
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -251,7 +253,7 @@ impl<T: Send + 'static, E: Send + 'static> Pipeline<T, E> {
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime.
+    /// Outside of a tokio runtime; a [`batch`](Self::batch) needs its timer enabled.
     #[must_use = "what runs ends when this is dropped"]
     pub fn start(self) -> Running<T, E> {
         let tasks = self.control.start(self.tasks);

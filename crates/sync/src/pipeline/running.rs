@@ -12,7 +12,7 @@ use super::control::{Control, PipelineControl, PipelineError, panic_message};
 /// A pipeline under way, and its output. Dropped, it ends every stage.
 ///
 /// ```
-/// use seawall_sync::{Pipeline, PipelineOptions};
+/// use seawall_sync::pipeline::{Pipeline, PipelineOptions};
 /// use std::convert::Infallible;
 ///
 /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {

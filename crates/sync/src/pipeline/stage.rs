@@ -179,9 +179,15 @@ pub(super) async fn map_concurrent<T, U, E, Fut>(
             biased;
             Some(result) = in_flight.next(), if in_flight.len() > 0 => {
                 match result {
-                    Ok(Ok(result)) => results.push(result),
+                    Ok(Ok(result)) => {
+                        results.push(result);
+                        continue;
+                    }
                     Ok(Err(error)) => site.failed(error),
                     Err(panic) => site.panicked(&*panic),
+                }
+                if !site.control.drains() {
+                    return;
                 }
             }
             room = outlet.room(), if !results.is_empty() => {

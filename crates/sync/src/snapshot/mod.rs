@@ -217,7 +217,8 @@ impl<T: Clone> Snapshot<T> {
     /// Changes that wait for another writer are applied together, in the order they were handed
     /// in, to one copy, by whichever thread gets to write first, and published in one swap. So
     /// `change` may run on another thread, and more than once: where one of several panics, the
-    /// others are applied anew without it.
+    /// others are applied anew without it. It must not write to this snapshot: that would wait for
+    /// itself.
     ///
     /// # Panics
     ///

@@ -82,7 +82,7 @@ pub struct Unfinished {
 /// A runtime of one lane. Dropped, it cancels its tasks at their next await, and waits for nothing.
 ///
 /// ```
-/// use seawall_sync::{Threads, ThreadsOptions};
+/// use seawall_sync::threads::{Threads, ThreadsOptions};
 /// use std::num::NonZeroUsize;
 /// use std::time::Duration;
 ///

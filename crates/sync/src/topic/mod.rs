@@ -74,7 +74,7 @@ impl<T> Shared<T> {
 /// The one producer of a topic. Dropped, it closes the topic; what is unread can still be read.
 ///
 /// ```
-/// use seawall_sync::{Publisher, RecvError, WhenBehind};
+/// use seawall_sync::topic::{Publisher, RecvError, WhenBehind};
 ///
 /// let mut prices = Publisher::new();
 /// let mut every = prices.subscribe(100, WhenBehind::Disconnect);
@@ -155,7 +155,7 @@ impl<T> Publisher<T> {
     /// call [`ready`](Self::ready) first and then [`try_publish`](Self::try_publish).
     ///
     /// ```
-    /// use seawall_sync::{Publisher, RecvError, WhenBehind};
+    /// use seawall_sync::topic::{Publisher, RecvError, WhenBehind};
     ///
     /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
     /// let mut lines = Publisher::new();
