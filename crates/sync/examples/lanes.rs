@@ -78,15 +78,17 @@ fn main() -> Result<(), ThreadsError> {
     print("heavy tasks on the same runtime", latency(&light));
     done.store(true, Relaxed);
 
-    let heavy = lane("heavy", 1, Cpus::Shared)?;
-    let done = saturate(&heavy);
-    print("on their own thread, CPUs shared", latency(&light));
-    done.store(true, Relaxed);
-    drop(heavy);
+    for workers in [1, 2] {
+        let heavy = lane("heavy", workers, Cpus::Shared)?;
+        let done = saturate(&heavy);
+        let name = format!("on {workers} of their own, CPUs shared");
+        print(&name, latency(&light));
+        done.store(true, Relaxed);
+    }
 
     let heavy = lane("heavy", 1, Cpus::Exclusive)?;
     let done = saturate(&heavy);
-    print("on their own thread and CPU", latency(&light));
+    print("on 1 of their own, with a CPU of its own", latency(&light));
     done.store(true, Relaxed);
     Ok(())
 }
