@@ -19,6 +19,7 @@ mod snapshot;
 #[cfg(feature = "rt")]
 pub mod threads;
 pub mod topic;
+mod waiters;
 
 pub use crossbeam_utils::CachePadded;
 pub use pool::{Pool, Pooled, Recycle};

@@ -2,7 +2,7 @@
 //!
 //! Their sources are compiled a second time here, over locks and counters whose every use may
 //! switch threads. So the normal build pays nothing, and `cargo test` runs this every time.
-//! `arc-swap`, `crossbeam` and `event-listener` stay as they are: each of their calls is one step.
+//! `arc-swap` and `crossbeam` stay as they are: each of their calls is one step.
 
 #![allow(dead_code, unused_imports, missing_docs, unreachable_pub)]
 
@@ -14,6 +14,8 @@ mod sharded;
 mod snapshot;
 #[path = "../src/topic/mod.rs"]
 mod topic;
+#[path = "../src/waiters.rs"]
+mod waiters;
 
 use sharded::{Shard, Sharded};
 

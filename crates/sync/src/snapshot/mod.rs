@@ -9,10 +9,9 @@
 //! holds the lock applies all that is there to one copy. Under a storm of writers the copies made
 //! are far fewer than the writes.
 //!
-//! Waiting for a change loses none: [`Snapshot::changed`] registers first and compares versions
-//! afterwards, a writer raises the version first and notifies afterwards. It holds no state between
-//! two calls, the version that was seen last is the caller's argument; so there is nothing that
-//! dropping the future could lose.
+//! Waiting for a change holds no state between two calls: the version that was seen last is the
+//! caller's argument to [`Snapshot::changed`], so there is nothing that dropping the future could
+//! lose.
 
 mod image;
 mod map;
@@ -25,12 +24,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use arc_swap::{ArcSwap, Guard};
-use event_listener::{Event, listener};
 
 pub use image::SaveError;
 pub use map::{SnapshotMap, Table};
 
 use crate::primitives::{AtomicU64, Mutex};
+use crate::waiters::Waiters;
 use queue::Queue;
 
 /// A copy-on-write value: readers never wait, a writer swaps in a whole new value.
@@ -62,7 +61,7 @@ pub struct Snapshot<T> {
     /// builds.
     publishing: Mutex<()>,
     changes: Queue<T>,
-    changed: Event,
+    waiters: Waiters,
 }
 
 /// A value and the version under which it was published.
@@ -83,7 +82,7 @@ impl<T> Snapshot<T> {
             writing: Mutex::new(()),
             publishing: Mutex::new(()),
             changes: Queue::default(),
-            changed: Event::new(),
+            waiters: Waiters::new(),
         }
     }
 
@@ -153,14 +152,8 @@ impl<T> Snapshot<T> {
     /// # }).unwrap();
     /// ```
     pub async fn changed(&self, seen: u64) -> Versioned<T> {
-        while self.version() == seen {
-            listener!(self.changed => listener);
-            // Only a swap that came before the registration can have gone unnoticed.
-            if self.version() == seen {
-                listener.await;
-            }
-        }
-        self.load_versioned()
+        let changed = || (self.version() != seen).then(|| self.load_versioned());
+        self.waiters.until(changed).await
     }
 
     /// Writes the value of now to `path`, while writers go on: a consistent image, as a forked
@@ -204,7 +197,7 @@ impl<T> Snapshot<T> {
         let old = self.value.swap(value);
         self.version.fetch_add(1, Ordering::Release);
         drop(swap);
-        self.changed.notify(usize::MAX);
+        self.waiters.wake();
         // A large value takes time to drop: not while anyone waits for the swap.
         drop(old);
     }

@@ -7,16 +7,15 @@
 //! producer back only where it asked to, and the others never otherwise.
 //!
 //! The ring is behind one lock, held for a few instructions: never while a message is made, cloned,
-//! read or dropped. Waiting loses no wake-up: who waits registers first and looks again afterwards.
+//! read or dropped.
 
 mod ring;
 
 use std::fmt;
 use std::sync::Arc;
 
-use event_listener::{Event, listener};
-
 use crate::primitives::Mutex;
+use crate::waiters::Waiters;
 use ring::{ReaderId, Ring};
 
 /// What happens when a subscriber has as many unread messages as it may, and another comes.
@@ -57,9 +56,9 @@ pub struct Full<T>(pub T);
 
 struct Shared<T> {
     ring: Mutex<Ring<T>>,
-    published: Event,
+    published: Waiters,
     /// A subscriber may have made room.
-    read: Event,
+    read: Waiters,
 }
 
 impl<T> Shared<T> {
@@ -98,8 +97,8 @@ impl<T> Publisher<T> {
         Self {
             shared: Arc::new(Shared {
                 ring: Mutex::new(Ring::new()),
-                published: Event::new(),
-                read: Event::new(),
+                published: Waiters::new(),
+                read: Waiters::new(),
             }),
         }
     }
@@ -131,7 +130,7 @@ impl<T> Publisher<T> {
         }
         let (readers, released) = ring.push(message);
         drop(ring);
-        self.shared.published.notify(usize::MAX);
+        self.shared.published.wake();
         drop(released);
         Ok(readers)
     }
@@ -139,13 +138,8 @@ impl<T> Publisher<T> {
     /// Waits until [`try_publish`](Self::try_publish) has room, which it then has until the next
     /// message is published. Cancel-safe.
     pub async fn ready(&mut self) {
-        while !self.shared.ring.lock().has_room() {
-            listener!(self.shared.read => listener);
-            // Only what was read before the registration can have gone unnoticed.
-            if !self.shared.ring.lock().has_room() {
-                listener.await;
-            }
-        }
+        let roomy = || self.shared.ring.lock().has_room().then_some(());
+        self.shared.read.until(roomy).await;
     }
 
     /// Publishes `message`, after waiting for those that are to be waited for. Returns how many
@@ -207,7 +201,7 @@ impl<T> Default for Publisher<T> {
 impl<T> Drop for Publisher<T> {
     fn drop(&mut self) {
         self.shared.ring.lock().closed = true;
-        self.shared.published.notify(usize::MAX);
+        self.shared.published.wake();
     }
 }
 
@@ -259,7 +253,7 @@ impl<T> Subscriber<T> {
     pub fn try_recv(&mut self) -> Result<Option<Arc<T>>, RecvError> {
         let taken = self.shared.ring.lock().take(self.reader);
         if let Ok(Some(_)) = taken {
-            self.shared.read.notify(1);
+            self.shared.read.wake();
         }
         taken
     }
@@ -271,18 +265,9 @@ impl<T> Subscriber<T> {
     ///
     /// [`RecvError`] says what came in its place.
     pub async fn recv(&mut self) -> Result<Arc<T>, RecvError> {
-        loop {
-            if let Some(message) = self.try_recv()? {
-                return Ok(message);
-            }
-            let shared = Arc::clone(&self.shared);
-            listener!(shared.published => listener);
-            // Only what was published before the registration can have gone unnoticed.
-            if let Some(message) = self.try_recv()? {
-                return Ok(message);
-            }
-            listener.await;
-        }
+        let shared = Arc::clone(&self.shared);
+        let next = || self.try_recv().transpose();
+        shared.published.until(next).await
     }
 
     /// How many messages are there to be read.
@@ -295,7 +280,7 @@ impl<T> Subscriber<T> {
 impl<T> Drop for Subscriber<T> {
     fn drop(&mut self) {
         let released = self.shared.ring.lock().remove(self.reader);
-        self.shared.read.notify(1);
+        self.shared.read.wake();
         drop(released);
     }
 }
