@@ -232,7 +232,7 @@ fn threads_see_whole_messages_in_order_and_what_was_written_before() {
     let mut publisher = Publisher::new();
     let readers = ANSWERS.map(|answer| publisher.subscribe(64, answer));
     std::thread::scope(|scope| {
-        for mut reader in readers {
+        let readers = readers.map(|mut reader| {
             let written = &written;
             scope.spawn(move || {
                 let mut next = 1;
@@ -255,8 +255,8 @@ fn threads_see_whole_messages_in_order_and_what_was_written_before() {
                     }
                     assert_eq!(next, MESSAGES + 1);
                 });
-            });
-        }
+            })
+        });
         let runtime = tokio::runtime::Builder::new_current_thread()
             .build()
             .unwrap();
@@ -267,5 +267,9 @@ fn threads_see_whole_messages_in_order_and_what_was_written_before() {
             }
         });
         drop(publisher);
+        // ThreadSanitizer sees threads joined, but not a scope ended.
+        readers
+            .into_iter()
+            .for_each(|reader| reader.join().unwrap());
     });
 }
