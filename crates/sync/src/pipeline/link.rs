@@ -119,23 +119,29 @@ impl<E: Send + 'static> Site<E> {
         chunk: Vec<T>,
         call: &mut impl FnMut(T) -> Result<U, E>,
     ) -> Option<Vec<U>> {
-        let mut rest = chunk.into_iter();
-        let mut results = Vec::with_capacity(rest.len());
-        // One round, and one more for each failure: a panic is caught without a cost to each item.
-        while rest.len() > 0 {
-            let round = catch_unwind(AssertUnwindSafe(|| {
-                rest.by_ref()
-                    .try_for_each(|item| call(item).map(|result| results.push(result)))
-            }));
-            match round {
-                Ok(Ok(())) => break,
-                Ok(Err(error)) => self.failed(error),
-                Err(panic) => self.panicked(&*panic),
-            }
-            if !self.control.drains() {
-                return None;
-            }
+        // Both ways reuse the chunk's memory where the results fit: to allocate on one thread what
+        // another frees would cost more than the channels do.
+        if self.control.drains() {
+            let each = |item| match catch_unwind(AssertUnwindSafe(|| call(item))) {
+                Ok(Ok(result)) => Some(result),
+                Ok(Err(error)) => {
+                    self.failed(error);
+                    None
+                }
+                Err(panic) => {
+                    self.panicked(&*panic);
+                    None
+                }
+            };
+            return Some(chunk.into_iter().filter_map(each).collect());
         }
-        Some(results)
+        // A panic may take the rest of the chunk with it, so one guard for all will do.
+        let all = AssertUnwindSafe(|| chunk.into_iter().map(call).collect());
+        match catch_unwind(all) {
+            Ok(Ok(results)) => return Some(results),
+            Ok(Err(error)) => self.failed(error),
+            Err(panic) => self.panicked(&*panic),
+        }
+        None
     }
 }
