@@ -64,8 +64,10 @@ impl<U> Outlet<U> {
             Ok(permit) => Ok(permit),
             Err(mpsc::error::TrySendError::Closed(())) => Err(Gone),
             Err(mpsc::error::TrySendError::Full(())) => {
-                let _blocked = self.counters.blocked();
-                self.chunks.reserve().await.map_err(|_| Gone)
+                let waiting = self.counters.waiting();
+                let room = self.chunks.reserve().await.map_err(|_| Gone)?;
+                waiting.ended();
+                Ok(room)
             }
         }
     }

@@ -36,7 +36,7 @@ pub use running::Running;
 
 use control::Control;
 use link::{Inlet, Outlet, Site};
-use progress::Counters;
+use progress::{Counters, Writers};
 
 type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -115,7 +115,7 @@ impl<T: Send + 'static, E: Send + 'static> Pipeline<T, E> {
         I::IntoIter: Send + 'static,
     {
         let items = items.into_iter();
-        Self::from_source(options, move |outlet, site| {
+        Self::from_source(options, Writers::One, move |outlet, site| {
             Box::pin(source::items(items, outlet, site))
         })
     }
@@ -123,7 +123,7 @@ impl<T: Send + 'static, E: Send + 'static> Pipeline<T, E> {
     /// Takes from a channel. Its end is the channel's. When the pipeline is stopped, the channel is
     /// closed to its senders, and what it holds is still worked off.
     pub fn from_channel(options: PipelineOptions, items: mpsc::Receiver<T>) -> Self {
-        Self::from_source(options, move |outlet, site| {
+        Self::from_source(options, Writers::One, move |outlet, site| {
             Box::pin(source::channel(items, outlet, site))
         })
     }
@@ -133,7 +133,7 @@ impl<T: Send + 'static, E: Send + 'static> Pipeline<T, E> {
         options: PipelineOptions,
         items: impl Stream<Item = Result<T, E>> + Send + 'static,
     ) -> Self {
-        Self::from_source(options, move |outlet, site| {
+        Self::from_source(options, Writers::One, move |outlet, site| {
             Box::pin(source::stream(items, outlet, site))
         })
     }
@@ -142,7 +142,7 @@ impl<T: Send + 'static, E: Send + 'static> Pipeline<T, E> {
     /// of them is one of the whole, which ends the others as `options` say.
     pub fn merge(options: PipelineOptions, inputs: impl IntoIterator<Item = Self>) -> Self {
         let mut merged = Vec::new();
-        let mut pipeline = Self::from_source(options, |outlet, site| {
+        let mut pipeline = Self::from_source(options, Writers::Several, |outlet, site| {
             for input in inputs {
                 site.control.adopt_stages(&input.control);
                 let (outlet, site) = (outlet.clone(), site.clone());
@@ -159,10 +159,11 @@ impl<T: Send + 'static, E: Send + 'static> Pipeline<T, E> {
 
     fn from_source(
         options: PipelineOptions,
+        writers: Writers,
         build: impl FnOnce(Outlet<T>, Site<E>) -> Task,
     ) -> Self {
         let control = Arc::new(Control::new(options.on_error));
-        let (outlet, site, output) = place("source", options, &control);
+        let (outlet, site, output) = place("source", options, &control, writers);
         Self {
             options,
             tasks: vec![build(outlet, site)],
@@ -175,9 +176,10 @@ impl<T: Send + 'static, E: Send + 'static> Pipeline<T, E> {
     fn then<U>(
         mut self,
         name: &'static str,
+        writers: Writers,
         build: impl FnOnce(Inlet<T>, Outlet<U>, Site<E>) -> Vec<Task>,
     ) -> Pipeline<U, E> {
-        let (outlet, site, output) = place(name, self.options, &self.control);
+        let (outlet, site, output) = place(name, self.options, &self.control, writers);
         let inlet = Inlet {
             chunks: self.output,
             counters: Arc::clone(&site.counters),
@@ -200,7 +202,7 @@ impl<T: Send + 'static, E: Send + 'static> Pipeline<T, E> {
         name: &'static str,
         call: impl FnMut(T) -> Result<U, E> + Send + 'static,
     ) -> Pipeline<U, E> {
-        self.then(name, |inlet, outlet, site| {
+        self.then(name, Writers::One, |inlet, outlet, site| {
             vec![Box::pin(stage::map(inlet, outlet, site, call))]
         })
     }
@@ -215,7 +217,7 @@ impl<T: Send + 'static, E: Send + 'static> Pipeline<T, E> {
         call: impl Fn(T) -> Result<U, E> + Send + Sync + 'static,
     ) -> Pipeline<U, E> {
         let workers = workers.get();
-        self.then(name, |inlet, outlet, site| {
+        self.then(name, Writers::Several, |inlet, outlet, site| {
             stage::map_parallel(inlet, outlet, &site, workers, order, call)
         })
     }
@@ -234,7 +236,7 @@ impl<T: Send + 'static, E: Send + 'static> Pipeline<T, E> {
         Fut: Future<Output = Result<U, E>> + Send + 'static,
     {
         let limit = limit.max(1);
-        self.then(name, |inlet, outlet, site| {
+        self.then(name, Writers::One, |inlet, outlet, site| {
             vec![Box::pin(stage::map_concurrent(
                 inlet, outlet, site, limit, order, call,
             ))]
@@ -244,7 +246,7 @@ impl<T: Send + 'static, E: Send + 'static> Pipeline<T, E> {
     /// Gathers items into batches of `size` (at least 1). An incomplete one goes on `wait` after
     /// its first item came, and at the end. Order is kept.
     pub fn batch(self, name: &'static str, size: usize, wait: Duration) -> Pipeline<Vec<T>, E> {
-        self.then(name, |inlet, outlet, _| {
+        self.then(name, Writers::One, |inlet, outlet, _| {
             vec![Box::pin(batch::batch(inlet, outlet, size.max(1), wait))]
         })
     }
@@ -292,8 +294,9 @@ fn place<U, E: Send + 'static>(
     name: &'static str,
     options: PipelineOptions,
     control: &Arc<Control<E>>,
+    writers: Writers,
 ) -> (Outlet<U>, Site<E>, mpsc::Receiver<Vec<U>>) {
-    let counters = Arc::new(Counters::new(name));
+    let counters = Arc::new(Counters::new(name, writers));
     control.add_stage(&counters);
     let (sender, output) = mpsc::channel(options.buffer.max(1));
     let site = Site {
