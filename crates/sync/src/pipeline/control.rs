@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use parking_lot::Mutex;
 use tokio::task::{AbortHandle, JoinSet};
@@ -51,6 +52,8 @@ pub(super) struct Control<E> {
     on_error: OnError,
     /// Sources take no more.
     pub(super) stopping: CancellationToken,
+    /// As `stopping`, for a source that looks before each chunk: the token's answer costs a lock.
+    stopped: AtomicBool,
     failure: Mutex<Option<PipelineError<E>>>,
     tasks: Mutex<Vec<AbortHandle>>,
     stages: Mutex<Vec<Arc<Counters>>>,
@@ -61,6 +64,7 @@ impl<E: Send + 'static> Control<E> {
         Self {
             on_error,
             stopping: CancellationToken::new(),
+            stopped: AtomicBool::new(false),
             failure: Mutex::new(None),
             tasks: Mutex::new(Vec::new()),
             stages: Mutex::new(Vec::new()),
@@ -92,7 +96,7 @@ impl<E: Send + 'static> Control<E> {
         self.failure.lock().get_or_insert(error);
         match self.on_error {
             OnError::Abort => self.end_tasks(),
-            OnError::Drain => self.stopping.cancel(),
+            OnError::Drain => self.stop(),
         }
     }
 
@@ -104,8 +108,17 @@ impl<E: Send + 'static> Control<E> {
         self.failure.lock().take()
     }
 
-    fn end_tasks(&self) {
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stopped.load(Relaxed)
+    }
+
+    fn stop(&self) {
+        self.stopped.store(true, Relaxed);
         self.stopping.cancel();
+    }
+
+    fn end_tasks(&self) {
+        self.stop();
         self.tasks.lock().iter().for_each(AbortHandle::abort);
     }
 }
@@ -117,7 +130,7 @@ impl<E: Send + 'static> PipelineControl<E> {
     /// Takes nothing more from the source. What was taken comes out, and so does what a source
     /// channel holds, which is closed to its senders.
     pub fn stop(&self) {
-        self.0.stopping.cancel();
+        self.0.stop();
     }
 
     /// Ends every stage at its next await. What is between source and output is dropped, and the

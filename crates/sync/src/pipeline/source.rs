@@ -16,7 +16,7 @@ pub(super) async fn items<T, E: Send + 'static>(
     outlet: Outlet<T>,
     site: Site<E>,
 ) {
-    while !site.control.stopping.is_cancelled() {
+    while !site.control.is_stopped() {
         let mut chunk = Vec::with_capacity(site.chunk);
         let filled = catch_unwind(AssertUnwindSafe(|| {
             chunk.extend(items.by_ref().take(site.chunk));
@@ -110,7 +110,7 @@ pub(super) async fn pipeline<T: Send + 'static, E: Send + 'static>(
     loop {
         let chunk = select! {
             biased;
-            () = stopping.cancelled(), if !inner.0.stopping.is_cancelled() => {
+            () = stopping.cancelled(), if !inner.0.is_stopped() => {
                 inner.stop();
                 continue;
             }
