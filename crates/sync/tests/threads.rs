@@ -1,0 +1,119 @@
+//! Lanes on threads of their own.
+#![cfg(feature = "rt")]
+
+use std::collections::BTreeSet;
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use seawall_sync::threads::{Cpus, Threads, ThreadsError, ThreadsOptions, Unfinished};
+use tokio::sync::oneshot;
+
+const LONG: Duration = Duration::from_secs(60);
+
+fn options(name: &str, workers: usize, cpus: Cpus) -> ThreadsOptions {
+    ThreadsOptions {
+        name: name.to_owned(),
+        workers: NonZeroUsize::new(workers),
+        cpus,
+    }
+}
+
+#[tokio::test]
+async fn tasks_run_on_threads_of_their_own() {
+    let lane = Threads::start(options("lane-of-a-test", 2, Cpus::Shared)).unwrap();
+    let name = lane.spawn(async { std::thread::current().name().map(str::to_owned) });
+    assert_eq!(name.await.unwrap().as_deref(), Some("lane-of-a-test"));
+    assert_eq!(
+        (lane.workers(), lane.cpus(), lane.strays()),
+        (2, &[][..], 0)
+    );
+    assert_eq!(lane.shutdown(LONG).await, Ok(()));
+}
+
+#[tokio::test]
+async fn shutdown_waits_for_tasks_and_cancels_those_that_do_not_end() {
+    let lane = Threads::start(options("ends", 1, Cpus::Shared)).unwrap();
+    let (go, wait) = oneshot::channel::<()>();
+    let task = lane.spawn(async { wait.await.is_ok() });
+    let end = lane.shutdown(LONG);
+    let (ended, ()) = tokio::join!(end, async { go.send(()).unwrap() });
+    assert_eq!(ended, Ok(()));
+    assert!(task.await.unwrap());
+
+    let lane = Threads::start(options("never", 1, Cpus::Shared)).unwrap();
+    let task = lane.spawn(std::future::pending::<()>());
+    assert_eq!(lane.tasks(), 1);
+    assert_eq!(
+        lane.shutdown(Duration::ZERO).await,
+        Err(Unfinished { tasks: 1 })
+    );
+    assert!(task.await.unwrap_err().is_cancelled());
+}
+
+#[tokio::test]
+async fn dropped_in_async_code_it_cancels_its_tasks() {
+    let lane = Threads::start(options("dropped", 1, Cpus::Shared)).unwrap();
+    let task = lane.spawn(std::future::pending::<()>());
+    drop(lane);
+    assert!(task.await.unwrap_err().is_cancelled());
+}
+
+#[test]
+fn by_default_there_are_as_many_workers_as_usable_cpus() {
+    let lane = Threads::start(ThreadsOptions::default()).unwrap();
+    assert_eq!(
+        lane.workers(),
+        std::thread::available_parallelism().unwrap().get()
+    );
+}
+
+/// The CPUs that the thread of a task may use.
+#[cfg(target_os = "linux")]
+async fn cpus_of(lane: &Threads) -> BTreeSet<usize> {
+    let read = || std::fs::read_to_string("/proc/thread-self/status");
+    let status = lane.spawn(async move { read() }).await;
+    let status = status.expect("the task ends").expect("Linux has /proc");
+    let list = status
+        .lines()
+        .find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+    let ranges = list.expect("Linux lists the CPUs").trim().split(',');
+    let number = |text: &str| text.parse::<usize>().expect("a CPU is a number");
+    ranges
+        .flat_map(|range| {
+            let (first, last) = range.split_once('-').unwrap_or((range, range));
+            number(first)..=number(last)
+        })
+        .collect()
+}
+
+/// One test, since what is reserved is so for the whole process.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn exclusive_cpus_are_used_by_no_other_lane() {
+    let before = Threads::start(options("before", 1, Cpus::Shared)).unwrap();
+    let all = cpus_of(&before).await;
+    let too_many = Threads::start(options("all", all.len(), Cpus::Exclusive));
+    assert!(matches!(too_many, Err(ThreadsError::TooFewCpus { .. })));
+    if all.len() == 1 {
+        // There is nothing to divide.
+        return;
+    }
+    let lane = Threads::start(options("own", 1, Cpus::Exclusive)).unwrap();
+    let own = cpus_of(&lane).await;
+    assert_eq!(own, lane.cpus().iter().copied().collect());
+    assert_eq!(own.len(), 1);
+    let after = Threads::start(options("after", 1, Cpus::Shared)).unwrap();
+    for other in [&before, &after] {
+        let cpus = cpus_of(other).await;
+        assert!(cpus.is_disjoint(&own));
+        assert_eq!(cpus.len(), all.len() - 1);
+        assert_eq!(other.strays(), 0);
+    }
+    // Its threads end, and the others are moved, some time after.
+    drop(lane);
+    for other in [&before, &after] {
+        while cpus_of(other).await != all {
+            tokio::task::yield_now().await;
+        }
+    }
+}
