@@ -3,9 +3,22 @@
 //! What every request writes is sharded ([`Sharded`]), what every request reads is a copy-on-write
 //! [`Snapshot`]. Nothing here knows another crate of the workspace.
 
+pub mod ambient;
+#[cfg(feature = "rt")]
+pub mod group;
+#[cfg(feature = "rt")]
+pub mod leak;
+mod panics;
 mod sharded;
 mod snapshot;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
+pub use ambient::{Ambient, AmbientExt};
 pub use crossbeam_utils::CachePadded;
+#[cfg(feature = "rt")]
+pub use group::Group;
 pub use sharded::{Shard, Sharded};
 pub use snapshot::Snapshot;
+#[cfg(feature = "rt")]
+pub use tokio_util::sync::CancellationToken;
