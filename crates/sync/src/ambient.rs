@@ -30,7 +30,7 @@ type Live = ();
 
 thread_local!(static SLOT: Cell<Ambient> = const { Cell::new(Ambient(None)) });
 
-/// What follows a call into its tasks: one value of any type, and the [`Scope`](crate::group::Scope)
+/// What follows a call into its tasks: one value of any type, and the [`Scope`]
 /// of the group it runs in. A clone costs one reference count.
 ///
 /// ```

@@ -4,10 +4,12 @@
 //! [`Snapshot`]. Nothing here knows another crate of the workspace.
 
 pub mod ambient;
+pub mod flight;
 #[cfg(feature = "rt")]
 pub mod group;
 #[cfg(feature = "rt")]
 pub mod leak;
+mod lock;
 mod panics;
 mod sharded;
 mod snapshot;
@@ -16,6 +18,7 @@ pub mod testing;
 
 pub use ambient::{Ambient, AmbientExt};
 pub use crossbeam_utils::CachePadded;
+pub use flight::Flight;
 #[cfg(feature = "rt")]
 pub use group::Group;
 pub use sharded::{Shard, Sharded};
