@@ -4,6 +4,8 @@
 //! [`Snapshot`]. Nothing here knows another crate of the workspace.
 
 pub mod ambient;
+#[cfg(feature = "rt")]
+pub mod blocking;
 pub mod flight;
 #[cfg(feature = "rt")]
 pub mod group;
@@ -17,6 +19,8 @@ mod snapshot;
 pub mod testing;
 
 pub use ambient::{Ambient, AmbientExt};
+#[cfg(feature = "rt")]
+pub use blocking::Blocking;
 pub use crossbeam_utils::CachePadded;
 pub use flight::Flight;
 #[cfg(feature = "rt")]
