@@ -14,6 +14,8 @@ pub mod leak;
 mod lock;
 mod panics;
 mod sharded;
+#[cfg(feature = "rt")]
+pub mod shutdown;
 mod snapshot;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
@@ -26,6 +28,8 @@ pub use flight::Flight;
 #[cfg(feature = "rt")]
 pub use group::Group;
 pub use sharded::{Shard, Sharded};
+#[cfg(feature = "rt")]
+pub use shutdown::Shutdown;
 pub use snapshot::Snapshot;
 #[cfg(feature = "rt")]
 pub use tokio_util::sync::CancellationToken;
