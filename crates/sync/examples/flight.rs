@@ -61,20 +61,25 @@ async fn main() {
 async fn one_key() {
     let (flight, runs) = (Flight::new(), Arc::new(AtomicUsize::new(0)));
     let gate = Arc::new(Semaphore::new(0));
+    let entered = Arc::new(AtomicUsize::new(0));
     let mut callers = Group::<(), FlightError>::new();
     let begun = Instant::now();
     for _ in 0..10_000 {
         let (flight, runs, gate) = (flight.clone(), runs.clone(), gate.clone());
+        let entered = entered.clone();
         callers.spawn(async move {
             let work = async move {
                 let _ = gate.acquire().await;
                 runs.fetch_add(1, Relaxed);
             };
+            entered.fetch_add(1, Relaxed);
             flight.run("key", work).await
         });
     }
-    // On one thread, all of them wait when this task has its next turn.
-    yield_now().await;
+    // A turn of this task lets only some of the others have theirs.
+    while entered.load(Relaxed) < 10_000 {
+        yield_now().await;
+    }
     gate.close();
     let served = callers.join().await.all().map(|all| all.len());
     println!(

@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 
 const TASKS: usize = 1_000_000;
 const WAITING: usize = 100_000;
-const ROUNDS: usize = 15;
+const ROUNDS: usize = 16;
 
 fn main() {
     let runtime = Builder::new_multi_thread()
@@ -26,10 +26,15 @@ fn main() {
         .build()
         .expect("a runtime can be built");
     let (mut set, mut group) = (Vec::new(), Vec::new());
-    // By turns, so that a slow moment of the machine meets both.
-    for _ in 0..ROUNDS {
-        set.push(timed(&runtime, join_set()));
-        group.push(timed(&runtime, grouped()));
+    // By turns, and each first as often: a slow moment and the state of the heap meet both.
+    for round in 0..ROUNDS {
+        if round % 2 == 0 {
+            set.push(timed(&runtime, join_set()));
+            group.push(timed(&runtime, grouped()));
+        } else {
+            group.push(timed(&runtime, grouped()));
+            set.push(timed(&runtime, join_set()));
+        }
     }
     report("wall", &set, &group, |(wall, _)| *wall);
     report("CPU", &set, &group, |(_, cpu)| *cpu);
@@ -89,24 +94,19 @@ fn timed(
 
 type Times = (Duration, Duration);
 
-/// The least of the rounds is the one that the rest of the machine disturbed least.
+/// The least of the rounds is the one that the rest of the machine disturbed least; the median
+/// says what is usual.
 fn report(what: &str, set: &[Times], group: &[Times], pick: fn(&Times) -> Duration) {
-    let least = |times: &[Times]| {
-        times
-            .iter()
-            .map(pick)
-            .min()
-            .unwrap_or_default()
-            .as_secs_f64()
+    let rank = |times: &[Times], rank: usize| {
+        let mut times: Vec<_> = times.iter().map(pick).collect();
+        times.sort_unstable();
+        times[rank].as_secs_f64() * 1e9 / TASKS as f64
     };
-    let (set, group) = (least(set), least(group));
-    let nanos = |seconds: f64| seconds * 1e9 / TASKS as f64;
-    println!(
-        "{what}: JoinSet {:.0} ns a task, Group {:.0} ns, {:.2} x",
-        nanos(set),
-        nanos(group),
-        group / set
-    );
+    for (name, at) in [("least", 0), ("median", ROUNDS / 2)] {
+        let (set, group) = (rank(set, at), rank(group, at));
+        let ratio = group / set;
+        println!("{what}, {name}: JoinSet {set:.0} ns a task, Group {group:.0} ns, {ratio:.2} x");
+    }
 }
 
 fn cpu_time() -> Duration {
