@@ -1,7 +1,9 @@
 //! Concurrency primitives that the rest of the house stands on.
 //!
 //! What every request writes is sharded ([`Sharded`]), what every request reads is a copy-on-write
-//! [`Snapshot`]. Nothing here knows another crate of the workspace.
+//! [`Snapshot`]. Tasks end together in a [`Group`](group), concurrent calls of one key become one in
+//! a [`Flight`], ambient values follow a call into its tasks ([`ambient`]), and a program ends by one
+//! path ([`shutdown`]). Nothing here knows another crate of the workspace.
 
 pub mod ambient;
 #[cfg(feature = "rt")]
