@@ -157,4 +157,13 @@ fn a_program_runs_on_threads_of_its_own() {
         Ok::<(), std::io::Error>(())
     });
     assert_eq!(code, ExitCode::SUCCESS);
+
+    // In one test, since a signal goes to all programs of a process.
+    let code = Shutdown::new().tell(|_| {}).run(async |life| {
+        let own = rustix::process::getpid();
+        rustix::process::kill_process(own, rustix::process::Signal::TERM).unwrap();
+        life.stopping().await;
+        Ok::<(), std::io::Error>(())
+    });
+    assert_eq!(code, ExitCode::SUCCESS);
 }
