@@ -1,0 +1,208 @@
+//! The work of one key, driven by whoever waits for it.
+//!
+//! The future lies in the entry; a waiter that is polled takes it out, polls it, and puts it back.
+//! What the future's waker does is wake *every* waiter: any single one might be slow, stuck or put
+//! aside for good (a branch of a `select!` that is not polled), and the others would hang behind
+//! it. So as long as one waiter is polled, the work goes on. That makes a wake cost as many wakes
+//! as there are waiters, once a wake of the work; a key that thousands wait for wants
+//! [`detached`](super::Flight::detached) work, which wakes them only at its end.
+//!
+//! No wake is lost: it sets `woken` under the lock that every waiter decides under. While a waiter
+//! polls the work, it finds the flag when it puts the work back; otherwise the first waiter polled
+//! finds it.
+
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+
+use slab::Slab;
+
+use super::lock::Mutex;
+use super::panics;
+use super::{FlightError, Outcome};
+
+pub(super) type Boxed<V> = Pin<Box<dyn Future<Output = V> + Send>>;
+
+/// The work of one key, and those who wait for it.
+pub(super) struct Work<V>(Mutex<State<V>>);
+
+struct State<V> {
+    stage: Stage<V>,
+    /// The work's waker was called since it was last polled.
+    woken: bool,
+    /// Waiters that have not had the outcome. Detached work counts as one.
+    waiting: usize,
+    wakers: Slab<Option<Waker>>,
+}
+
+enum Stage<V> {
+    /// Nobody is polling it.
+    Idle(Boxed<V>),
+    /// A waiter or a task of its own has it.
+    Driven,
+    Done(Outcome<V>),
+}
+
+/// What a waiter found.
+pub(super) enum Found<V> {
+    Pending,
+    /// This waiter has ended the work: it is for it to take it out of the table and to publish.
+    Ended(Outcome<V>),
+    Done(Outcome<V>),
+}
+
+/// A waiter's place in [`State::wakers`].
+pub(super) type Place = Option<usize>;
+
+impl<V: Clone + Send + 'static> Work<V> {
+    /// Work to be driven by its waiters, of which there is one.
+    pub(super) fn new(future: Boxed<V>) -> Self {
+        Self::at(Stage::Idle(future))
+    }
+
+    /// Work that a task of its own drives, which counts as a waiter; so there are two.
+    #[cfg(feature = "rt")]
+    pub(super) fn detached() -> Self {
+        let work = Self::at(Stage::Driven);
+        work.enter();
+        work
+    }
+
+    fn at(stage: Stage<V>) -> Self {
+        Self(Mutex::new(State {
+            stage,
+            woken: true,
+            waiting: 1,
+            wakers: Slab::new(),
+        }))
+    }
+
+    /// One waiter more.
+    pub(super) fn enter(&self) {
+        self.0.lock().waiting += 1;
+    }
+
+    /// A waiter less, whose interest is over before the work. With the last one the work ends:
+    /// then the future is returned, to be dropped when no lock is held any more.
+    pub(super) fn leave(&self, place: Place) -> Option<Boxed<V>> {
+        let mut state = self.0.lock();
+        if let Some(place) = place {
+            state.wakers.remove(place);
+        }
+        state.waiting -= 1;
+        if state.waiting > 0 {
+            return None;
+        }
+        match std::mem::replace(&mut state.stage, Stage::Driven) {
+            Stage::Idle(future) => Some(future),
+            other => {
+                state.stage = other;
+                None
+            }
+        }
+    }
+
+    /// Polls on behalf of one waiter.
+    pub(super) fn poll(self: &Arc<Self>, place: &mut Place, cx: &mut Context<'_>) -> Found<V> {
+        let mut future = {
+            let mut state = self.0.lock();
+            if let Stage::Done(outcome) = &state.stage {
+                return Found::Done(outcome.clone());
+            }
+            if !state.woken || !matches!(state.stage, Stage::Idle(_)) {
+                state.register(place, cx);
+                return Found::Pending;
+            }
+            let Stage::Idle(future) = std::mem::replace(&mut state.stage, Stage::Driven) else {
+                unreachable!("it was idle a line above, under the same lock");
+            };
+            state.woken = false;
+            future
+        };
+        let waker = Waker::from(self.clone());
+        let polled = catch(|| future.as_mut().poll(&mut Context::from_waker(&waker)));
+        let outcome = match polled {
+            Ok(Poll::Pending) => {
+                self.put_back(future, place, cx);
+                return Found::Pending;
+            }
+            Ok(Poll::Ready(value)) => catch(|| drop(future)).map(|()| value),
+            Err(panicked) => {
+                // It has said what is to be said.
+                let _ = catch(|| drop(future));
+                Err(panicked)
+            }
+        };
+        Found::Ended(outcome)
+    }
+
+    fn put_back(&self, future: Boxed<V>, place: &mut Place, cx: &mut Context<'_>) {
+        let woken = {
+            let mut state = self.0.lock();
+            state.register(place, cx);
+            state.stage = Stage::Idle(future);
+            if state.woken {
+                state.take_wakers()
+            } else {
+                Vec::new()
+            }
+        };
+        wake(woken);
+    }
+
+    /// Hands the outcome to everyone who waits.
+    pub(super) fn publish(&self, outcome: Outcome<V>) {
+        let woken = {
+            let mut state = self.0.lock();
+            state.stage = Stage::Done(outcome);
+            state.take_wakers()
+        };
+        wake(woken);
+    }
+}
+
+impl<V> State<V> {
+    fn register(&mut self, place: &mut Place, cx: &Context<'_>) {
+        match place {
+            Some(place) => match &mut self.wakers[*place] {
+                Some(waker) => waker.clone_from(cx.waker()),
+                none => *none = Some(cx.waker().clone()),
+            },
+            None => *place = Some(self.wakers.insert(Some(cx.waker().clone()))),
+        }
+    }
+
+    /// Each is woken once until it is polled again.
+    fn take_wakers(&mut self) -> Vec<Waker> {
+        let wakers = self.wakers.iter_mut();
+        wakers.filter_map(|(_, waker)| waker.take()).collect()
+    }
+}
+
+impl<V: Send + 'static> Wake for Work<V> {
+    fn wake(self: Arc<Self>) {
+        let woken = {
+            let mut state = self.0.lock();
+            state.woken = true;
+            match state.stage {
+                Stage::Idle(_) => state.take_wakers(),
+                // Whoever drives it sees the flag; after the end there is nothing to do.
+                Stage::Driven | Stage::Done(_) => Vec::new(),
+            }
+        };
+        wake(woken);
+    }
+}
+
+/// Outside of the lock: a waker may run anything, also code that comes back here.
+fn wake(wakers: Vec<Waker>) {
+    wakers.into_iter().for_each(Waker::wake);
+}
+
+pub(super) fn catch<R>(work: impl FnOnce() -> R) -> Result<R, FlightError> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|payload| FlightError::Panicked {
+        message: panics::message(payload).into(),
+    })
+}

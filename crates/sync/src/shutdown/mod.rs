@@ -1,0 +1,309 @@
+//! Life and death of a program.
+//!
+//! A program ends for one of several reasons (a signal, a fatal error, a panic, its work is done),
+//! and each path that ends it by itself forgets something else. So there is one path: stop accepting
+//! → drain within a time → cancel → clean up, the last registered first; `main` returns the exit code
+//! that comes out of it, and a lint keeps `process::exit`, which runs no clean-up, out of the house.
+//!
+//! Signals are heard on the calling thread, on a runtime of its own, and the program runs on other
+//! threads: a program that hogs its workers still ends at the second signal. That one breaks off the
+//! drain; clean-up, which is short and leaves things in order, has its time all the same, and a
+//! further signal breaks off that, too.
+
+mod life;
+mod signals;
+
+use std::fmt;
+use std::future::Future;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::timeout;
+
+pub use life::{Busy, Life};
+pub use signals::Signals;
+
+use crate::panics;
+
+#[cfg(test)]
+mod tests;
+
+/// The exit code when a further signal broke off the drain: that of a program ended by SIGINT.
+pub const BROKEN_OFF: u8 = 130;
+
+/// Why the program ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// Its work is done.
+    Done,
+    /// [`Life::stop`] was called.
+    Asked,
+    /// A signal came.
+    Signal,
+    /// It returned an error, or [`Life::fatal`] was called.
+    Fatal(String),
+    /// It panicked.
+    Panic(String),
+}
+
+/// What happens on the way; its text is for an operator to read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// The end begins: draining, for at most this time.
+    Draining(Cause, Duration),
+    /// What was under way did not finish in time.
+    TimeUp(Duration),
+    /// A further signal broke off the drain or the clean-up.
+    BrokenOff,
+    /// A step panicked; the others go on.
+    StepPanicked(String, String),
+    /// A step of the clean-up did not finish in time; the others go on.
+    CleanupTimeUp(String),
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Draining(cause, time) => {
+                match cause {
+                    Cause::Fatal(error) => writeln!(f, "cannot go on: {error}")?,
+                    Cause::Panic(message) => writeln!(f, "panicked: {message}")?,
+                    Cause::Done | Cause::Asked | Cause::Signal => {}
+                }
+                let seconds = time.as_secs_f64();
+                write!(
+                    f,
+                    "draining: finishing what is under way within {seconds} s; a second signal ends at once"
+                )
+            }
+            Self::TimeUp(time) => {
+                write!(
+                    f,
+                    "not everything finished within {} s; the rest is cut",
+                    time.as_secs_f64()
+                )
+            }
+            Self::BrokenOff => f.write_str("ended before everything was finished"),
+            Self::StepPanicked(step, message) => write!(f, "`{step}` panicked: {message}"),
+            Self::CleanupTimeUp(step) => write!(f, "the clean-up took too long, at `{step}`"),
+        }
+    }
+}
+
+/// How a program is to end.
+///
+/// ```
+/// use seawall_sync::Shutdown;
+/// use std::process::ExitCode;
+///
+/// fn main() -> ExitCode {
+///     Shutdown::new().run(async |life| {
+///         life.on_exit("pid file", async { /* remove it */ });
+///         # life.stop();
+///         // Serve here, until the program begins to end:
+///         life.stopping().await;
+///         Ok::<(), std::io::Error>(())
+///     })
+/// }
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Shutdown {
+    drain: Duration,
+    cleanup: Duration,
+    tell: fn(&Event),
+}
+
+impl Default for Shutdown {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Shutdown {
+    /// Drains for at most 30 s, gives each step of the clean-up 5 s, and tells stderr.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            drain: Duration::from_secs(30),
+            cleanup: Duration::from_secs(5),
+            tell: |event| eprintln!("{event}"),
+        }
+    }
+
+    /// What is under way may take this long to finish.
+    #[must_use]
+    pub fn drain_timeout(self, drain: Duration) -> Self {
+        Self { drain, ..self }
+    }
+
+    /// Each step of the clean-up may take this long; one that takes longer is dropped.
+    #[must_use]
+    pub fn cleanup_timeout(self, cleanup: Duration) -> Self {
+        Self { cleanup, ..self }
+    }
+
+    /// Tells `tell` what happens, instead of stderr.
+    #[must_use]
+    pub fn tell(self, tell: fn(&Event)) -> Self {
+        Self { tell, ..self }
+    }
+
+    /// Runs `program` on a multi-threaded runtime until it and its clean-up have ended; blocks the
+    /// calling thread. For `main` to return: 0 after a normal end or a signal, 1 after an error or a
+    /// panic, [`BROKEN_OFF`] when a further signal broke off the drain.
+    ///
+    /// The program itself counts as under way: from the moment that [`Life::stopping`] returns it
+    /// has the drain's time to return, and is then dropped at its next await.
+    pub fn run<P, F, E>(self, program: P) -> ExitCode
+    where
+        P: FnOnce(Life) -> F,
+        F: Future<Output = Result<(), E>> + Send + 'static,
+        E: fmt::Display + Send + 'static,
+    {
+        match Builder::new_multi_thread().enable_all().build() {
+            Ok(runtime) => self.run_on(runtime, program),
+            Err(error) => self.cannot_start(&error),
+        }
+    }
+
+    /// As [`run`](Self::run), on a runtime that drives itself (multi-threaded).
+    pub fn run_on<P, F, E>(self, runtime: Runtime, program: P) -> ExitCode
+    where
+        P: FnOnce(Life) -> F,
+        F: Future<Output = Result<(), E>> + Send + 'static,
+        E: fmt::Display + Send + 'static,
+    {
+        let watcher = match Builder::new_current_thread().enable_all().build() {
+            Ok(watcher) => watcher,
+            Err(error) => return self.cannot_start(&error),
+        };
+        let life = Life::new();
+        let code = watcher.block_on(async {
+            // Before the program begins, so that no signal is lost.
+            let mut signals = match Signals::new() {
+                Ok(signals) => signals,
+                Err(error) => return self.cannot_start(&error),
+            };
+            let program = {
+                let _runtime = runtime.enter();
+                program(life.clone())
+            };
+            let next = async move || signals.next().await;
+            ExitCode::from(self.supervise(runtime.handle(), life, program, next).await)
+        });
+        // Whatever blocks a thread is left to the end of the process.
+        runtime.shutdown_background();
+        code
+    }
+
+    fn cannot_start(&self, error: &std::io::Error) -> ExitCode {
+        (self.tell)(&Event::Draining(
+            Cause::Fatal(error.to_string()),
+            Duration::ZERO,
+        ));
+        ExitCode::FAILURE
+    }
+
+    /// The one path, from the beginning of the program to its exit code.
+    async fn supervise<F, E>(
+        self,
+        runtime: &Handle,
+        life: Life,
+        program: F,
+        mut signal: impl AsyncFnMut(),
+    ) -> u8
+    where
+        F: Future<Output = Result<(), E>> + Send + 'static,
+        E: fmt::Display + Send + 'static,
+    {
+        let mut under_way = JoinSet::new();
+        let main = life.clone();
+        let program = async move {
+            match program.await {
+                Ok(()) => main.begin(Cause::Done),
+                Err(error) => main.begin(Cause::Fatal(error.to_string())),
+            }
+        };
+        let id = under_way.spawn_on(program, runtime).id();
+        tokio::select! {
+            () = life.stopping() => {}
+            () = signal() => life.begin(Cause::Signal),
+            Some(joined) = under_way.join_next() => {
+                if let Some(message) = joined.err().and_then(panic_of) {
+                    life.begin(Cause::Panic(message));
+                }
+            }
+        }
+        let cause = life.cause().unwrap_or(Cause::Done);
+        (self.tell)(&Event::Draining(cause, self.drain));
+        let drained = tokio::select! {
+            done = timeout(self.drain, self.drain(runtime, &life, &mut under_way, id)) => {
+                if done.is_err() {
+                    (self.tell)(&Event::TimeUp(self.drain));
+                }
+                true
+            }
+            () = signal() => {
+                (self.tell)(&Event::BrokenOff);
+                false
+            }
+        };
+        life.cancelled().cancel();
+        under_way.abort_all();
+        tokio::select! {
+            () = self.clean_up(runtime, &life) => {}
+            () = signal() => (self.tell)(&Event::BrokenOff),
+        }
+        match life.cause() {
+            _ if !drained => BROKEN_OFF,
+            Some(Cause::Fatal(_) | Cause::Panic(_)) => 1,
+            _ => 0,
+        }
+    }
+
+    async fn drain(
+        &self,
+        runtime: &Handle,
+        life: &Life,
+        under_way: &mut JoinSet<()>,
+        program: tokio::task::Id,
+    ) {
+        let mut names = vec![(program, "the program".into())];
+        for (name, step) in life.take_drains() {
+            names.push((under_way.spawn_on(step, runtime).id(), name));
+        }
+        while let Some(joined) = under_way.join_next_with_id().await {
+            let Err(error) = joined else { continue };
+            let task = error.id();
+            let name = names.iter().find(|(id, _)| *id == task);
+            if let (Some((_, name)), Some(message)) = (name, panic_of(error)) {
+                (self.tell)(&Event::StepPanicked(name.to_string(), message));
+            }
+        }
+        life.idle().await;
+    }
+
+    async fn clean_up(&self, runtime: &Handle, life: &Life) {
+        while let Some((name, step)) = life.pop_cleanup() {
+            // Ended with this future: a task of its own would go on.
+            let mut task = JoinSet::new();
+            task.spawn_on(step, runtime);
+            match timeout(self.cleanup, task.join_next()).await {
+                Ok(Some(Err(error))) => {
+                    if let Some(message) = panic_of(error) {
+                        (self.tell)(&Event::StepPanicked(name.into(), message));
+                    }
+                }
+                Ok(_) => {}
+                Err(_) => (self.tell)(&Event::CleanupTimeUp(name.into())),
+            }
+        }
+    }
+}
+
+fn panic_of(error: JoinError) -> Option<String> {
+    error.try_into_panic().ok().map(panics::message)
+}

@@ -1,0 +1,169 @@
+use std::future::pending;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep};
+
+use super::*;
+
+const S: Duration = Duration::from_secs(1);
+
+type Log = Arc<Mutex<Vec<&'static str>>>;
+
+/// Runs a program in virtual time, with signals after the given seconds. Exit code and seconds.
+async fn run<F>(program: impl FnOnce(Life) -> F, signals: &[u32]) -> (u8, u64)
+where
+    F: Future<Output = Result<(), &'static str>> + Send + 'static,
+{
+    let begun = Instant::now();
+    let (send, mut received) = mpsc::unbounded_channel();
+    for after in signals.iter().copied() {
+        let send = send.clone();
+        tokio::spawn(async move {
+            sleep(after * S).await;
+            let _ = send.send(());
+        });
+    }
+    let life = Life::new();
+    let program = program(life.clone());
+    let signal = async move || {
+        if received.recv().await.is_none() {
+            pending::<()>().await;
+        }
+    };
+    let shutdown = Shutdown::new().tell(|_| {});
+    let code = shutdown
+        .supervise(&Handle::current(), life, program, signal)
+        .await;
+    (code, begun.elapsed().as_secs())
+}
+
+fn noting(log: &Log, what: &'static str) -> impl Future<Output = ()> + Send + use<> {
+    let log = log.clone();
+    async move { log.lock().push(what) }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_signal_stops_drains_cancels_and_cleans_up_in_reverse() {
+    let log = Log::default();
+    let program = |life: Life| {
+        life.on_exit("first", noting(&log, "first made, last cleaned"));
+        life.on_exit("second", noting(&log, "second made, first cleaned"));
+        life.on_drain("server", noting(&log, "drained"));
+        let busy = life.busy();
+        tokio::spawn(async move {
+            sleep(7 * S).await;
+            drop(busy);
+        });
+        let (log, cancelled) = (log.clone(), life.cancelled().clone());
+        async move {
+            life.stopping().await;
+            log.lock().push("stopped accepting");
+            assert!(!cancelled.is_cancelled());
+            Ok(())
+        }
+    };
+    assert_eq!(run(program, &[3]).await, (0, 7));
+    let log = log.lock();
+    assert!(log[..2].contains(&"stopped accepting") && log[..2].contains(&"drained"));
+    assert_eq!(
+        log[2..],
+        ["second made, first cleaned", "first made, last cleaned"]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn errors_and_panics_end_in_the_same_order() {
+    let log = Log::default();
+    let clean = |life: &Life| {
+        life.on_drain("drain", noting(&log, "drain"));
+        life.on_exit("clean", noting(&log, "clean"));
+    };
+    let fails = |life: Life| {
+        clean(&life);
+        async { Err("no disk") }
+    };
+    assert_eq!(run(fails, &[]).await, (1, 0));
+    let panics = |life: Life| {
+        clean(&life);
+        async { panic!("on purpose") }
+    };
+    assert_eq!(run(panics, &[]).await, (1, 0));
+    let fatal = |life: Life| {
+        clean(&life);
+        life.fatal("no disk");
+        async move {
+            life.stopping().await;
+            Ok(())
+        }
+    };
+    assert_eq!(run(fatal, &[]).await, (1, 0));
+    let done = |life: Life| {
+        clean(&life);
+        async { Ok(()) }
+    };
+    assert_eq!(run(done, &[]).await, (0, 0));
+    assert_eq!(*log.lock(), ["drain", "clean"].repeat(4));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_does_not_drain_in_time_is_cancelled() {
+    let log = Log::default();
+    let program = |life: Life| {
+        life.on_exit("clean", noting(&log, "clean"));
+        life.on_drain("stuck", pending());
+        async { pending().await }
+    };
+    assert_eq!(run(program, &[1]).await, (0, 31));
+    assert_eq!(*log.lock(), ["clean"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_signal_ends_the_drain_and_a_third_the_clean_up() {
+    let log = Log::default();
+    let stuck = |life: Life| {
+        life.on_exit("clean", noting(&log, "clean"));
+        async { pending().await }
+    };
+    assert_eq!(run(stuck, &[1, 2]).await, (BROKEN_OFF, 2));
+    assert_eq!(*log.lock(), ["clean"]);
+    let stuck_twice = |life: Life| {
+        life.on_exit("stuck", pending());
+        async { pending().await }
+    };
+    assert_eq!(run(stuck_twice, &[1, 2, 3]).await, (BROKEN_OFF, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stuck_or_panicking_clean_up_keeps_no_other_from_its_turn() {
+    let log = Log::default();
+    let program = |life: Life| {
+        life.on_exit("quick", noting(&log, "quick"));
+        life.on_exit("stuck", pending());
+        life.on_exit("panics", async { panic!("on purpose") });
+        async { Ok(()) }
+    };
+    assert_eq!(run(program, &[]).await, (0, 5));
+    assert_eq!(*log.lock(), ["quick"]);
+}
+
+#[test]
+fn a_program_runs_on_threads_of_its_own() {
+    let main = std::thread::current().id();
+    let code = Shutdown::new().tell(|_| {}).run(async move |life| {
+        assert_ne!(std::thread::current().id(), main);
+        life.stop();
+        Ok::<(), std::io::Error>(())
+    });
+    assert_eq!(code, ExitCode::SUCCESS);
+
+    // In one test, since a signal goes to all programs of a process.
+    let code = Shutdown::new().tell(|_| {}).run(async |life| {
+        let own = rustix::process::getpid();
+        rustix::process::kill_process(own, rustix::process::Signal::TERM).unwrap();
+        life.stopping().await;
+        Ok::<(), std::io::Error>(())
+    });
+    assert_eq!(code, ExitCode::SUCCESS);
+}
