@@ -2,13 +2,16 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::Uri;
 use seawall::config::{Config, Level, Listener, Upstream};
 use seawall::telemetry::{Log, LogSettings};
 use seawall_gateway::{Gateway, Running, StartError};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use seawall_sync::Shutdown;
+use seawall_sync::shutdown::{Cause, Event, Life};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
 
@@ -84,7 +87,7 @@ what is to be protected? Name it by --upstream or in a file by --config:
 
 `seawall gateway --help` says more";
 
-pub(crate) fn run(args: &Args) -> Result<(), Failure> {
+pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     if args.upstream.is_none() && args.config.is_none() {
         return Err(Failure {
             text: NOTHING_TO_PROTECT.into(),
@@ -101,42 +104,49 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         .with(log.layer());
     // Only a second call could fail.
     let _ = tracing::subscriber::set_global_default(subscriber);
-    let runtime = tokio::runtime::Builder::new_current_thread()
+    // The gateway has threads of its own; what is left is to wait.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
         .enable_all()
         .build()
         .map_err(|error| Failure::new(format!("cannot start: {error}")))?;
-    let done = runtime.block_on(async {
-        // Before anything listens, so that no signal is lost.
-        let mut signals = Signals::new()
-            .map_err(|error| Failure::new(format!("cannot catch signals: {error}")))?;
-        let running = Gateway::start_with_log(&config, Some(log))
-            .map_err(|error| Failure::new(remedy(&error)))?;
-        announce(&config, &running);
-        warn_of_unreachable(&config).await;
-        signals.next().await;
-        drain(&config, running, signals).await
-    });
-    // A drain that a second signal broke off is still waiting, on a thread of the runtime.
-    runtime.shutdown_background();
-    done
+    let shutdown = Shutdown::new()
+        .drain_timeout(config.drain_timeout)
+        .tell(tell);
+    Ok(shutdown.run_on(runtime, |life| serve(config, log, life)))
 }
 
-async fn drain(config: &Config, running: Running, mut signals: Signals) -> Result<(), Failure> {
-    let limit = config.drain_timeout.as_secs_f64();
-    eprintln!(
-        "draining: finishing what is under way within {limit} s; a second signal ends at once"
-    );
-    let drained = tokio::task::spawn_blocking(move || running.shutdown());
+async fn serve(config: Config, log: Log, life: Life) -> Result<(), String> {
+    let running = Gateway::start_with_log(&config, Some(log)).map_err(|error| remedy(&error))?;
+    let running = Arc::new(running);
+    announce(&config, &running);
+    let drains = running.clone();
+    life.on_drain("the gateway", async move {
+        drains.drain();
+        let mut look = tokio::time::interval(Duration::from_millis(5));
+        while !drains.is_drained() {
+            look.tick().await;
+        }
+    });
+    life.on_exit("the gateway", async move {
+        let cut = running.connections();
+        if cut > 0 {
+            eprintln!("{cut} connections were cut; see `drain_timeout`");
+        }
+    });
     tokio::select! {
-        cut = drained => match cut {
-            Ok(0) => Ok(()),
-            Ok(cut) => {
-                eprintln!("{cut} connections were cut; see `drain_timeout`");
-                Ok(())
-            }
-            Err(error) => Err(Failure::new(format!("the drain broke off: {error}"))),
-        },
-        () = signals.next() => Err(Failure { text: "ended before everything was finished".into(), code: 130 }),
+        () = life.stopping() => return Ok(()),
+        () = warn_of_unreachable(&config) => {}
+    }
+    life.stopping().await;
+    Ok(())
+}
+
+fn tell(event: &Event) {
+    match event {
+        // It never served, so there is nothing to drain.
+        Event::Draining(Cause::Fatal(error), _) => eprintln!("seawall: {error}"),
+        event => eprintln!("{event}"),
     }
 }
 
@@ -278,30 +288,5 @@ const fn level(level: Level) -> LevelFilter {
         Level::Info => LevelFilter::INFO,
         Level::Debug => LevelFilter::DEBUG,
         Level::Trace => LevelFilter::TRACE,
-    }
-}
-
-/// SIGTERM, SIGINT, and SIGHUP: a terminal that closes is no reason to cut calls.
-pub(crate) struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
-}
-
-impl Signals {
-    pub(crate) fn new() -> std::io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
-    }
-
-    pub(crate) async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-            _ = self.hangup.recv() => {}
-        }
     }
 }

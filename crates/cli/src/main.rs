@@ -56,12 +56,12 @@ impl Failure {
 
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
-        Command::Demo(args) => demo::run(&args),
+        Command::Demo(args) => demo::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Gateway(args) => gateway::run(&args),
-        Command::Check(args) => check::run(&args),
+        Command::Check(args) => check::run(&args).map(|()| ExitCode::SUCCESS),
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(Failure { text, code }) => {
             eprintln!("seawall: {text}");
             ExitCode::from(code)

@@ -202,15 +202,26 @@ impl Running {
         self.sites.iter().map(|site| site.open()).sum()
     }
 
-    /// Stops accepting, lets what is under way finish within `drain_timeout`, and ends. Returns how
-    /// many connections had to be cut. Blocks the calling thread for as long.
-    pub fn shutdown(self) -> usize {
+    /// Stops accepting and lets what is under way finish. Returns at once.
+    pub fn drain(&self) {
         self.shared.draining.store(true, Ordering::SeqCst);
         let _ = self.stop.send(Stage::Drain);
-        let until = Instant::now() + self.shared.drain_timeout;
+    }
+
+    /// Whether nothing is accepted any more and no client connection is open.
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
         // A core may accept in the last moment before it learns of the end.
-        let accepting = || Arc::strong_count(&self.accepting) > 1;
-        while (accepting() || self.connections() > 0) && Instant::now() < until {
+        let accepting = Arc::strong_count(&self.accepting) > 1;
+        !accepting && self.connections() == 0
+    }
+
+    /// Drains for at most `drain_timeout`, and ends. Returns how many connections had to be cut.
+    /// Blocks the calling thread for as long.
+    pub fn shutdown(self) -> usize {
+        self.drain();
+        let until = Instant::now() + self.shared.drain_timeout;
+        while !self.is_drained() && Instant::now() < until {
             std::thread::sleep(Duration::from_millis(5));
         }
         self.connections()

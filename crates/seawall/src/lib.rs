@@ -8,4 +8,7 @@ pub mod layer;
 pub mod signals;
 pub mod telemetry;
 
+/// Tasks, flights, snapshots, pools, pipelines: what services are built from.
+pub use seawall_sync as sync;
+
 pub use seawall_policy::{Advice, Call, Criticality, Outcome, Reason, Rejection, Scope, Tick};

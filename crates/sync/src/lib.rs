@@ -20,7 +20,6 @@ pub mod flight;
 pub mod group;
 #[cfg(feature = "rt")]
 pub mod leak;
-mod lock;
 mod panics;
 #[cfg(feature = "rt")]
 pub mod pipeline;

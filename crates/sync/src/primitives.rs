@@ -1,8 +1,41 @@
 //! The lock and the counter under our own primitives.
 //!
-//! In a module of its own so that `tests/shuttle.rs`, which compiles the same sources a second
-//! time, can put some there whose every use is a point where the scheduler may switch threads.
+//! In a module of its own so that models can put those of shuttle in their place, whose every use is
+//! a point where the scheduler may switch threads: `flight/model.rs` and `tests/shuttle.rs` compile
+//! the same sources a second time, over `model`.
 
 pub(crate) use std::sync::atomic::AtomicU64;
 
 pub(crate) use parking_lot::Mutex;
+
+#[cfg(test)]
+pub(crate) mod model {
+    //! shuttle's, called as the above are.
+
+    use std::sync::PoisonError;
+
+    use shuttle::sync::MutexGuard;
+    #[allow(
+        unused_imports,
+        reason = "the models of this crate's own tests do without"
+    )]
+    pub(crate) use shuttle::sync::atomic::AtomicU64;
+
+    #[derive(Debug, Default)]
+    pub(crate) struct Mutex<T>(shuttle::sync::Mutex<T>);
+
+    impl<T> Mutex<T> {
+        pub(crate) fn new(value: T) -> Self {
+            Self(shuttle::sync::Mutex::new(value))
+        }
+
+        pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        }
+
+        #[allow(dead_code, reason = "the models of this crate's own tests do without")]
+        pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+            self.0.try_lock().ok()
+        }
+    }
+}

@@ -1,13 +1,49 @@
-//! What tests of asynchronous code need.
+//! What tests of asynchronous code need: a future cancelled at every await point.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::Poll;
 
+/// What `future` returns, if it completes within `polls` polls; after them it is dropped, without
+/// waiting for a wake that could not come any more.
+pub async fn within_polls<F: Future>(future: F, polls: usize) -> Option<F::Output> {
+    let mut future = pin!(future);
+    let mut left = polls;
+    poll_fn(move |cx| {
+        if left == 0 {
+            return Poll::Ready(None);
+        }
+        left -= 1;
+        match future.as_mut().poll(cx) {
+            Poll::Ready(output) => Poll::Ready(Some(output)),
+            Poll::Pending if left == 0 => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
+}
+
+/// Calls `run` with 0, 1, 2, … polls until it answers that what it gave them to
+/// ([`within_polls`]) has completed. Returns how many polls that took.
+///
+/// # Panics
+/// After 10,000 polls: the future does not end.
+pub async fn at_every_poll<F: Future<Output = bool>>(mut run: impl FnMut(usize) -> F) -> usize {
+    for polls in 0..10_000 {
+        if run(polls).await {
+            return polls;
+        }
+    }
+    panic!("the future does not end");
+}
+
 /// Runs the future that `make` makes again and again, drops it after 0, 1, 2, … polls, until it
 /// completes before its turn to be dropped; calls `check` after each drop with the number of polls.
 /// So the future is cancelled at every await point that it waits at. Returns the number of polls
 /// that it takes to complete.
+///
+/// # Panics
+/// As [`at_every_poll`].
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
@@ -30,33 +66,14 @@ pub async fn drop_after_each_poll<F: Future>(
     mut make: impl FnMut() -> F,
     mut check: impl AsyncFnMut(usize),
 ) -> usize {
-    let mut allowed = 0;
-    loop {
-        let polls = polls_until(make(), allowed).await;
-        check(allowed).await;
-        match polls {
-            Some(polls) => return polls,
-            None => allowed += 1,
-        }
-    }
-}
-
-/// Polls until completion, at most `allowed` times, and drops the future. How many polls it took,
-/// or none if it did not complete.
-async fn polls_until<F: Future>(future: F, allowed: usize) -> Option<usize> {
-    let mut future = pin!(future);
     let mut polls = 0;
-    poll_fn(|cx| {
-        if polls == allowed {
-            return Poll::Ready(None);
+    loop {
+        let completed = within_polls(make(), polls).await.is_some();
+        check(polls).await;
+        if completed {
+            return polls;
         }
         polls += 1;
-        match future.as_mut().poll(cx) {
-            Poll::Ready(_) => Poll::Ready(Some(polls)),
-            // After the last one it is not worth waiting for a wake.
-            Poll::Pending if polls == allowed => Poll::Ready(None),
-            Poll::Pending => Poll::Pending,
-        }
-    })
-    .await
+        assert!(polls < 10_000, "the future does not end");
+    }
 }

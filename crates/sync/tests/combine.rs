@@ -1,8 +1,6 @@
 //! Combinators: laws, and cancellation at every poll.
 #![cfg(feature = "rt")]
 
-mod support;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
@@ -10,7 +8,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use proptest::prelude::*;
 use seawall_sync::combine::{first_n, first_ok, map_reduce, race, timeout_or};
-use support::{at_every_poll, within_polls};
+use seawall_sync::testing::{at_every_poll, within_polls};
 use tokio::time::{Instant, sleep};
 
 fn block_on<F: Future>(future: F) -> F::Output {

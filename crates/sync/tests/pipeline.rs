@@ -1,8 +1,6 @@
 //! Pipelines: what comes out, in which order, and how they end.
 #![cfg(feature = "rt")]
 
-mod support;
-
 use std::convert::Infallible;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -12,7 +10,7 @@ use std::time::Duration;
 use futures_util::{StreamExt, stream};
 use proptest::prelude::*;
 use seawall_sync::pipeline::{OnError, Order, Pipeline, PipelineError, PipelineOptions, Running};
-use support::{at_every_poll, within_polls};
+use seawall_sync::testing::{at_every_poll, within_polls};
 use tokio::sync::mpsc;
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep};

@@ -8,6 +8,8 @@
 
 #[path = "../src/pool.rs"]
 mod pool;
+#[path = "../src/primitives.rs"]
+mod real;
 #[path = "../src/sharded.rs"]
 mod sharded;
 #[path = "../src/snapshot/mod.rs"]
@@ -20,26 +22,7 @@ mod waiters;
 use sharded::{Shard, Sharded};
 
 mod primitives {
-    pub(crate) use shuttle::sync::atomic::AtomicU64;
-    use shuttle::sync::{Mutex as Inner, MutexGuard};
-    use std::sync::PoisonError;
-
-    #[derive(Debug, Default)]
-    pub(crate) struct Mutex<T>(Inner<T>);
-
-    impl<T> Mutex<T> {
-        pub(crate) fn new(value: T) -> Self {
-            Self(Inner::new(value))
-        }
-
-        pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
-            self.0.lock().unwrap_or_else(PoisonError::into_inner)
-        }
-
-        pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
-            self.0.try_lock().ok()
-        }
-    }
+    pub(crate) use super::real::model::{AtomicU64, Mutex};
 }
 
 /// Random schedules per test.

@@ -1,7 +1,5 @@
 //! Snapshots: laws of versions, saved images, cancellation, and threads against each other.
 
-mod support;
-
 use std::collections::HashMap;
 use std::fs;
 use std::io::{self, Write};
@@ -11,8 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use proptest::prelude::*;
+use seawall_sync::testing::{at_every_poll, within_polls};
 use seawall_sync::{SaveError, Snapshot, SnapshotMap};
-use support::{at_every_poll, within_polls};
 
 #[test]
 fn an_update_that_panics_changes_nothing() {

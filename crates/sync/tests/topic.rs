@@ -1,14 +1,12 @@
 //! Topics: laws against a plain model, cancellation, and threads against each other.
 
-mod support;
-
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use proptest::prelude::*;
+use seawall_sync::testing::{at_every_poll, within_polls};
 use seawall_sync::topic::{Full, Publisher, RecvError, WhenBehind};
-use support::{at_every_poll, within_polls};
 
 const ANSWERS: [WhenBehind; 3] = [
     WhenBehind::Wait,

@@ -3,9 +3,14 @@
 //! A file a subject; each hands out its [`Case`]s. To add one: the file, its name in the two lists
 //! below, and for a library to compare with its dependency in `bench/Cargo.toml`.
 
+mod flight;
+mod lanes;
 mod mutex;
 mod padding;
+mod pipeline;
+mod pool;
 mod snapshot;
+mod tasks;
 mod together;
 
 use std::time::Duration;
@@ -67,7 +72,16 @@ impl Scenario for Case {
 /// # Errors
 /// Fails when a thread does.
 pub fn sync(args: &CompareArgs) -> anyhow::Result<()> {
-    let cases = [snapshot::cases(), padding::cases(), mutex::cases()];
+    let cases = [
+        tasks::cases(),
+        flight::cases(),
+        snapshot::cases(),
+        pool::cases(),
+        pipeline::cases(),
+        lanes::cases(),
+        padding::cases(),
+        mutex::cases(),
+    ];
     let scenarios = cases.into_iter().flatten();
     compare(
         "sync",

@@ -63,6 +63,37 @@ pub(super) fn each<T: Send>(
     })
 }
 
+/// Does `pass`, of so many operations, several times: what one costs in CPU time of the process, and
+/// in wall time, each in the quickest pass: the one that the rest of the machine disturbed least.
+pub(super) fn passes(
+    name: &'static str,
+    goal: &'static str,
+    operations: usize,
+    passes: usize,
+    mut pass: impl FnMut() -> anyhow::Result<()>,
+) -> anyhow::Result<Vec<Metric>> {
+    let (mut wall, mut cpu) = (f64::MAX, f64::MAX);
+    for _ in 0..passes.max(1) {
+        let (start, used) = (Instant::now(), process_cpu());
+        pass()?;
+        let per_one = 1e9 / operations.max(1) as f64;
+        wall = wall.min(start.elapsed().as_secs_f64() * per_one);
+        cpu = cpu.min(process_cpu().saturating_sub(used).as_secs_f64() * per_one);
+    }
+    Ok(vec![
+        Metric::new(name, "ns of CPU", goal, cpu),
+        Metric::new("wall time", "ns", "", wall),
+    ])
+}
+
+/// A runtime with so many workers.
+pub(super) fn runtime(workers: usize) -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(workers)
+        .enable_time()
+        .build()
+}
+
 fn cpu_time() -> Duration {
     clock(ClockId::ThreadCPUTime)
 }

@@ -19,9 +19,10 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 
 use seawall_gateway::StartError;
+use seawall_sync::shutdown::Signals;
 
 use crate::Failure;
-use crate::gateway::{self, Signals};
+use crate::gateway;
 use progress::Progress;
 use report::Results;
 use stage::{Schedule, Stage};

@@ -4,29 +4,40 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::{Extensions, Request};
-use tokio::task::futures::TaskLocalFuture;
+use seawall_sync::ambient::{self, Scoped};
 use tower::{Layer, Service};
 
 use crate::clock::Clock;
 use crate::context::{ContextHeaders, Reader, Trust, Wire, is_grpc};
 use crate::{Call, Criticality, Tick};
 
-tokio::task_local! {
-    static CURRENT: Call;
-}
-
 /// The call that the running task is part of; `None` outside of one.
 ///
-/// Known while a handler's future is polled, below a [`ContextLayer`]. A spawned task is not part
-/// of the call, and neither is a response body that is polled after the handler returned.
+/// Known while a handler's future is polled, below a [`ContextLayer`], and in what the handler
+/// starts: the tasks of a [`Group`](crate::sync::Group), the work of a
+/// [`Flight`](crate::sync::Flight), a pipeline. A bare spawn is part of the call where its future is
+/// spawned [`in_current_call`](crate::sync::AmbientExt::in_current_call). A response body that is
+/// polled after the handler returned is not.
+///
+/// ```
+/// use seawall::layer;
+/// use seawall::sync::AmbientExt;
+///
+/// async fn handler() {
+///     let in_time = async { layer::current().map(|call| call.deadline) };
+///     let task = tokio::spawn(in_time.in_current_call());
+///     // …
+///     # let _ = task.await;
+/// }
+/// ```
 #[must_use]
 pub fn current() -> Option<Call> {
-    CURRENT.try_with(|call| *call).ok()
+    ambient::current().get::<Call>().copied()
 }
 
 /// Makes `call` the [`current`] one while `future` runs.
-pub(super) fn within<F: Future>(call: Call, future: F) -> TaskLocalFuture<Call, F> {
-    CURRENT.scope(call, future)
+pub(super) fn within<F: Future>(call: Call, future: F) -> Scoped<F> {
+    ambient::current().with(call).scope(future)
 }
 
 /// A call as it arrived; among the request's extensions below a [`ContextLayer`].
@@ -164,7 +175,7 @@ where
 {
     type Response = S::Response;
     type Error = S::Error;
-    type Future = TaskLocalFuture<Call, S::Future>;
+    type Future = Scoped<S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
@@ -243,6 +254,31 @@ mod tests {
         assert_eq!(arrival.call.deadline, Tick::from_millis(1_250));
         assert_eq!(arrival.call.criticality, Criticality::CriticalPlus);
         assert_eq!(headers.len(), 4);
+    }
+
+    #[tokio::test]
+    async fn the_call_follows_into_what_a_handler_starts() {
+        use crate::sync::{AmbientExt, Flight, Group};
+
+        let layer = ContextLayer::internal().clock(Clock::manual());
+        let flight = Flight::new();
+        let mut service = layer.layer(service_fn(async |_: Request<()>| {
+            let mut group = Group::<_, Infallible>::new();
+            group.spawn(async { Ok(current()) });
+            let grouped = group.join().await.all().unwrap();
+            let shared = flight.run("key", async { current() }).await.unwrap();
+            let spawned = tokio::spawn(async { current() }.in_current_call());
+            let bare = tokio::spawn(async { current() });
+            Ok::<_, Infallible>((grouped, shared, spawned.await, bare.await))
+        }));
+        let mut request = Request::new(());
+        let value = "sheddable".parse().unwrap();
+        request.headers_mut().insert("seawall-criticality", value);
+        let Ok((grouped, shared, spawned, bare)) = service.call(request).await;
+        for seen in [grouped[0], shared, spawned.unwrap()] {
+            assert_eq!(seen.unwrap().criticality, Criticality::Sheddable);
+        }
+        assert_eq!(bare.unwrap(), None, "a bare spawn loses it");
     }
 
     #[tokio::test]

@@ -9,15 +9,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response};
 use pin_project_lite::pin_project;
-use tokio::task::futures::TaskLocalFuture;
+use seawall_sync::ambient::Scoped;
 use tokio::time::Sleep;
 use tower::{Layer, Service};
 
 use super::body::ResponseBody;
 use super::context::{Arrival, within};
+use crate::Tick;
 use crate::clock::Clock;
 use crate::context::{Wire, deadline_passed, names};
-use crate::{Call, Tick};
 
 /// Refuses a call whose time is up, and drops the handler's future when its time runs out.
 ///
@@ -181,7 +181,7 @@ pin_project! {
     #[project = Projected]
     enum State<F> {
         Running {
-            #[pin] future: TaskLocalFuture<Call, F>,
+            #[pin] future: Scoped<F>,
             #[pin] sleep: Option<Sleep>,
             shadow: bool,
             wire: Wire,

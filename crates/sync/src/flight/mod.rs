@@ -14,7 +14,7 @@
 //!   caller should try again.
 
 mod lock {
-    pub(super) use crate::lock::Mutex;
+    pub(super) use crate::primitives::Mutex;
 }
 #[cfg(feature = "rt")]
 mod detached;
@@ -63,7 +63,7 @@ pub enum FlightError {
 /// Coalesces concurrent calls of one key; clones share their keys.
 ///
 /// Distinct keys cost about 130 ns each over the work itself, detached about 700 ns, of which spawning
-/// and awaiting is 500 (see `examples/flight.rs`). `V` is cloned for each waiter under a lock: let it
+/// and awaiting is 500 (`cargo xtask bench sync --only flight`). `V` is cloned for each waiter under a lock: let it
 /// be cheap to clone.
 ///
 /// ```

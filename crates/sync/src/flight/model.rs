@@ -18,7 +18,7 @@ use super::FlightError;
 use crate::panics;
 
 mod lock {
-    pub(super) use crate::lock::model::Mutex;
+    pub(super) use crate::primitives::model::Mutex;
 }
 #[path = "table.rs"]
 mod table;

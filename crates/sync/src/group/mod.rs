@@ -58,7 +58,7 @@ type Watch = Pin<Box<dyn Future<Output = Stopped> + Send>>;
 /// ends its tasks at their next await.
 ///
 /// A task costs 1.1 to 1.3 times what it costs in a `JoinSet`, and as many bytes while it waits (184
-/// and its future's state): see `examples/group.rs`.
+/// and its future's state): `cargo xtask bench sync --only spawn`, and `examples/group.rs`.
 ///
 /// ```
 /// use seawall_sync::Group;

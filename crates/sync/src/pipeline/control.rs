@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Task;
 use super::progress::{Counters, StageProgress};
+use crate::AmbientExt;
 
 /// What a failure of one item does to the others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -87,7 +88,8 @@ impl<E: Send + 'static> Control<E> {
         // Held to the end, so that a failure of the first task finds the last.
         let mut handles = self.tasks.lock();
         let mut tasks = JoinSet::new();
-        handles.extend(stages.into_iter().map(|stage| tasks.spawn(stage)));
+        let stages = stages.into_iter().map(AmbientExt::in_current_call);
+        handles.extend(stages.map(|stage| tasks.spawn(stage)));
         tasks
     }
 

@@ -24,6 +24,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
+use crate::AmbientExt as _;
 use cpus::Reservation;
 
 /// Which CPUs a lane's threads may use.
@@ -155,7 +156,7 @@ impl Threads {
         })
     }
 
-    /// Runs a task on this lane. What it spawns with tokio's own functions runs here as well, but
+    /// Runs a task on this lane, with the ambient values of the caller. What it spawns with tokio's own functions runs here as well, but
     /// [`shutdown`](Self::shutdown) does not wait for it.
     ///
     /// Dropping the handle leaves the task running. Costs as tokio's spawn, and two counted
@@ -164,7 +165,7 @@ impl Threads {
     where
         F: Future<Output: Send> + Send + 'static,
     {
-        let future = self.tasks.track_future(carry(future));
+        let future = self.tasks.track_future(future.in_current_call());
         self.runtime().spawn(future)
     }
 
@@ -218,11 +219,6 @@ impl Threads {
             .as_ref()
             .expect("the runtime is there until this is dropped")
     }
-}
-
-/// What follows the caller into the tasks of a lane. Nothing does yet; this is the place.
-fn carry<F: Future>(future: F) -> F {
-    future
 }
 
 impl Drop for Threads {
