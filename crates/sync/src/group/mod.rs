@@ -57,8 +57,8 @@ type Watch = Pin<Box<dyn Future<Output = Stopped> + Send>>;
 /// deadlines; ambient values follow into the tasks from where they are spawned. Dropping the group
 /// ends its tasks at their next await.
 ///
-/// A task costs 1.1 to 1.3 times what it costs in a `JoinSet`, and as many bytes while it waits (184
-/// and its future's state): `cargo xtask bench sync --only spawn`, and `examples/group.rs`.
+/// A task costs about 1.06 times what it costs in a `JoinSet` (`cargo xtask bench sync --only
+/// spawn`), and as many bytes while it waits (195 and its future's state: `examples/group.rs`).
 ///
 /// ```
 /// use seawall_sync::Group;
