@@ -144,6 +144,9 @@ impl Race<'_> {
                 "--no-fail-fast",
                 "--",
                 "--test-threads=1",
+                // The sanitizer holds a signal back until its thread makes a call that it watches;
+                // the test's own thread sleeps in one that it does not.
+                "--skip=a_signal_of_the_system",
             ]);
             took += shown(&mut command)?;
         }

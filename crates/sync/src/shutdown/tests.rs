@@ -157,8 +157,11 @@ fn a_program_runs_on_threads_of_its_own() {
         Ok::<(), std::io::Error>(())
     });
     assert_eq!(code, ExitCode::SUCCESS);
+}
 
-    // In one test, since a signal goes to all programs of a process.
+/// The only test here that a signal reaches: it goes to all programs of a process.
+#[test]
+fn a_signal_of_the_system_ends_it() {
     let code = Shutdown::new().tell(|_| {}).run(async |life| {
         let own = rustix::process::getpid();
         rustix::process::kill_process(own, rustix::process::Signal::TERM).unwrap();
