@@ -6,6 +6,11 @@
 //! request was *due*. [`origin`] is a server whose capacity is known exactly and can change while
 //! it runs; together they show what a gateway in between does to goodput.
 
+#![allow(
+    clippy::print_stderr,
+    reason = "a developer's terminal is where it is read"
+)]
+
 pub mod alarm;
 pub mod bare;
 pub mod compare;

@@ -1,5 +1,10 @@
 //! `seawall-bench`: the origin, the load generator and the comparisons as one command.
 
+#![allow(
+    clippy::print_stderr,
+    reason = "a developer's terminal is where it is read"
+)]
+
 mod cli;
 
 use std::process::ExitCode;

@@ -3,6 +3,11 @@
 //! What CI runs is what a contributor runs. It depends on clap alone, so that it builds in
 //! seconds.
 
+#![allow(
+    clippy::print_stderr,
+    reason = "a developer's terminal is where it is read"
+)]
+
 mod bench;
 mod debian;
 mod race;

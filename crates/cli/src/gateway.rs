@@ -1,5 +1,6 @@
 //! `seawall gateway`: runs the data plane until a signal ends it.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -33,12 +34,14 @@ Examples:
       routes, lanes, several listeners; see `seawall check --defaults`
 
 While it runs:
-  curl 127.0.0.1:9090/explain?text   who was turned away and why, the state of every limit
+  curl '127.0.0.1:9090/explain?text' who was turned away and why, the state of every limit
   curl 127.0.0.1:9090/metrics        Prometheus metrics
   kill -TERM PID                     stop accepting, finish what is under way, exit 0
 
-Exit code: 0 after a drain, 1 when it cannot start, 2 for a wrong command line, 130 when a second
-signal ended it at once.")]
+  kill -HUP PID                      the same; ignored where it was started with nohup
+
+Exit code: 0 after a drain, also one whose time ran out, 1 when it cannot start, 2 for a wrong
+command line, 130 when a second signal broke the drain off.")]
 pub(crate) struct Args {
     /// The service to protect: http://HOST:PORT.
     #[arg(long, value_name = "URL", value_parser = url)]
@@ -49,7 +52,8 @@ pub(crate) struct Args {
     /// Address for metrics, health and explanations [default: 127.0.0.1:9090].
     #[arg(long, value_name = "ADDR", value_parser = address)]
     admin: Option<SocketAddr>,
-    /// A configuration file; the flags above stand over what it says.
+    /// A configuration file. The flags above stand over its entries named `default`, or over the only
+    /// one there is.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Decide and count, but turn nobody away.
@@ -131,7 +135,8 @@ async fn serve(config: Config, log: Log, life: Life) -> Result<(), String> {
     life.on_exit("the gateway", async move {
         let cut = running.connections();
         if cut > 0 {
-            eprintln!("{cut} connections were cut; see `drain_timeout`");
+            let plural = if cut == 1 { " was" } else { "s were" };
+            tell!("{cut} connection{plural} cut; see `drain_timeout`");
         }
     });
     tokio::select! {
@@ -145,8 +150,8 @@ async fn serve(config: Config, log: Log, life: Life) -> Result<(), String> {
 fn tell(event: &Event) {
     match event {
         // It never served, so there is nothing to drain.
-        Event::Draining(Cause::Fatal(error), _) => eprintln!("seawall: {error}"),
-        event => eprintln!("{event}"),
+        Event::Draining(Cause::Fatal(error), _) => tell!("seawall: {error}"),
+        event => tell!("{event}"),
     }
 }
 
@@ -156,22 +161,20 @@ fn config(args: &Args) -> Result<Config, Failure> {
         None => Config::default(),
     };
     if let Some(url) = &args.upstream {
-        match config.upstreams.get_mut("default") {
+        match the_one(&mut config.upstreams, "--upstream", "upstream")? {
             Some(upstream) => upstream.url = url.clone(),
             None => {
-                config
-                    .upstreams
-                    .insert("default".into(), Upstream::to(url.clone()));
+                let upstream = Upstream::to(url.clone());
+                config.upstreams.insert("default".into(), upstream);
             }
         }
     }
     if let Some(address) = args.listen {
-        match config.listeners.get_mut("default") {
+        match the_one(&mut config.listeners, "--listen", "listener")? {
             Some(listener) => listener.address = address,
             None => {
-                config
-                    .listeners
-                    .insert("default".into(), Listener::at(address));
+                let listener = Listener::at(address);
+                config.listeners.insert("default".into(), listener);
             }
         }
     }
@@ -190,6 +193,27 @@ fn config(args: &Args) -> Result<Config, Failure> {
         return Err(Failure::new(format!("`{key}` {text} ({flags})")));
     }
     Ok(config)
+}
+
+/// Which entry of the file a flag stands over: the one named `default`, or the only one there is. An
+/// entry beside those of the file would leave open what the flag was to narrow.
+fn the_one<'c, T>(
+    entries: &'c mut BTreeMap<String, T>,
+    flag: &str,
+    what: &str,
+) -> Result<Option<&'c mut T>, Failure> {
+    if entries.len() > 1 && !entries.contains_key("default") {
+        let names: Vec<_> = entries.keys().map(|name| format!("`{name}`")).collect();
+        return Err(Failure::new(format!(
+            "{flag} could stand over any of the file's {what}s {}: change the one meant in the file, or name it `default`",
+            names.join(", ")
+        )));
+    }
+    let only = entries.len() == 1;
+    let one = entries
+        .iter_mut()
+        .find(|(name, _)| only || *name == "default");
+    Ok(one.map(|(_, entry)| entry))
 }
 
 pub(crate) fn remedy(error: &StartError) -> String {
@@ -229,23 +253,23 @@ fn announce(config: &Config, running: &Running) {
             .listeners
             .get(name)
             .map(|listener| format!("{:?}", listener.trust).to_lowercase());
-        eprintln!(
+        tell!(
             "listening on http://{address} ({})",
             trust.unwrap_or_default()
         );
     }
     for upstream in config.upstreams.values() {
-        eprintln!("protecting {}", upstream.url);
+        tell!("protecting {}", upstream.url);
     }
-    eprintln!(
+    tell!(
         "admin on http://{}: /explain?text /metrics /readyz /healthz",
         running.admin
     );
     let algorithm = format!("{:?}", config.admission.algorithm).to_lowercase();
     if config.admission.shadow {
-        eprintln!("in shadow: the {algorithm} limit decides and counts, nobody is turned away");
+        tell!("in shadow: the {algorithm} limit decides and counts, nobody is turned away");
     } else {
-        eprintln!(
+        tell!(
             "protections: {algorithm} concurrency limit, short queue, criticality, slow and bulk lanes, time limits"
         );
     }
@@ -266,7 +290,7 @@ async fn warn_of_unreachable(config: &Config) {
             Ok(Err(error)) => error.to_string(),
             Err(_) => "no answer within 1 s".into(),
         };
-        eprintln!(
+        tell!(
             "warning: {} cannot be reached now ({why}); calls are answered 502 until it can",
             upstream.url
         );

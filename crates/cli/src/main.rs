@@ -3,6 +3,15 @@
 //! This file is the only place that ends the process. A command returns what it has to say when it
 //! fails, with the remedy in it.
 
+/// Tells the operator, on stderr. Who cannot be told any more (a closed terminal, a full disk) is no
+/// reason to die, as `eprintln!` would.
+macro_rules! tell {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr(), $($text)*);
+    }};
+}
+
 mod check;
 mod demo;
 mod gateway;
@@ -63,7 +72,7 @@ fn main() -> ExitCode {
     match done {
         Ok(code) => code,
         Err(Failure { text, code }) => {
-            eprintln!("seawall: {text}");
+            tell!("seawall: {text}");
             ExitCode::from(code)
         }
     }

@@ -463,6 +463,57 @@ fn a_second_signal_ends_at_once() {
 }
 
 #[test]
+fn a_stderr_that_takes_nothing_is_no_reason_to_die() {
+    let mut running = Running::start(origin(), "", "2>/dev/full");
+    assert!(get(running.listen, "/").ends_with("ok"));
+    running.signal("TERM");
+    assert_eq!(running.child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_signal_that_is_ignored_from_the_start_stays_so() {
+    // As with nohup.
+    let running = Running::start(origin(), "trap '' HUP;", "");
+    let status = std::fs::read_to_string(format!("/proc/{}/status", running.child.id())).unwrap();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = u64::from_str_radix(ignored.unwrap().trim(), 16).unwrap();
+    assert_eq!(ignored & 1, 1, "SIGHUP");
+}
+
+#[test]
+fn flags_stand_over_the_only_entry_of_a_file_and_add_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("seawall.toml");
+    let taken = TcpListener::bind(free()).unwrap();
+    let other = taken.local_addr().unwrap();
+    let write = |more: &str| {
+        let text = format!(
+            "[upstreams.main]\nurl = 'http://127.0.0.1:1'\n[listeners.public]\naddress = '{other}'\n{more}"
+        );
+        std::fs::write(&file, text).unwrap();
+    };
+    write("");
+    let config = format!("--config {}", file.display());
+    let mut running = Running::start(origin(), "", &config);
+    assert!(get(running.listen, "/").ends_with("ok"));
+    running.signal("TERM");
+    assert_eq!(running.child.wait().unwrap().code(), Some(0));
+
+    write("[listeners.private]\naddress = '127.0.0.1:2'\n");
+    let file = file.to_str().unwrap();
+    let output = Command::new(SEAWALL)
+        .args(["gateway", "--config", file, "--listen", "127.0.0.1:3"])
+        .output()
+        .unwrap();
+    let told = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        told.contains("--listen") && told.contains("`private`, `public`"),
+        "{told}"
+    );
+}
+
+#[test]
 fn upstreams_that_cannot_be() {
     for (url, why) in [
         ("http://127.0.0.1:99999", "port"),

@@ -17,7 +17,7 @@ const HEAD: &str = "\
 # Configuration
 
 Nothing has to be configured: `seawall gateway --upstream http://HOST:PORT` runs with every default below.
-A file is TOML, passed as `--config FILE`; `--upstream`, `--listen`, `--admin` and `--shadow` stand over what it says.
+A file is TOML, passed as `--config FILE`; `--admin` and `--shadow` stand over what it says, `--upstream` and `--listen` over its entry named `default`, or the only one.
 `seawall check FILE` tells by line what is wrong with it (unknown settings and wrong values first, all at once; then what the settings say of one another) and warns of settings that work against one another; `seawall check --defaults` prints a file with every default; `seawall check --schema` a JSON schema for editors.
 
 In the names below, `*` is a name of your choosing and `[]` an entry of a list.

@@ -44,7 +44,7 @@ impl Progress {
 
     /// One line that stays; before the first run, while nothing is drawn.
     pub(super) fn say(text: &str) {
-        eprintln!("{text}");
+        tell!("{text}");
     }
 
     /// A run begins.
@@ -117,7 +117,7 @@ impl Watched<'_> {
             let phase = self.schedule.phases[phase];
             let (name, seconds) = (self.progress.bar.prefix(), phase.lasts.as_secs_f64());
             let rate = phase.multiple * self.schedule.capacity;
-            eprintln!(
+            tell!(
                 "{name}: {}× the capacity, {rate:.0}/s, for {seconds:.1} s",
                 phase.multiple
             );

@@ -58,12 +58,9 @@ impl<E: fmt::Display> fmt::Display for Failure<E> {
     }
 }
 
-impl<E: Error + 'static> Error for Failure<E> {
-    // The message holds the error's own, so the chain goes on behind it.
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.error.source()
-    }
-}
+// For any error that can be shown, a `String` or a boxed one, too. Its message holds theirs; who wants
+// the chain behind it takes the field.
+impl<E: fmt::Display + fmt::Debug> Error for Failure<E> {}
 
 /// Why a group takes no more tasks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -306,3 +306,20 @@ proptest! {
         });
     }
 }
+
+#[tokio::test]
+async fn failures_of_any_error_that_can_be_shown_are_errors() {
+    async fn joined<E: Send + std::fmt::Display + std::fmt::Debug + 'static>(
+        error: E,
+    ) -> Result<(), Box<dyn std::error::Error>> {
+        let mut group = Group::<(), E>::new();
+        group.spawn(async { Err(error) });
+        group.join().await.all()?;
+        Ok(())
+    }
+    let boxed: Box<dyn std::error::Error + Send + Sync> = "boxed".into();
+    let told = joined(boxed).await.unwrap_err().to_string();
+    assert_eq!(told, "task 0: boxed");
+    let told = joined(String::from("text")).await.unwrap_err().to_string();
+    assert_eq!(told, "task 0: text");
+}

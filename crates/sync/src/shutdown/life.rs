@@ -84,7 +84,9 @@ impl Life {
     }
 
     /// Runs `step` when the program begins to end, beside the other drains and within their time.
-    /// For what is told to drain instead of being waited for: a server, a consumer.
+    /// For what is told to drain instead of being waited for: a server, a consumer. Registered when
+    /// the end has begun, it runs once the program or another step has ended; when the drain is
+    /// over, never.
     pub fn on_drain<F>(&self, name: impl Into<Cow<'static, str>>, step: F)
     where
         F: Future<Output = ()> + Send + 'static,

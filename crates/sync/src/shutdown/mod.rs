@@ -15,6 +15,7 @@ mod signals;
 
 use std::fmt;
 use std::future::Future;
+use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -129,7 +130,10 @@ impl Shutdown {
         Self {
             drain: Duration::from_secs(30),
             cleanup: Duration::from_secs(5),
-            tell: |event| eprintln!("{event}"),
+            // Who cannot be told any more (a closed terminal) is no reason to end without a drain.
+            tell: |event| {
+                let _ = writeln!(std::io::stderr(), "{event}");
+            },
         }
     }
 
@@ -238,7 +242,15 @@ impl Shutdown {
             }
         }
         let cause = life.cause().unwrap_or(Cause::Done);
+        let signalled = cause == Cause::Signal;
         (self.tell)(&Event::Draining(cause, self.drain));
+        let second = async {
+            // Where something else began the end, the first signal only asks for what is under way.
+            if !signalled {
+                signal().await;
+            }
+            signal().await;
+        };
         let drained = tokio::select! {
             done = timeout(self.drain, self.drain(runtime, &life, &mut under_way, id)) => {
                 if done.is_err() {
@@ -246,7 +258,7 @@ impl Shutdown {
                 }
                 true
             }
-            () = signal() => {
+            () = second => {
                 (self.tell)(&Event::BrokenOff);
                 false
             }
@@ -272,10 +284,14 @@ impl Shutdown {
         program: tokio::task::Id,
     ) {
         let mut names = vec![(program, "the program".into())];
-        for (name, step) in life.take_drains() {
-            names.push((under_way.spawn_on(step, runtime).id(), name));
-        }
-        while let Some(joined) = under_way.join_next_with_id().await {
+        loop {
+            // Again after each end: a program that is still starting may register more.
+            for (name, step) in life.take_drains() {
+                names.push((under_way.spawn_on(step, runtime).id(), name));
+            }
+            let Some(joined) = under_way.join_next_with_id().await else {
+                break;
+            };
             let Err(error) = joined else { continue };
             let task = error.id();
             let name = names.iter().find(|(id, _)| *id == task);

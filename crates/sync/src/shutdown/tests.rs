@@ -136,6 +136,32 @@ async fn a_second_signal_ends_the_drain_and_a_third_the_clean_up() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn where_no_signal_began_the_end_the_first_breaks_nothing_off() {
+    let asked = |life: Life| async move {
+        life.stop();
+        sleep(4 * S).await;
+        Ok(())
+    };
+    assert_eq!(run(asked, &[1]).await, (0, 4));
+    assert_eq!(run(asked, &[1, 2]).await, (BROKEN_OFF, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_registered_while_the_program_ends_runs() {
+    let log = Log::default();
+    let program = |life: Life| {
+        let log = log.clone();
+        async move {
+            life.stopping().await;
+            life.on_drain("late", noting(&log, "late"));
+            Ok(())
+        }
+    };
+    assert_eq!(run(program, &[1]).await, (0, 1));
+    assert_eq!(*log.lock(), ["late"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stuck_or_panicking_clean_up_keeps_no_other_from_its_turn() {
     let log = Log::default();
     let program = |life: Life| {
