@@ -1,0 +1,136 @@
+//! Attacks that once succeeded.
+
+use std::future::{Future, pending};
+use std::num::NonZeroUsize;
+use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
+use std::pin::{Pin, pin};
+use std::process::{Command, ExitCode, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, Weak, mpsc};
+use std::task::{Context, Wake, Waker};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use seawall_sync::group::TaskError;
+use seawall_sync::pipeline::{Order, Pipeline, PipelineOptions};
+use seawall_sync::shutdown::Life;
+use seawall_sync::{Blocking, Flight, Group, Shutdown, Snapshot};
+use tokio::task::yield_now;
+
+/// A destructor that panics.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            panic!("a destructor");
+        }
+    }
+}
+
+/// What `future` comes to without any waiting.
+fn at_once<F: Future>(future: F) -> Option<F::Output> {
+    future.now_or_never()
+}
+
+/// Runs `work` on a thread of its own; whether it ends.
+fn ends(work: impl FnOnce() + Send + 'static) -> bool {
+    let (send, ended) = mpsc::channel();
+    std::thread::spawn(move || {
+        work();
+        let _ = send.send(());
+    });
+    ended.recv_timeout(Duration::from_secs(5)).is_ok()
+}
+
+fn code_is(code: ExitCode, wanted: u8) -> bool {
+    format!("{code:?}") == format!("{:?}", ExitCode::from(wanted))
+}
+
+// === shutdown ===
+
+/// The child of `nobody_reads_what_is_told`.
+#[test]
+fn child_whose_stderr_is_closed() {
+    if std::env::var_os("SEAWALL_ATTACK_CHILD").is_none() {
+        return;
+    }
+    let code = Shutdown::new().run(async |life: Life| {
+        life.on_exit("clean", async {
+            println!("cleaned up");
+        });
+        life.stop();
+        Ok::<(), String>(())
+    });
+    assert!(code_is(code, 0));
+}
+
+#[test]
+fn a_stderr_that_is_gone_cuts_neither_drain_nor_clean_up() {
+    let child = std::env::current_exe().unwrap();
+    let mut child = Command::new(child)
+        .args(["--exact", "child_whose_stderr_is_closed", "--nocapture"])
+        .env("SEAWALL_ATTACK_CHILD", "1")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stderr.take());
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("cleaned up"), "{said}");
+    assert!(output.status.success());
+}
+
+#[test]
+fn an_error_while_draining_is_told_and_shows_in_the_exit_code() {
+    let shutdown = Shutdown::new().tell(|_| {});
+    let fails = shutdown.run(async |life: Life| {
+        life.stop();
+        Err("cannot save")
+    });
+    assert!(code_is(fails, 1));
+    let panics = shutdown.run(async |life: Life| {
+        life.stop();
+        life.stopping().await;
+        yield_now().await;
+        if life.is_stopping() {
+            panic!("cannot save");
+        }
+        Ok::<(), String>(())
+    });
+    assert!(code_is(panics, 1));
+}
+
+#[test]
+fn a_drain_registered_while_draining_runs() {
+    static RAN: AtomicBool = AtomicBool::new(false);
+    let code = Shutdown::new().tell(|_| {}).run(async |life: Life| {
+        life.stop();
+        for _ in 0..100 {
+            yield_now().await;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        life.on_drain("late", async { RAN.store(true, Relaxed) });
+        Ok::<(), String>(())
+    });
+    assert!(code_is(code, 0));
+    assert!(RAN.load(Relaxed));
+}
+
+#[test]
+fn a_program_that_panics_before_its_first_await_is_cleaned_up_after() {
+    static RAN: AtomicBool = AtomicBool::new(false);
+    let code = catch_unwind(|| {
+        Shutdown::new().tell(|_| {}).run(|life: Life| {
+            life.on_exit("clean", async { RAN.store(true, Relaxed) });
+            if life.is_stopping() {
+                return pending::<Result<(), String>>();
+            }
+            panic!("before the first await");
+        })
+    });
+    assert!(RAN.load(Relaxed));
+    assert!(code_is(code.unwrap(), 1));
+}
+
