@@ -134,3 +134,97 @@ fn a_program_that_panics_before_its_first_await_is_cleaned_up_after() {
     assert!(code_is(code.unwrap(), 1));
 }
 
+// === flight ===
+
+#[tokio::test]
+async fn a_flight_keeps_for_ever() {
+    let flight = Flight::new().keep(Duration::MAX);
+    assert_eq!(flight.run("key", async { 1 }).await, Ok(1));
+    assert_eq!(at_once(flight.run("key", async { 2 })), Some(Ok(1)));
+}
+
+struct ClonedOnce(Arc<AtomicBool>);
+
+impl Clone for ClonedOnce {
+    fn clone(&self) -> Self {
+        assert!(!self.0.swap(false, Relaxed), "cannot be cloned");
+        Self(self.0.clone())
+    }
+}
+
+#[tokio::test]
+async fn a_value_whose_clone_panics_strands_nobody() {
+    let panics = Arc::new(AtomicBool::new(true));
+    let flight = Flight::new();
+    let value = ClonedOnce(panics);
+    let work = async move {
+        yield_now().await;
+        value
+    };
+    let mut first = Box::pin(flight.run("key", work));
+    let mut second = Box::pin(flight.run("key", async { unreachable!() }));
+    assert!(at_once(&mut first).is_none() && at_once(&mut second).is_none());
+    let _ = AssertUnwindSafe(&mut first).catch_unwind().await;
+    drop(first);
+    assert!(
+        AssertUnwindSafe(second)
+            .catch_unwind()
+            .now_or_never()
+            .is_some()
+    );
+}
+
+#[tokio::test]
+async fn a_panic_whose_payload_panics_strands_nobody() {
+    let flight = Flight::<_, ()>::new();
+    let work = async {
+        yield_now().await;
+        panic_any(Bomb);
+    };
+    let mut first = Box::pin(flight.run("key", work));
+    let mut second = Box::pin(flight.run("key", async { unreachable!() }));
+    assert!(at_once(&mut first).is_none() && at_once(&mut second).is_none());
+    let _ = AssertUnwindSafe(&mut first).catch_unwind().await;
+    drop(first);
+    assert!(
+        AssertUnwindSafe(second)
+            .catch_unwind()
+            .now_or_never()
+            .is_some()
+    );
+}
+
+/// A task that only its wakers hold.
+struct HeldByWakers(Mutex<Option<Pin<Box<dyn Future<Output = ()> + Send>>>>);
+
+impl Wake for HeldByWakers {
+    fn wake(self: Arc<Self>) {}
+}
+
+#[test]
+fn a_waker_dropped_by_a_flight_may_own_another_caller() {
+    assert!(ends(|| {
+        let flight = Arc::new(Flight::<_, ()>::new());
+        let wait = {
+            let flight = flight.clone();
+            async move {
+                let _ = flight.run("key", pending()).await;
+            }
+        };
+        let task = Arc::new(HeldByWakers(Mutex::new(Some(Box::pin(wait)))));
+        let alive: Weak<HeldByWakers> = Arc::downgrade(&task);
+        let waker = Waker::from(task);
+        let mut other = Box::pin(flight.run("key", pending()));
+        let mut cx = Context::from_waker(&waker);
+        assert!(other.as_mut().poll(&mut cx).is_pending());
+        let task = alive.upgrade().unwrap();
+        let mut future = task.0.lock().unwrap();
+        let noop = &mut Context::from_waker(Waker::noop());
+        assert!(future.as_mut().unwrap().as_mut().poll(noop).is_pending());
+        drop(future);
+        drop((task, waker));
+        // The flight's is the last reference to the task, which waits for the same key.
+        drop(other);
+    }));
+}
+
