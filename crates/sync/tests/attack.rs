@@ -228,3 +228,26 @@ fn a_waker_dropped_by_a_flight_may_own_another_caller() {
     }));
 }
 
+// === snapshot ===
+
+struct StoresWhenWoken(Arc<Snapshot<u32>>);
+
+impl Wake for StoresWhenWoken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(2);
+    }
+}
+
+#[test]
+fn who_is_woken_by_a_store_may_store() {
+    assert!(ends(|| {
+        let snapshot = Arc::new(Snapshot::new(0));
+        let waker = Waker::from(Arc::new(StoresWhenWoken(snapshot.clone())));
+        let mut changed = pin!(snapshot.changed(0));
+        let mut cx = Context::from_waker(&waker);
+        assert!(changed.as_mut().poll(&mut cx).is_pending());
+        snapshot.store(1);
+        assert_eq!(**snapshot.load(), 2);
+    }));
+}
+
