@@ -251,3 +251,82 @@ fn who_is_woken_by_a_store_may_store() {
     }));
 }
 
+// === group ===
+
+#[tokio::test]
+async fn ready_waits_for_tasks_that_have_not_begun() {
+    let mut group = Group::<(), ()>::new().limit(2);
+    for _ in 0..2 {
+        group.ready().await.unwrap();
+        group.spawn(pending());
+    }
+    assert!(at_once(group.ready()).is_none());
+}
+
+#[tokio::test]
+async fn limited_tasks_begin_in_order() {
+    let order = Arc::new(Mutex::new(Vec::new()));
+    let mut group = Group::<(), ()>::new().limit(1);
+    for n in 0..10 {
+        let order = order.clone();
+        group.spawn(async move {
+            order.lock().unwrap().push(n);
+            yield_now().await;
+            Ok(())
+        });
+    }
+    group.join().await.all().unwrap();
+    assert_eq!(*order.lock().unwrap(), (0..10).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn what_waits_for_a_place_does_not_begin_after_a_failure() {
+    let began = Arc::new(AtomicBool::new(false));
+    let mut group = Group::<(), &str>::new().limit(1);
+    group.spawn(async {
+        yield_now().await;
+        Err("failed")
+    });
+    let begins = began.clone();
+    group.spawn(async move {
+        begins.store(true, Relaxed);
+        Ok(())
+    });
+    assert!(group.join().await.all().is_err());
+    assert!(!began.load(Relaxed));
+}
+
+#[tokio::test]
+async fn a_group_may_have_all_the_time_there_is() {
+    let mut group = Group::<u32, ()>::new().timeout(Duration::MAX);
+    group.spawn(async { Ok(1) });
+    assert_eq!(group.join().await.all(), Ok(vec![1]));
+}
+
+#[tokio::test]
+async fn a_payload_that_panics_is_still_a_tasks_end() {
+    let mut group = Group::<(), ()>::new();
+    group.spawn(async { panic_any(Bomb) });
+    let failed = group.join().await.all().unwrap_err();
+    assert!(
+        matches!(failed.error, TaskError::Panicked { .. }),
+        "{failed:?}"
+    );
+
+    struct DropsBadly;
+    impl Drop for DropsBadly {
+        fn drop(&mut self) {
+            panic_any(Bomb);
+        }
+    }
+    let mut group = Group::<(), ()>::new();
+    group.spawn(async {
+        let _held = DropsBadly;
+        pending().await
+    });
+    yield_now().await;
+    group.cancel();
+    let joined = AssertUnwindSafe(group.join()).catch_unwind().await;
+    assert!(joined.is_ok());
+}
+
