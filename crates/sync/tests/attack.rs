@@ -330,3 +330,26 @@ async fn a_payload_that_panics_is_still_a_tasks_end() {
     assert!(joined.is_ok());
 }
 
+// === blocking ===
+
+#[tokio::test]
+async fn a_result_that_panics_when_nobody_takes_it_costs_no_thread() {
+    let pool = Blocking::new("attack", 1, 1).unwrap();
+    let (begun, running) = tokio::sync::oneshot::channel();
+    let mut first = Box::pin(pool.run("first", move |stop| {
+        let _ = begun.send(());
+        while !stop.requested() {
+            std::thread::yield_now();
+        }
+        Bomb
+    }));
+    tokio::select! {
+        biased;
+        _ = &mut first => unreachable!("nobody told it"),
+        _ = running => {}
+    }
+    drop(first);
+    let second = tokio::time::timeout(Duration::from_secs(2), pool.run("second", |_| 2));
+    assert_eq!(second.await, Ok(Ok(2)));
+}
+
