@@ -353,3 +353,24 @@ async fn a_result_that_panics_when_nobody_takes_it_costs_no_thread() {
     assert_eq!(second.await, Ok(Ok(2)));
 }
 
+// === pipeline ===
+
+#[tokio::test]
+async fn huge_numbers_mean_without_bound() {
+    let options = PipelineOptions {
+        chunk: usize::MAX,
+        buffer: usize::MAX,
+        ..PipelineOptions::default()
+    };
+    let mut batches = Vec::new();
+    let run = async {
+        Pipeline::<_, ()>::from_items(options, 0..10)
+            .map_parallel("same", NonZeroUsize::MIN, Order::Kept, Ok)
+            .batch("all", usize::MAX, Duration::MAX)
+            .collect_into(&mut batches)
+            .await
+            .unwrap();
+    };
+    assert!(AssertUnwindSafe(run).catch_unwind().await.is_ok());
+    assert_eq!(batches, [(0..10).collect::<Vec<_>>()]);
+}
