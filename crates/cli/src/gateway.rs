@@ -131,7 +131,7 @@ async fn serve(config: Config, log: Log, life: Life) -> Result<(), String> {
     life.on_exit("the gateway", async move {
         let cut = running.connections();
         if cut > 0 {
-            eprintln!("{cut} connections were cut; see `drain_timeout`");
+            say!("{cut} connections were cut; see `drain_timeout`");
         }
     });
     tokio::select! {
@@ -145,8 +145,8 @@ async fn serve(config: Config, log: Log, life: Life) -> Result<(), String> {
 fn tell(event: &Event) {
     match event {
         // It never served, so there is nothing to drain.
-        Event::Draining(Cause::Fatal(error), _) => eprintln!("seawall: {error}"),
-        event => eprintln!("{event}"),
+        Event::Draining(Cause::Fatal(error), _) => say!("seawall: {error}"),
+        event => say!("{event}"),
     }
 }
 
@@ -229,23 +229,23 @@ fn announce(config: &Config, running: &Running) {
             .listeners
             .get(name)
             .map(|listener| format!("{:?}", listener.trust).to_lowercase());
-        eprintln!(
+        say!(
             "listening on http://{address} ({})",
             trust.unwrap_or_default()
         );
     }
     for upstream in config.upstreams.values() {
-        eprintln!("protecting {}", upstream.url);
+        say!("protecting {}", upstream.url);
     }
-    eprintln!(
+    say!(
         "admin on http://{}: /explain?text /metrics /readyz /healthz",
         running.admin
     );
     let algorithm = format!("{:?}", config.admission.algorithm).to_lowercase();
     if config.admission.shadow {
-        eprintln!("in shadow: the {algorithm} limit decides and counts, nobody is turned away");
+        say!("in shadow: the {algorithm} limit decides and counts, nobody is turned away");
     } else {
-        eprintln!(
+        say!(
             "protections: {algorithm} concurrency limit, short queue, criticality, slow and bulk lanes, time limits"
         );
     }
@@ -266,7 +266,7 @@ async fn warn_of_unreachable(config: &Config) {
             Ok(Err(error)) => error.to_string(),
             Err(_) => "no answer within 1 s".into(),
         };
-        eprintln!(
+        say!(
             "warning: {} cannot be reached now ({why}); calls are answered 502 until it can",
             upstream.url
         );

@@ -3,6 +3,15 @@
 //! This file is the only place that ends the process. A command returns what it has to say when it
 //! fails, with the remedy in it.
 
+/// Tells the operator, who may have closed the terminal: unlike `eprintln!`, which would panic then,
+/// and so cut what is under way.
+macro_rules! say {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr(), $($text)*);
+    }};
+}
+
 mod check;
 mod demo;
 mod gateway;
