@@ -224,3 +224,22 @@ fn a_drain_finishes_what_is_under_way() {
     );
     assert_eq!(drained.join().unwrap(), 0, "nothing was cut");
 }
+
+/// A client that was there but has said nothing has nothing under way.
+#[test]
+fn clients_that_have_said_nothing_do_not_hold_up_a_drain() {
+    let gateway = Setup::to(Origin::echo().addr).start();
+    let silent: Vec<_> = ["", "", "PR"]
+        .map(|bytes| {
+            let mut client = Client::connect(gateway.addr);
+            client.send(bytes);
+            client
+        })
+        .into();
+    eventually("they are there", || gateway.connections() == 3);
+    let begun = std::time::Instant::now();
+    assert_eq!(gateway.shutdown(), 0, "nothing was cut");
+    let took = begun.elapsed();
+    drop(silent);
+    assert!(took < std::time::Duration::from_secs(3), "{took:?}");
+}
