@@ -27,8 +27,9 @@ const BUFFER: usize = 64 * 1024;
 /// Headers that hyper takes without being told, over HTTP/1.1. Over HTTP/2 it takes any number.
 const HEADERS: usize = 100;
 
-/// How long a drain waits for clients that have connected and not said anything.
-const LAST_WORD: Duration = Duration::from_millis(500);
+/// How long a drain waits for clients that have connected and not said anything, or have
+/// nothing under way over HTTP/2, where a goodbye is answered before it holds.
+const LAST_WORD: Duration = Duration::from_secs(1);
 
 /// An open connection, counted while it lasts.
 #[derive(Debug)]
@@ -154,9 +155,11 @@ async fn guarded<C: Future>(
         if !draining && client.core.draining() {
             draining = true;
             drain(connection.as_mut());
+            client.says_goodbye(LAST_WORD);
         }
         if client.alarm.poll(cx).is_ready() {
-            if !client.is_leaving() {
+            let parted = client.is_leaving() || (draining && client.active() == 0);
+            if !parted {
                 client.core.counters().fault(Fault::Cut);
             }
             return Poll::Ready(());
