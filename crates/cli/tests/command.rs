@@ -531,3 +531,12 @@ fn upstreams_that_cannot_be() {
         );
     }
 }
+
+#[test]
+fn nobody_reads_what_it_says_and_it_serves_and_drains_all_the_same() {
+    let mut running = Running::start(origin(), "", "");
+    drop(running.child.stderr.take());
+    assert!(get(running.listen, "/").contains("200 OK"));
+    running.signal("TERM");
+    assert_eq!(running.child.wait().unwrap().code(), Some(0));
+}

@@ -180,6 +180,14 @@ impl Client {
         self.stage.store(TUNNEL, Relaxed);
     }
 
+    /// A drain has begun: over HTTP/2, who has nothing under way is given so long to hear of it. A
+    /// request that was on its way to us is heard all the same.
+    pub(crate) fn says_goodbye(&self, within: Duration) {
+        if self.http2 && self.stage.load(Relaxed) == IDLE {
+            self.alarm.set(self.core.clock.now() + within);
+        }
+    }
+
     /// Requests under way.
     pub(crate) fn active(&self) -> u32 {
         self.active.load(Relaxed)

@@ -27,6 +27,10 @@ const BUFFER: usize = 64 * 1024;
 /// Headers that hyper takes without being told, over HTTP/1.1. Over HTTP/2 it takes any number.
 const HEADERS: usize = 100;
 
+/// How long a drain waits for clients that have connected and not said anything, or have
+/// nothing under way over HTTP/2, where a goodbye is answered before it holds.
+const LAST_WORD: Duration = Duration::from_secs(1);
+
 /// An open connection, counted while it lasts.
 #[derive(Debug)]
 pub(crate) struct Open {
@@ -60,11 +64,7 @@ pub(crate) async fn connection(open: Open, mut stream: TcpStream, peer: SocketAd
     let (core, site) = (&open.core, &open.site);
     // No buffer is given to a connection before it has sent something.
     let first = First::read(&mut stream, speaks_http2);
-    let told = tokio::time::timeout(site.header_timeout, first).await;
-    let Ok(Ok((http2, first))) = told else {
-        if told.is_err() {
-            core.counters().fault(Fault::Cut);
-        }
+    let Some(Ok((http2, first))) = first_word(core, site, pin!(first)).await else {
         return;
     };
     let client = Client::new(core, site, peer.ip(), http2);
@@ -114,6 +114,36 @@ pub(crate) async fn connection(open: Open, mut stream: TcpStream, peer: SocketAd
     }
 }
 
+/// What a client says first, if it does in time. Who has said nothing when a drain begins has nothing
+/// under way, unless it is under way to us: no more time than that takes is given to it.
+async fn first_word<T>(
+    core: &Core,
+    site: &Site,
+    mut first: Pin<&mut impl Future<Output = T>>,
+) -> Option<T> {
+    let alarm = core.sweep.alarm();
+    let due = core.clock.now() + site.header_timeout;
+    alarm.set(due);
+    let mut draining = false;
+    std::future::poll_fn(|cx: &mut Context<'_>| {
+        if let Poll::Ready(first) = first.as_mut().poll(cx) {
+            return Poll::Ready(Some(first));
+        }
+        if !draining && core.draining() {
+            draining = true;
+            alarm.set(due.min(core.clock.now() + LAST_WORD));
+        }
+        if alarm.poll(cx).is_pending() {
+            return Poll::Pending;
+        }
+        if !draining {
+            core.counters().fault(Fault::Cut);
+        }
+        Poll::Ready(None)
+    })
+    .await
+}
+
 /// Drives a connection; ends it when its alarm rings, and lets it finish when a drain begins.
 async fn guarded<C: Future>(
     client: &Client,
@@ -125,9 +155,11 @@ async fn guarded<C: Future>(
         if !draining && client.core.draining() {
             draining = true;
             drain(connection.as_mut());
+            client.says_goodbye(LAST_WORD);
         }
         if client.alarm.poll(cx).is_ready() {
-            if !client.is_leaving() {
+            let parted = client.is_leaving() || (draining && client.active() == 0);
+            if !parted {
                 client.core.counters().fault(Fault::Cut);
             }
             return Poll::Ready(());

@@ -239,7 +239,9 @@ impl Pool {
                 _live,
                 ..
             } = job;
-            run(&stop);
+            // The closure's own panic is its caller's. What else may panic here is the destructor of
+            // a result that nobody takes, which must not cost the pool a thread.
+            let _ = catch_unwind(AssertUnwindSafe(|| run(&stop))).map_err(panics::message);
             self.state.lock().running.remove(place);
         }
     }

@@ -50,3 +50,6 @@ pub use shutdown::Shutdown;
 pub use snapshot::{SaveError, Snapshot, SnapshotMap, Table, Versioned};
 #[cfg(feature = "rt")]
 pub use tokio_util::sync::CancellationToken;
+
+/// Longer than any program runs, and still to be added to the time of now.
+pub(crate) const FOREVER: std::time::Duration = std::time::Duration::from_secs(30 * 365 * 86_400);

@@ -63,14 +63,18 @@ impl Entry<'_> {
             list.next += 1;
             list.next
         });
-        list.wakers.insert(place, waker.clone());
+        let former = list.wakers.insert(place, waker.clone());
+        drop(list);
+        // Not under the lock: it may be all that holds a task, and that task another waiter.
+        drop(former);
     }
 }
 
 impl Drop for Entry<'_> {
     fn drop(&mut self) {
         if let Some(place) = self.place {
-            self.waiters.0.lock().wakers.remove(&place);
+            let waker = self.waiters.0.lock().wakers.remove(&place);
+            drop(waker);
         }
     }
 }

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -88,8 +88,11 @@ impl Visit {
         answer: impl Fn(&Request<Incoming>) -> Response<ResponseBody>,
     ) {
         let service = service_fn(|request| {
-            self.asks();
             let response = answer(&request);
+            // Who may not ask moves nobody aside by asking.
+            if response.status() != StatusCode::UNAUTHORIZED {
+                self.asks();
+            }
             async move { Ok::<_, Infallible>(response) }
         });
         let connection = http1::Builder::new()
@@ -169,5 +172,25 @@ mod tests {
         drop(open);
         visits.enter();
         assert_eq!(visits.open.len(), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_may_not_ask_gains_nothing_by_it() {
+        let mut visits = Visits::default();
+        let open: Vec<_> = (0..PLACES).map(|_| visits.enter()).collect();
+        let (mut client, server) = tokio::io::duplex(1024);
+        let visit = open[0].clone();
+        let refuse = |_: &Request<Incoming>| {
+            let mut response = Response::new(ResponseBody::Own("who?".into()));
+            *response.status_mut() = StatusCode::UNAUTHORIZED;
+            response
+        };
+        let served = tokio::spawn(async move { visit.serve(server, refuse).await });
+        client.write_all(GET).await.unwrap();
+        client.read_exact(&mut [0; 50]).await.unwrap();
+        let begun = Instant::now();
+        let _newcomer = visits.enter();
+        served.await.unwrap();
+        assert!(begun.elapsed().is_zero());
     }
 }

@@ -224,3 +224,38 @@ fn a_drain_finishes_what_is_under_way() {
     );
     assert_eq!(drained.join().unwrap(), 0, "nothing was cut");
 }
+
+/// A client that was there but has said nothing has nothing under way.
+#[test]
+fn clients_that_have_said_nothing_do_not_hold_up_a_drain() {
+    let gateway = Setup::to(Origin::echo().addr).start();
+    let silent: Vec<_> = ["", "", "PR"]
+        .map(|bytes| {
+            let mut client = Client::connect(gateway.addr);
+            client.send(bytes);
+            client
+        })
+        .into();
+    eventually("they are there", || gateway.connections() == 3);
+    let begun = std::time::Instant::now();
+    assert_eq!(gateway.shutdown(), 0, "nothing was cut");
+    let took = begun.elapsed();
+    drop(silent);
+    assert!(took < std::time::Duration::from_secs(3), "{took:?}");
+}
+
+/// A client that is gone without a word does not answer the ping by which HTTP/2 says goodbye.
+#[test]
+fn an_idle_http2_client_that_answers_no_ping_does_not_hold_up_a_drain() {
+    let gateway = Setup::to(Origin::echo().addr).start();
+    let mut client = Client::connect(gateway.addr);
+    client.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\u{4}\0\0\0\0\0");
+    eventually("it is there", || gateway.connections() == 1);
+    // Its settings: the connection is up.
+    let mut settings = [0; 9];
+    std::io::Read::read_exact(&mut client.stream, &mut settings).unwrap();
+    let begun = std::time::Instant::now();
+    assert_eq!(gateway.shutdown(), 0, "nothing was cut");
+    let took = begun.elapsed();
+    assert!(took < std::time::Duration::from_secs(5), "{took:?}");
+}

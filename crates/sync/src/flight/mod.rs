@@ -29,7 +29,7 @@ use std::hash::Hash;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::{ambient, panics};
+use crate::{FOREVER, ambient, panics};
 #[cfg(feature = "rt")]
 pub use detached::Detached;
 use table::{Keep, Table};
@@ -151,7 +151,7 @@ impl<K: Hash + Eq, V: Clone + Send + 'static> Flight<K, V> {
     #[must_use]
     pub fn keep(self, time: Duration) -> Self {
         Self::with(Settings {
-            keep: Some(time).filter(|time| !time.is_zero()),
+            keep: Some(time.min(FOREVER)).filter(|time| !time.is_zero()),
             ..self.settings
         })
     }

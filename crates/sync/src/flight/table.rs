@@ -1,12 +1,13 @@
 //! Which keys are in flight, or have a result that is kept.
 //!
-//! Sharded, with a lock a shard; whatever belongs to others (futures, values, keys) is dropped and
-//! polled when no lock is held. A waiter joins and leaves under its shard's lock, so nobody joins
+//! Sharded, with a lock a shard; whatever belongs to others (futures, values, keys, wakers) is dropped
+//! and polled when no lock is held. A waiter joins and leaves under its shard's lock, so nobody joins
 //! work whose last waiter has just left.
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use hashbrown::HashTable;
@@ -133,12 +134,12 @@ impl<K: Hash + Eq, V: Clone + Send + 'static> Table<K, V> {
     /// A waiter leaves. Work without waiters is dropped.
     pub(super) fn leave(&self, entry: &Entry<V>, place: Place) {
         let mut shard = self.shard(entry.hash).lock();
-        let future: Option<Boxed<V>> = entry.work.leave(place);
+        let (future, waker): (Option<Boxed<V>>, Option<Waker>) = entry.work.leave(place);
         let slot = future
             .is_some()
             .then(|| shard.remove(entry.hash, &entry.work));
         drop(shard);
-        drop((future, slot));
+        drop((future, slot, waker));
     }
 
     /// Forgets a result that is kept, or lets the next caller begin anew.

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use super::Outcome;
 use super::table::{Entry, Table};
-use super::work::{Found, Place};
+use super::work::{Found, Place, catch};
 
 pub(super) struct Waiter<'a, K: Hash + Eq, V: Clone + Send + 'static> {
     table: &'a Table<K, V>,
@@ -36,7 +36,9 @@ impl<K: Hash + Eq, V: Clone + Send + 'static> Future for Waiter<'_, K, V> {
             Found::Pending => return Poll::Pending,
             Found::Done(outcome) => outcome,
             Found::Ended(outcome) => {
-                this.table.end(&this.entry, outcome.clone());
+                // A clone that panics must not strand the others.
+                let shared = catch(|| outcome.clone()).unwrap_or_else(Err);
+                this.table.end(&this.entry, shared);
                 outcome
             }
         };

@@ -85,21 +85,20 @@ impl<V: Clone + Send + 'static> Work<V> {
     }
 
     /// A waiter less, whose interest is over before the work. With the last one the work ends:
-    /// then the future is returned, to be dropped when no lock is held any more.
-    pub(super) fn leave(&self, place: Place) -> Option<Boxed<V>> {
+    /// then the future is returned, and the waiter's waker always, to be dropped when no lock is
+    /// held any more.
+    pub(super) fn leave(&self, place: Place) -> (Option<Boxed<V>>, Option<Waker>) {
         let mut state = self.0.lock();
-        if let Some(place) = place {
-            state.wakers.remove(place);
-        }
+        let waker = place.and_then(|place| state.wakers.remove(place));
         state.waiting -= 1;
         if state.waiting > 0 {
-            return None;
+            return (None, waker);
         }
         match std::mem::replace(&mut state.stage, Stage::Driven) {
-            Stage::Idle(future) => Some(future),
+            Stage::Idle(future) => (Some(future), waker),
             other => {
                 state.stage = other;
-                None
+                (None, waker)
             }
         }
     }
@@ -112,7 +111,9 @@ impl<V: Clone + Send + 'static> Work<V> {
                 return Found::Done(outcome.clone());
             }
             if !state.woken || !matches!(state.stage, Stage::Idle(_)) {
-                state.register(place, cx);
+                let former = state.register(place, cx);
+                drop(state);
+                drop(former);
                 return Found::Pending;
             }
             let Stage::Idle(future) = std::mem::replace(&mut state.stage, Stage::Driven) else {
@@ -139,15 +140,16 @@ impl<V: Clone + Send + 'static> Work<V> {
     }
 
     fn put_back(&self, future: Boxed<V>, place: &mut Place, cx: &mut Context<'_>) {
-        let woken = {
+        let (woken, _former) = {
             let mut state = self.0.lock();
-            state.register(place, cx);
+            let former = state.register(place, cx);
             state.stage = Stage::Idle(future);
-            if state.woken {
+            let woken = if state.woken {
                 state.take_wakers()
             } else {
                 Vec::new()
-            }
+            };
+            (woken, former)
         };
         wake(woken);
     }
@@ -164,13 +166,16 @@ impl<V: Clone + Send + 'static> Work<V> {
 }
 
 impl<V> State<V> {
-    fn register(&mut self, place: &mut Place, cx: &Context<'_>) {
-        match place {
-            Some(place) => match &mut self.wakers[*place] {
-                Some(waker) => waker.clone_from(cx.waker()),
-                none => *none = Some(cx.waker().clone()),
-            },
-            None => *place = Some(self.wakers.insert(Some(cx.waker().clone()))),
+    /// Returns the waker that was there before, to be dropped when no lock is held: it may be all
+    /// that holds a task, and that task another waiter.
+    fn register(&mut self, place: &mut Place, cx: &Context<'_>) -> Option<Waker> {
+        let Some(place) = place else {
+            *place = Some(self.wakers.insert(Some(cx.waker().clone())));
+            return None;
+        };
+        match &mut self.wakers[*place] {
+            Some(waker) if waker.will_wake(cx.waker()) => None,
+            other => other.replace(cx.waker().clone()),
         }
     }
 

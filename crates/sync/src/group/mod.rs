@@ -16,12 +16,13 @@
 
 mod error;
 mod joined;
+mod place;
 mod scope;
 mod task;
 
 use std::borrow::Cow;
 use std::fmt;
-use std::future::{Future, poll_fn};
+use std::future::{Future, pending, poll_fn};
 use std::panic::Location;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -37,9 +38,11 @@ pub use error::{Failure, Stopped, TaskError, TaskId};
 pub use joined::Joined;
 pub use scope::Scope;
 
+use crate::FOREVER;
 use crate::ambient::{self, Ambient};
 use crate::leak::Live;
 use joined::Names;
+use place::{Failing, Place};
 use task::{Ended, Task};
 
 #[cfg(test)]
@@ -151,7 +154,7 @@ impl<T: Send + 'static, E: Send + 'static> Group<T, E> {
 
     /// As [`deadline`](Self::deadline), counted from now.
     pub fn timeout(self, time: Duration) -> Self {
-        self.deadline(Instant::now() + time)
+        self.deadline(Instant::now() + time.min(FOREVER))
     }
 
     /// A name for messages.
@@ -179,14 +182,27 @@ impl<T: Send + 'static, E: Send + 'static> Group<T, E> {
         let index = self.spawned;
         self.spawned += 1;
         let handle = if self.limit.is_some() || live.is_some() {
-            let limit = self.limit.clone();
+            let place = self.limit.clone().map(Place::stand_in_line);
+            let scope = self.scope.clone();
             let held_back = async move {
                 let _live = live;
-                let _place = match &limit {
-                    Some(limit) => limit.acquire().await.ok(),
+                let _place = match place {
+                    Some(place) => Some(place.taken().await),
                     None => None,
                 };
-                future.await
+                if scope.token().is_cancelled() {
+                    // What gave this place up may have ended the group, which is yet to act.
+                    pending::<()>().await;
+                }
+                let failing = Failing {
+                    scope: &scope,
+                    index,
+                };
+                let result = future.await;
+                if result.is_err() {
+                    failing.tell();
+                }
+                result
             };
             self.tasks.spawn(Task::new(index, held_back, ambient))
         } else {

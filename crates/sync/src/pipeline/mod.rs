@@ -28,12 +28,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::Stream;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 pub use control::{OnError, PipelineControl, PipelineError};
 pub use progress::StageProgress;
 pub use running::Running;
 
+use crate::FOREVER;
 use control::Control;
 use link::{Inlet, Outlet, Site};
 use progress::{Counters, Writers};
@@ -247,7 +248,12 @@ impl<T: Send + 'static, E: Send + 'static> Pipeline<T, E> {
     /// its first item came, and at the end. Order is kept.
     pub fn batch(self, name: &'static str, size: usize, wait: Duration) -> Pipeline<Vec<T>, E> {
         self.then(name, Writers::One, |inlet, outlet, _| {
-            vec![Box::pin(batch::batch(inlet, outlet, size.max(1), wait))]
+            vec![Box::pin(batch::batch(
+                inlet,
+                outlet,
+                size.max(1),
+                wait.min(FOREVER),
+            ))]
         })
     }
 
@@ -298,7 +304,7 @@ fn place<U, E: Send + 'static>(
 ) -> (Outlet<U>, Site<E>, mpsc::Receiver<Vec<U>>) {
     let counters = Arc::new(Counters::new(name, writers));
     control.add_stage(&counters);
-    let (sender, output) = mpsc::channel(options.buffer.max(1));
+    let (sender, output) = mpsc::channel(options.buffer.clamp(1, Semaphore::MAX_PERMITS));
     let site = Site {
         counters: Arc::clone(&counters),
         control: Arc::clone(control),

@@ -11,13 +11,16 @@ use tokio::sync::mpsc;
 use super::Running;
 use super::link::{Outlet, Site};
 
+/// Room that is made for a chunk before anything is in it; a larger one grows.
+const ROOM: usize = 1024;
+
 pub(super) async fn items<T, E: Send + 'static>(
     mut items: impl Iterator<Item = T>,
     outlet: Outlet<T>,
     site: Site<E>,
 ) {
     while !site.control.is_stopped() {
-        let mut chunk = Vec::with_capacity(site.chunk);
+        let mut chunk = Vec::with_capacity(site.chunk.min(ROOM));
         let filled = catch_unwind(AssertUnwindSafe(|| {
             chunk.extend(items.by_ref().take(site.chunk));
         }));
@@ -39,7 +42,7 @@ pub(super) async fn channel<T, E: Send + 'static>(
 ) {
     let stopping = &site.control.stopping;
     loop {
-        let mut chunk = Vec::with_capacity(site.chunk);
+        let mut chunk = Vec::with_capacity(site.chunk.min(ROOM));
         select! {
             biased;
             // What the channel holds was handed over by senders, who would not learn of its loss.

@@ -5,6 +5,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -22,6 +23,10 @@ struct Shared {
     stopping: CancellationToken,
     cancelled: CancellationToken,
     cause: Mutex<Option<Cause>>,
+    /// The program failed, be it after its end had begun.
+    failed: AtomicBool,
+    /// Errors that came after the first cause, and are yet to be told.
+    late: Mutex<Vec<String>>,
     drains: Mutex<Vec<Step>>,
     cleanups: Mutex<Vec<Step>>,
     busy: watch::Sender<usize>,
@@ -44,6 +49,8 @@ impl Life {
             stopping: CancellationToken::new(),
             cancelled: CancellationToken::new(),
             cause: Mutex::default(),
+            failed: AtomicBool::new(false),
+            late: Mutex::default(),
             drains: Mutex::default(),
             cleanups: Mutex::default(),
             busy: watch::Sender::new(0),
@@ -103,10 +110,33 @@ impl Life {
         self.0.cleanups.lock().push((name.into(), Box::pin(step)));
     }
 
-    /// The first cause stands.
+    /// The first cause stands; an error after it is told all the same.
     pub(super) fn begin(&self, cause: Cause) {
-        self.0.cause.lock().get_or_insert(cause);
+        if matches!(cause, Cause::Fatal(_) | Cause::Panic(_)) {
+            self.failed();
+        }
+        {
+            let mut first = self.0.cause.lock();
+            match (&*first, cause) {
+                (Some(_), Cause::Fatal(error)) => self.0.late.lock().push(error),
+                (Some(_), _) => {}
+                (None, cause) => *first = Some(cause),
+            }
+        }
         self.0.stopping.cancel();
+    }
+
+    pub(super) fn failed(&self) {
+        // Read after the task that set it was joined, or not at all.
+        self.0.failed.store(true, Relaxed);
+    }
+
+    pub(super) fn has_failed(&self) -> bool {
+        self.0.failed.load(Relaxed)
+    }
+
+    pub(super) fn take_late(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.late.lock())
     }
 
     pub(super) fn cause(&self) -> Option<Cause> {
@@ -115,6 +145,10 @@ impl Life {
 
     pub(super) fn take_drains(&self) -> Vec<Step> {
         std::mem::take(&mut self.0.drains.lock())
+    }
+
+    pub(super) fn has_drains(&self) -> bool {
+        !self.0.drains.lock().is_empty()
     }
 
     pub(super) fn pop_cleanup(&self) -> Option<Step> {

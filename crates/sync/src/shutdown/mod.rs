@@ -16,6 +16,7 @@ mod signals;
 use std::fmt;
 use std::future::Future;
 use std::io::Write as _;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -59,6 +60,8 @@ pub enum Event {
     TimeUp(Duration),
     /// A further signal broke off the drain or the clean-up.
     BrokenOff,
+    /// The program failed when its end had begun for another cause.
+    FailedLate(String),
     /// A step panicked; the others go on.
     StepPanicked(String, String),
     /// A step of the clean-up did not finish in time; the others go on.
@@ -88,6 +91,7 @@ impl fmt::Display for Event {
                 )
             }
             Self::BrokenOff => f.write_str("ended before everything was finished"),
+            Self::FailedLate(error) => write!(f, "failed while ending: {error}"),
             Self::StepPanicked(step, message) => write!(f, "`{step}` panicked: {message}"),
             Self::CleanupTimeUp(step) => write!(f, "the clean-up took too long, at `{step}`"),
         }
@@ -130,10 +134,8 @@ impl Shutdown {
         Self {
             drain: Duration::from_secs(30),
             cleanup: Duration::from_secs(5),
-            // Who cannot be told any more (a closed terminal) is no reason to end without a drain.
-            tell: |event| {
-                let _ = writeln!(std::io::stderr(), "{event}");
-            },
+            // Who read it may be gone, along with the terminal that was closed.
+            tell: |event| drop(writeln!(std::io::stderr(), "{event}")),
         }
     }
 
@@ -157,7 +159,7 @@ impl Shutdown {
 
     /// Runs `program` on a multi-threaded runtime until it and its clean-up have ended; blocks the
     /// calling thread. For `main` to return: 0 after a normal end or a signal, 1 after an error or a
-    /// panic, [`BROKEN_OFF`] when a further signal broke off the drain.
+    /// panic of the program (also while it drains), [`BROKEN_OFF`] when a further signal broke off the drain.
     ///
     /// The program itself counts as under way: from the moment that [`Life::stopping`] returns it
     /// has the drain's time to return, and is then dropped at its next await.
@@ -193,7 +195,14 @@ impl Shutdown {
             };
             let program = {
                 let _runtime = runtime.enter();
-                program(life.clone())
+                catch_unwind(AssertUnwindSafe(|| program(life.clone())))
+            };
+            // A panic before its first await takes the same path as one after it.
+            let program = async move {
+                match program {
+                    Ok(program) => program.await,
+                    Err(panic) => resume_unwind(panic),
+                }
             };
             let next = async move || signals.next().await;
             ExitCode::from(self.supervise(runtime.handle(), life, program, next).await)
@@ -263,15 +272,17 @@ impl Shutdown {
                 false
             }
         };
+        self.tell_late(&life);
         life.cancelled().cancel();
         under_way.abort_all();
         tokio::select! {
             () = self.clean_up(runtime, &life) => {}
             () = signal() => (self.tell)(&Event::BrokenOff),
         }
+        self.tell_late(&life);
         match life.cause() {
             _ if !drained => BROKEN_OFF,
-            Some(Cause::Fatal(_) | Cause::Panic(_)) => 1,
+            _ if life.has_failed() => 1,
             _ => 0,
         }
     }
@@ -285,21 +296,33 @@ impl Shutdown {
     ) {
         let mut names = vec![(program, "the program".into())];
         loop {
-            // Again after each end: a program that is still starting may register more.
+            // What is under way may register more.
             for (name, step) in life.take_drains() {
                 names.push((under_way.spawn_on(step, runtime).id(), name));
             }
             let Some(joined) = under_way.join_next_with_id().await else {
-                break;
+                life.idle().await;
+                if life.has_drains() {
+                    continue;
+                }
+                return;
             };
             let Err(error) = joined else { continue };
             let task = error.id();
             let name = names.iter().find(|(id, _)| *id == task);
             if let (Some((_, name)), Some(message)) = (name, panic_of(error)) {
+                if task == program {
+                    life.failed();
+                }
                 (self.tell)(&Event::StepPanicked(name.to_string(), message));
             }
         }
-        life.idle().await;
+    }
+
+    fn tell_late(&self, life: &Life) {
+        for error in life.take_late() {
+            (self.tell)(&Event::FailedLate(error));
+        }
     }
 
     async fn clean_up(&self, runtime: &Handle, life: &Life) {

@@ -118,8 +118,8 @@ impl<T> Snapshot<T> {
     /// Waits for a writer that is building a value: what that one makes of the old value must not
     /// overwrite this one.
     pub fn store(&self, value: T) {
-        let _writer = self.writing.lock();
-        self.publish(Arc::new(value));
+        let writer = self.writing.lock();
+        self.publish(Arc::new(value), writer);
     }
 
     /// Replaces the value by what `build` makes of it; no other write comes between. Returns what
@@ -128,9 +128,9 @@ impl<T> Snapshot<T> {
     /// `build` is called once. It may take long: readers do not wait, other writers do. If it
     /// panics, nothing has changed. It must not write to this snapshot: that would wait for itself.
     pub fn update(&self, build: impl FnOnce(&T) -> T) -> Arc<T> {
-        let _writer = self.writing.lock();
+        let writer = self.writing.lock();
         let next = Arc::new(build(&self.value.load()));
-        self.publish(Arc::clone(&next));
+        self.publish(Arc::clone(&next), writer);
         next
     }
 
@@ -191,14 +191,15 @@ impl<T> Snapshot<T> {
         Ok(image.version)
     }
 
-    /// For who holds `writing`.
-    fn publish(&self, value: Arc<T>) {
+    /// Gives `writing` back before anything that is not ours runs: who is woken may write, too.
+    fn publish(&self, value: Arc<T>, writer: impl Sized) {
         let swap = self.publishing.lock();
         let old = self.value.swap(value);
         self.version.fetch_add(1, Ordering::Release);
         drop(swap);
+        drop(writer);
         self.waiters.wake();
-        // A large value takes time to drop: not while anyone waits for the swap.
+        // A large value takes time to drop: not while anyone waits.
         drop(old);
     }
 }
@@ -236,9 +237,10 @@ impl<T: Clone> Snapshot<T> {
         let writer = self.writing.lock();
         // Somebody may have applied ours along with their own.
         if let Some(next) = self.changes.apply(&self.value.load()) {
-            self.publish(Arc::new(next));
+            self.publish(Arc::new(next), writer);
+        } else {
+            drop(writer);
         }
-        drop(writer);
         self.changes.answer(ticket);
     }
 }
