@@ -6,23 +6,31 @@
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher as _;
 use std::net::{Ipv4Addr, TcpListener};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::Error;
 
 const FIRST: u64 = 10_000;
 const END: u64 = 32_768;
+/// Prime to the number of ports, so that all of them are visited.
+const STRIDE: u64 = 37;
 const TRIES: u64 = 200;
 
 /// A TCP port of 127.0.0.1 from 10000 to 32767 on which nothing listens now.
 ///
-/// Two callers could get the same one; they start at random places, so that is rare.
+/// No two callers in a process get the same one, or not before all others; processes start at random
+/// places, so that they seldom do.
 ///
 /// # Errors
 /// [`Error::Ports`] when 200 tries found none.
 pub fn free_port() -> Result<u16, Error> {
-    let start = RandomState::new().hash_one(std::process::id());
+    static NEXT: LazyLock<AtomicU64> = LazyLock::new(|| {
+        // Small enough never to wrap around.
+        AtomicU64::new(RandomState::new().hash_one(std::process::id()) >> 16)
+    });
     (0..TRIES)
-        .map(|step| FIRST + start.wrapping_add(step * 37) % (END - FIRST))
+        .map(|_| FIRST + NEXT.fetch_add(1, Relaxed) * STRIDE % (END - FIRST))
         .filter_map(|port| u16::try_from(port).ok())
         .find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok())
         .ok_or(Error::Ports)
@@ -38,6 +46,24 @@ mod tests {
             let port = free_port().expect("a port");
             assert!((10_000..32_768).contains(&port));
         }
+    }
+
+    #[test]
+    fn no_two_callers_get_the_same() {
+        let threads = [(); 4].map(|()| {
+            std::thread::spawn(|| {
+                (0..50)
+                    .map(|_| free_port().expect("a port"))
+                    .collect::<Vec<_>>()
+            })
+        });
+        let mut ports = Vec::new();
+        for thread in threads {
+            ports.extend(thread.join().expect("no thread panics"));
+        }
+        ports.sort_unstable();
+        ports.dedup();
+        assert_eq!(ports.len(), 200);
     }
 
     #[test]
