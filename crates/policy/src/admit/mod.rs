@@ -22,6 +22,8 @@ mod gate;
 mod lane;
 mod level;
 mod places;
+#[cfg(test)]
+mod places_tests;
 mod queue;
 mod shed;
 mod snapshot;

@@ -4,7 +4,9 @@
 //! it are the only locked instructions that a call pays for, twice, and everything else is plain
 //! arithmetic. (One atomic addition per figure came to eight of them, and twice the time.)
 
-use std::sync::atomic::{AtomicI32, AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
+// Here for the places, which `tests/loom.rs` compiles a second time over words of loom's.
+pub(super) use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
