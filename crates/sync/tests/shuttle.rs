@@ -82,6 +82,54 @@ mod snapshots {
     }
 }
 
+mod panics {
+    use super::SCHEDULES;
+    use super::snapshot::Snapshot;
+    use shuttle::{check_random, thread};
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+
+    struct Fragile {
+        changes: usize,
+        breaks: Arc<AtomicBool>,
+    }
+
+    impl Clone for Fragile {
+        fn clone(&self) -> Self {
+            assert!(!self.breaks.swap(false, SeqCst), "on purpose");
+            Self {
+                changes: self.changes,
+                breaks: self.breaks.clone(),
+            }
+        }
+    }
+
+    #[test]
+    fn a_copy_that_panics_loses_no_change_of_another_thread() {
+        check_random(
+            || {
+                let breaks = Arc::new(AtomicBool::new(true));
+                let snapshot = Arc::new(Snapshot::new(Fragile { changes: 0, breaks }));
+                let writers: Vec<_> = (0..3)
+                    .map(|_| {
+                        let snapshot = Arc::clone(&snapshot);
+                        thread::spawn(move || {
+                            let modify = || snapshot.modify(|value| value.changes += 1);
+                            catch_unwind(AssertUnwindSafe(modify)).is_ok()
+                        })
+                    })
+                    .collect();
+                let done = writers.into_iter().map(|w| w.join().unwrap());
+                let done = done.filter(|done| *done).count();
+                assert_eq!(done, 2);
+                assert!(snapshot.load().changes >= done, "a change was lost");
+            },
+            SCHEDULES,
+        );
+    }
+}
+
 mod pools {
     use super::SCHEDULES;
     use super::pool::Pool;

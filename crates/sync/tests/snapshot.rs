@@ -98,6 +98,23 @@ fn an_image_replaces_the_old_one_and_leaves_nothing_else() {
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
 }
 
+#[cfg(unix)]
+#[test]
+fn an_image_keeps_the_permissions_of_the_old_one() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("image");
+    fs::write(&path, "old").unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    let snapshot = Snapshot::new(());
+    snapshot
+        .save(&path, |(), out| out.write_all(b"new"))
+        .unwrap();
+    let mode = fs::metadata(&path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
 #[test]
 fn a_failed_save_keeps_the_old_image_and_says_which_step() {
     let dir = tempfile::tempdir().unwrap();

@@ -67,6 +67,14 @@ pub(super) fn save(
 ) -> Result<(), SaveError> {
     let (temporary, mut file) = create_beside(path)?;
     let mut guard = Temporary(Some(temporary.clone()));
+    if let Ok(old) = fs::metadata(path) {
+        // Before anything is in it: an image that others may not read must not become readable.
+        file.set_permissions(old.permissions())
+            .map_err(|source| SaveError::Create {
+                path: temporary.clone(),
+                source,
+            })?;
+    }
     let mut buffered = BufWriter::new(&mut file);
     write(&mut buffered)
         .and_then(|()| buffered.flush())

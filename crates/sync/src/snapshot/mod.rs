@@ -60,6 +60,8 @@ pub struct Snapshot<T> {
     /// Held only for the swap, so that a pair of value and version can be read while a writer
     /// builds.
     publishing: Mutex<()>,
+    /// Held by who saves, so that no older image replaces a newer one.
+    saving: Mutex<()>,
     changes: Queue<T>,
     waiters: Waiters,
 }
@@ -81,6 +83,7 @@ impl<T> Snapshot<T> {
             version: AtomicU64::new(0),
             writing: Mutex::new(()),
             publishing: Mutex::new(()),
+            saving: Mutex::new(()),
             changes: Queue::default(),
             waiters: Waiters::new(),
         }
@@ -160,7 +163,8 @@ impl<T> Snapshot<T> {
     /// background save would give. Returns the version that was written.
     ///
     /// `write` serialises into a buffered temporary file beside `path`, which is synced to disk and
-    /// then renamed over `path`: whoever opens `path` finds the old image or the new one, whole.
+    /// then renamed over `path`: whoever opens `path` finds the old image or the new one, whole. Saves
+    /// of one snapshot wait for one another; permissions of an image that is replaced are kept.
     /// The value is kept in memory until the file is written, besides what writers publish
     /// meanwhile. Blocks on the disk: on a runtime, call it on a blocking thread.
     ///
@@ -186,6 +190,7 @@ impl<T> Snapshot<T> {
         path: &Path,
         write: impl FnOnce(&T, &mut dyn io::Write) -> io::Result<()>,
     ) -> Result<u64, SaveError> {
+        let _saving = self.saving.lock();
         let image = self.load_versioned();
         image::save(path, |out| write(&image.value, out))?;
         Ok(image.version)

@@ -56,7 +56,14 @@ impl<T: Clone> Queue<T> {
     pub(super) fn apply(&self, value: &T) -> Option<T> {
         let mut changes = std::mem::take(&mut self.0.lock().changes);
         while !changes.is_empty() {
-            let mut next = value.clone();
+            let mut next = match catch_unwind(AssertUnwindSafe(|| value.clone())) {
+                Ok(next) => next,
+                Err(panic) => {
+                    // Others wait for theirs, and one of them will try again.
+                    self.0.lock().changes.splice(0..0, changes);
+                    resume_unwind(panic);
+                }
+            };
             let failed = changes.iter().enumerate().find_map(|(at, (_, change))| {
                 // A copy that a panic has left half changed is thrown away.
                 catch_unwind(AssertUnwindSafe(|| change(&mut next)))
