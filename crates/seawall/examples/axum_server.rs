@@ -1,4 +1,4 @@
-//! A protected axum server, its reports in a lane of their own.
+//! A protected axum server, its reports in a lane of their own, that ends in good order.
 //!
 //! ```text
 //! cargo run -p seawall --example axum_server
@@ -7,6 +7,7 @@
 use std::future::Future;
 use std::net::Ipv4Addr;
 use std::pin::Pin;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +17,8 @@ use axum::routing::get;
 use seawall::admission::{Admission, GateSettings, Lane, LaneSettings};
 use seawall::clock::Clock;
 use seawall::layer::Protect;
+use seawall::sync::Shutdown;
+use seawall::sync::shutdown::Life;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
@@ -66,14 +69,23 @@ fn database() -> Work {
     })
 }
 
-#[allow(clippy::print_stdout, reason = "an example says how to try it")]
-#[tokio::main]
-async fn main() -> std::io::Result<()> {
+async fn serve(life: Life) -> std::io::Result<()> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 3000)).await?;
-    let address = listener.local_addr()?;
-    println!("Serving on http://{address}/ and http://{address}/reports/7");
-    println!("Capacity is 1,000 pages a second. Ask for more, and see who is turned away and how:");
-    println!("  curl -i http://{address}/");
     let admission = Admission::new(settings(), Clock::system());
-    axum::serve(listener, app(Protect::new(admission), database())).await
+    let app = app(Protect::new(admission), database());
+    // Returns when what is under way is finished; the drain gives it its time.
+    axum::serve(listener, app)
+        .with_graceful_shutdown(async move { life.stopping().await })
+        .await
+}
+
+#[allow(clippy::print_stdout, reason = "an example says how to try it")]
+fn main() -> ExitCode {
+    println!("Serving on http://127.0.0.1:3000/ and http://127.0.0.1:3000/reports/7");
+    println!("Capacity is 1,000 pages a second. Ask for more, and see who is turned away and how:");
+    println!("  curl -i http://127.0.0.1:3000/");
+    // A signal, an error or a panic: it stops accepting, finishes what is under way, and ends.
+    Shutdown::new()
+        .drain_timeout(Duration::from_secs(10))
+        .run(serve)
 }
