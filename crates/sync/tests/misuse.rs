@@ -1,4 +1,4 @@
-//! Attacks that once succeeded.
+//! What hostile or careless use once broke.
 
 use std::future::{Future, pending};
 use std::num::NonZeroUsize;
@@ -103,22 +103,6 @@ fn an_error_while_draining_is_told_and_shows_in_the_exit_code() {
 }
 
 #[test]
-fn a_drain_registered_while_draining_runs() {
-    static RAN: AtomicBool = AtomicBool::new(false);
-    let code = Shutdown::new().tell(|_| {}).run(async |life: Life| {
-        life.stop();
-        for _ in 0..100 {
-            yield_now().await;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-        life.on_drain("late", async { RAN.store(true, Relaxed) });
-        Ok::<(), String>(())
-    });
-    assert!(code_is(code, 0));
-    assert!(RAN.load(Relaxed));
-}
-
-#[test]
 fn a_program_that_panics_before_its_first_await_is_cleaned_up_after() {
     static RAN: AtomicBool = AtomicBool::new(false);
     let code = catch_unwind(|| {
@@ -152,15 +136,11 @@ impl Clone for ClonedOnce {
     }
 }
 
-#[tokio::test]
-async fn a_value_whose_clone_panics_strands_nobody() {
-    let panics = Arc::new(AtomicBool::new(true));
-    let flight = Flight::new();
-    let value = ClonedOnce(panics);
-    let work = async move {
-        yield_now().await;
-        value
-    };
+/// Two callers of a key: whatever becomes of the first, the second comes to its end.
+async fn first_fails_and_strands_nobody<V: Clone + Send + 'static>(
+    flight: &Flight<&'static str, V>,
+    work: impl Future<Output = V> + Send + 'static,
+) {
     let mut first = Box::pin(flight.run("key", work));
     let mut second = Box::pin(flight.run("key", async { unreachable!() }));
     assert!(at_once(&mut first).is_none() && at_once(&mut second).is_none());
@@ -175,23 +155,25 @@ async fn a_value_whose_clone_panics_strands_nobody() {
 }
 
 #[tokio::test]
+async fn a_value_whose_clone_panics_strands_nobody() {
+    let panics = Arc::new(AtomicBool::new(true));
+    let flight = Flight::new();
+    let value = ClonedOnce(panics);
+    let work = async move {
+        yield_now().await;
+        value
+    };
+    first_fails_and_strands_nobody(&flight, work).await;
+}
+
+#[tokio::test]
 async fn a_panic_whose_payload_panics_strands_nobody() {
     let flight = Flight::<_, ()>::new();
     let work = async {
         yield_now().await;
         panic_any(Bomb);
     };
-    let mut first = Box::pin(flight.run("key", work));
-    let mut second = Box::pin(flight.run("key", async { unreachable!() }));
-    assert!(at_once(&mut first).is_none() && at_once(&mut second).is_none());
-    let _ = AssertUnwindSafe(&mut first).catch_unwind().await;
-    drop(first);
-    assert!(
-        AssertUnwindSafe(second)
-            .catch_unwind()
-            .now_or_never()
-            .is_some()
-    );
+    first_fails_and_strands_nobody(&flight, work).await;
 }
 
 /// A task that only its wakers hold.
