@@ -48,7 +48,7 @@
 //! Known weaknesses: with two to five slots there are too few calls to learn from within a
 //! "second" (limits of 2 to 9 × the knee, and callers who wait hardly longer than that lasts are
 //! lost); on such origins, and where capacity changes, single seeds fall far below the mean. A
-//! cold start before an origin that slows as it fills costs most of the first second. One in fifteen
+//! cold start before an origin that slows as it fills costs most of the first second. One in twelve
 //! cold starts before hundreds of slots with exponential service takes its short first calls for the
 //! end of service and starts from a tenth of the knee (`cold_starts` example: means 81 to 100 %).
 //!
