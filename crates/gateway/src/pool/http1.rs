@@ -67,16 +67,17 @@ impl Lease {
         if send.send.is_closed() {
             return;
         }
-        if let Some(Turn::Connection(send)) = pool.hand_over(Turn::Connection(send)) {
-            let until = now + kept.map_or(pool.idle, |kept| kept.min(pool.idle));
-            pool.shelves[core].lock().idle.push(Idle { send, until });
-            // Who stood in line meanwhile has looked at the shelf already.
-            if pool.waiting.load(Ordering::SeqCst) > 0
-                && let Some(send) = pool.take(core)
-                && let Some(Turn::Connection(send)) = pool.hand_over(Turn::Connection(send))
-            {
-                pool.shelves[core].lock().idle.push(Idle { send, until });
+        let until = now + kept.map_or(pool.idle, |kept| kept.min(pool.idle));
+        let mut idle = Idle { send, until };
+        while let Some(Turn::Connection(send)) = pool.hand_over(Turn::Connection(idle.send)) {
+            let shelf = &pool.shelves[core];
+            shelf.lock().idle.push(Idle { send, ..idle });
+            if pool.waiting.load(Ordering::SeqCst) == 0 {
+                return;
             }
+            // Who stood in line meanwhile has looked at the shelf already.
+            let Some(next) = pool.pop(core) else { return };
+            idle = next;
         }
     }
 }
@@ -128,7 +129,7 @@ impl Pool {
     }
 
     /// The idle connection that was used last: the warmest, and the least likely to be closed.
-    pub(super) fn take(&self, core: usize) -> Option<SendHttp1> {
+    fn take(&self, core: usize) -> Option<SendHttp1> {
         let idle = &mut self.shelves[core].lock().idle;
         // One whose task has not run since its reply ended is not ready yet; it stays.
         for at in (0..idle.len()).rev() {
@@ -139,6 +140,14 @@ impl Pool {
             }
         }
         None
+    }
+
+    /// As [`Pool::take`] for who stands in line, and would wait for one that is not ready yet all the
+    /// same.
+    pub(super) fn pop(&self, core: usize) -> Option<Idle> {
+        let idle = &mut self.shelves[core].lock().idle;
+        idle.retain(|idle| !idle.send.send.is_closed());
+        idle.pop()
     }
 
     async fn dial_http1(&self, core: usize, place: Place) -> Result<SendHttp1, DialError> {
@@ -181,6 +190,26 @@ pub(super) fn kept(value: &[u8]) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Who stands in line finds a connection whose task has not run since it was put back: nobody
+    /// would hand it over later.
+    #[tokio::test]
+    async fn a_connection_that_is_not_ready_yet_is_found_by_who_stands_in_line() {
+        let port = seawall_testkit::free_port().expect("a port");
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await;
+        let _listener = listener.expect("free");
+        let url = format!("http://127.0.0.1:{port}");
+        let mut upstream = seawall::config::Upstream::to(url.parse().expect("a URL"));
+        upstream.max_connections = 1;
+        let pool = Pool::new(&upstream, 1);
+        let place = pool.try_place().expect("the only one");
+        let send = pool.dial_http1(0, place).await.expect("it listens");
+        let until = Tick::MAX;
+        pool.shelves[0].lock().idle.push(Idle { send, until });
+        assert!(pool.take(0).is_none(), "it is not ready");
+        let turn = tokio::time::timeout(Duration::from_secs(1), pool.turn(false));
+        assert!(matches!(turn.await, Ok(Ok(Turn::Connection(_)))));
+    }
 
     #[test]
     fn keep_alive_hints() {

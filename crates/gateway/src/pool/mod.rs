@@ -237,8 +237,8 @@ impl Pool {
         }
         let mut shelves = 0..if http2 { 0 } else { self.shelves.len() };
         shelves
-            .find_map(|core| self.take(core))
-            .map(Turn::Connection)
+            .find_map(|core| self.pop(core))
+            .map(|idle| Turn::Connection(idle.send))
     }
 
     /// Hands what became free to the first in line; gives it back where nobody waits.
