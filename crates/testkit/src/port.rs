@@ -5,7 +5,8 @@
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher as _;
-use std::net::{Ipv4Addr, TcpListener};
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, TcpStream};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -32,13 +33,22 @@ pub fn free_port() -> Result<u16, Error> {
     (0..TRIES)
         .map(|_| FIRST + NEXT.fetch_add(1, Relaxed) * STRIDE % (END - FIRST))
         .filter_map(|port| u16::try_from(port).ok())
-        .find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok())
+        .find(|port| refuses(*port))
         .ok_or(Error::Ports)
+}
+
+/// Asked by connecting rather than by binding: a socket that was bound, even for a moment, is still
+/// held by a child process that another thread has forked and that has not become its program yet.
+fn refuses(port: u16) -> bool {
+    let asked = TcpStream::connect((Ipv4Addr::LOCALHOST, port));
+    asked.is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::TcpListener;
+    use std::process::Command;
 
     #[test]
     fn ports_stay_below_the_kernels_range() {
@@ -64,6 +74,25 @@ mod tests {
         ports.sort_unstable();
         ports.dedup();
         assert_eq!(ports.len(), 200);
+    }
+
+    #[test]
+    fn a_port_can_be_bound_while_other_threads_start_programs() {
+        let starters = [(); 2].map(|()| {
+            std::thread::spawn(|| {
+                for _ in 0..100 {
+                    let ended = Command::new("true").status();
+                    assert!(ended.is_ok_and(|status| status.success()));
+                }
+            })
+        });
+        while starters.iter().any(|starter| !starter.is_finished()) {
+            let port = free_port().expect("a port");
+            TcpListener::bind((Ipv4Addr::LOCALHOST, port)).expect("nobody holds it");
+        }
+        for starter in starters {
+            starter.join().expect("no thread panics");
+        }
     }
 
     #[test]
