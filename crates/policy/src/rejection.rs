@@ -23,11 +23,15 @@ pub enum Reason {
     Unreachable = 6,
     /// Shutting down.
     Draining = 7,
+    /// Its breaker is open: the origin has failed too often of late.
+    Breaker = 8,
+    /// The main pool fails, and the gutter that stands in for it is at its own limit.
+    Gutter = 9,
 }
 
 impl Reason {
     /// Every reason; an array index is `self as usize`.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Admission,
         Self::QueueFull,
         Self::QueueTimeout,
@@ -36,6 +40,8 @@ impl Reason {
         Self::Quota,
         Self::Unreachable,
         Self::Draining,
+        Self::Breaker,
+        Self::Gutter,
     ];
 
     /// The name used in headers, metrics and logs.
@@ -50,6 +56,8 @@ impl Reason {
             Self::Quota => "quota",
             Self::Unreachable => "unreachable",
             Self::Draining => "draining",
+            Self::Breaker => "breaker",
+            Self::Gutter => "gutter",
         }
     }
 }

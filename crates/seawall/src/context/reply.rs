@@ -183,7 +183,9 @@ fn fixed_reject(rejection: Rejection) -> HeaderValue {
         Lane "lane",
         Quota "quota",
         Unreachable "unreachable",
-        Draining "draining"
+        Draining "draining",
+        Breaker "breaker",
+        Gutter "gutter"
     ))
 }
 
@@ -198,6 +200,8 @@ const fn text(reason: Reason) -> &'static str {
         Reason::Quota => "the quota is used up\n",
         Reason::Unreachable => "the origin cannot be reached\n",
         Reason::Draining => "shutting down\n",
+        Reason::Breaker => "the origin fails: its breaker is open\n",
+        Reason::Gutter => "the origin fails, and what stands in for it is at its limit\n",
     }
 }
 
