@@ -1,6 +1,7 @@
 //! `/explain`: the state of every limit, and the last rejections with their reasons.
 
 use std::fmt;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::time::Duration;
 
 use seawall_policy::{Advice, Criticality};
@@ -8,6 +9,7 @@ use serde::Serialize;
 
 use crate::core::Shared;
 use crate::recent::Turned;
+use crate::setup::Lanes;
 
 /// Rejections that are shown.
 const SHOWN: usize = 50;
@@ -17,6 +19,9 @@ const SHOWN: usize = 50;
 pub(super) struct Explanation {
     uptime_seconds: f64,
     draining: bool,
+    /// Since the start: configurations taken over, and refused.
+    config_reloads: u64,
+    config_refused: u64,
     /// As the limits see it, 0 to 1.
     cpu_used: Option<f64>,
     upstreams: Vec<Upstream>,
@@ -71,7 +76,9 @@ struct Rejected {
 }
 
 impl Explanation {
-    pub(super) fn of(shared: &Shared, lanes: &[String], uptime: Duration) -> Self {
+    pub(super) fn of(shared: &Shared, uptime: Duration) -> Self {
+        let plan = shared.plan.load();
+        let names = shared.names.lock();
         let now = shared.clock.now();
         let mut turned = Vec::new();
         for book in &shared.books {
@@ -80,14 +87,11 @@ impl Explanation {
         turned.sort_by_key(|turned| std::cmp::Reverse(turned.at));
         turned.truncate(SHOWN);
         let rejection = |turned: &Turned| {
-            let origin = &shared.origins[usize::from(turned.origin)];
-            Rejected {
+            let names = names.iter().find(|names| names.number == turned.plan)?;
+            Some(Rejected {
                 seconds_ago: now.since(turned.at).as_secs_f64(),
-                upstream: origin.name.clone(),
-                route: shared.router.label(turned.route).map_or_else(
-                    || origin.admission.keys().name(turned.key),
-                    |label| label.to_string(),
-                ),
+                upstream: names.upstream(turned.origin).to_owned(),
+                route: names.route(turned.origin, turned.route, turned.key),
                 criticality: turned.criticality.as_str(),
                 reason: turned.rejection.reason.as_str(),
                 scope: turned.rejection.scope.as_str(),
@@ -96,21 +100,23 @@ impl Explanation {
                     _ => None,
                 },
                 shadow: turned.shadow,
-            }
+            })
         };
         Self {
             uptime_seconds: uptime.as_secs_f64(),
-            draining: shared.draining.load(std::sync::atomic::Ordering::SeqCst),
-            cpu_used: shared
+            draining: shared.draining.load(SeqCst),
+            config_reloads: shared.reloads.done.load(Relaxed),
+            config_refused: shared.reloads.refused.load(Relaxed),
+            cpu_used: plan
                 .origins
                 .first()
                 .and_then(|origin| origin.admission.snapshot().cpu),
-            upstreams: shared
+            upstreams: plan
                 .origins
                 .iter()
-                .map(|origin| Upstream::of(origin, lanes))
+                .map(|origin| Upstream::of(origin, &plan.lanes))
                 .collect(),
-            rejections: turned.iter().map(rejection).collect(),
+            rejections: turned.iter().filter_map(rejection).collect(),
         }
     }
 
@@ -120,14 +126,11 @@ impl Explanation {
 }
 
 impl Upstream {
-    fn of(origin: &crate::origin::Origin, lanes: &[String]) -> Self {
+    fn of(origin: &crate::origin::Origin, lanes: &Lanes) -> Self {
         let gate = origin.admission.snapshot();
         let pool = origin.pool.state();
         let lane = |lane: &seawall_policy::admit::LaneSnapshot| Lane {
-            name: lanes
-                .get(usize::from(lane.lane.0))
-                .cloned()
-                .unwrap_or_default(),
+            name: lanes.name(lane.lane).unwrap_or_default().to_owned(),
             inflight: lane.inflight,
             queued: lane.queued,
             cap: lane.cap,
@@ -170,7 +173,16 @@ impl fmt::Display for Explanation {
         let cpu = self
             .cpu_used
             .map_or(String::new(), |used| format!(", {:.0} % CPU", used * 100.0));
-        writeln!(f, "up {:.0} s, {state}{cpu}", self.uptime_seconds)?;
+        let refused = match self.config_refused {
+            0 => String::new(),
+            refused => format!(", {refused} configurations refused"),
+        };
+        let reloads = match self.config_reloads {
+            0 => String::new(),
+            reloads => format!(", configuration reloaded {reloads} times"),
+        };
+        let up = self.uptime_seconds;
+        writeln!(f, "up {up:.0} s, {state}{cpu}{reloads}{refused}")?;
         for upstream in &self.upstreams {
             write!(f, "\n{upstream}")?;
         }
