@@ -8,6 +8,7 @@ pub mod admit;
 mod call;
 pub mod limit;
 mod rejection;
+pub mod retry;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
 pub mod stats;
