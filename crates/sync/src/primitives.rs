@@ -8,6 +8,14 @@ pub(crate) use std::sync::atomic::AtomicU64;
 
 pub(crate) use parking_lot::Mutex;
 
+/// A number for the calling thread, which no other that lives has.
+pub(crate) fn this_thread() -> usize {
+    thread_local!(static HERE: u8 = const { 0 });
+    // Zero where the thread is ending: nobody's.
+    HERE.try_with(|here| std::ptr::from_ref(here).addr())
+        .unwrap_or(0)
+}
+
 /// Waits as std's does, taking the guard and returning it.
 #[cfg(feature = "rt")]
 #[derive(Debug)]
@@ -48,6 +56,11 @@ pub(crate) mod model {
         reason = "the models of this crate's own tests do without"
     )]
     pub(crate) use shuttle::sync::atomic::AtomicU64;
+
+    #[allow(dead_code, reason = "the models outside of the library do without")]
+    pub(crate) fn this_thread() -> usize {
+        usize::from(shuttle::thread::current().id()) + 1
+    }
 
     #[allow(dead_code, reason = "the models outside of the library do without")]
     #[derive(Debug)]

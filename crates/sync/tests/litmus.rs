@@ -111,7 +111,7 @@ fn channels_publish() {
 /// wrote, be it while they waited or because its result is kept.
 #[test]
 fn a_flight_publishes_what_its_work_wrote() {
-    let kept = Flight::new().keep(Duration::from_secs(3_600));
+    let kept = Flight::new().keep(Duration::from_secs(3_600), |_| true);
     for flight in [Flight::new(), kept] {
         let written: Vec<AtomicU64> = (0..VERSIONS).map(|_| AtomicU64::new(0)).collect();
         let written = Arc::new(written);
