@@ -5,7 +5,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use seawall::clock::Clock;
@@ -13,6 +12,7 @@ use seawall::config::{Config, Listener};
 use seawall::context::KeyError;
 use seawall::signals::scheduling_delay;
 use seawall::sync::Snapshot;
+use seawall::sync::threads::{Cpus, Single};
 use seawall::telemetry::Log;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
@@ -57,7 +57,7 @@ pub struct Running {
     stop: watch::Sender<Stage>,
     /// Shared with every core that accepts.
     accepting: Arc<()>,
-    threads: Vec<JoinHandle<()>>,
+    threads: Vec<Single>,
 }
 
 /// Why a gateway did not start.
@@ -246,15 +246,8 @@ impl Running {
         work: impl Future<Output = ()> + Send + 'static,
         idle: impl Fn() + Send + Sync + 'static,
     ) -> io::Result<()> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .on_thread_park(idle)
-            .build()?;
-        self.threads.push(
-            std::thread::Builder::new()
-                .name(name)
-                .spawn(move || runtime.block_on(work))?,
-        );
+        let thread = Single::start(name, Cpus::Shared, work, idle)?;
+        self.threads.push(thread);
         Ok(())
     }
 

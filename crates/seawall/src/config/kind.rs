@@ -155,10 +155,7 @@ impl Kind {
         };
         match self {
             Self::Address => valid(text.parse::<SocketAddr>().is_ok()),
-            Self::HashOn => text
-                .parse::<HashOn>()
-                .map(drop)
-                .map_err(Problem::Invalid),
+            Self::HashOn => text.parse::<HashOn>().map(drop).map_err(Problem::Invalid),
             Self::Url => parse_url(text).map(drop).map_err(Problem::Invalid),
             Self::Path => valid(text.starts_with('/') && !text.contains(['?', '#', ' ', '*'])),
             Self::Host => valid(
