@@ -6,6 +6,7 @@
 
 pub mod admit;
 mod call;
+pub mod fallback;
 pub mod limit;
 mod rejection;
 pub mod retry;
