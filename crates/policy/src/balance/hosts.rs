@@ -174,6 +174,12 @@ impl Hosts {
         self.seats.get(at).map(|seat| &seat.host)
     }
 
+    /// A typical host's latency; that of the default settings while nothing is known.
+    #[must_use]
+    pub fn typical_latency(&self) -> Duration {
+        Duration::from_nanos(self.fleet.latency() as u64)
+    }
+
     /// What is known of each host, in order.
     pub fn snapshot(&self, now: Tick) -> impl Iterator<Item = HostSnapshot> {
         self.seats.iter().map(move |seat| seat.host.snapshot(now))

@@ -62,7 +62,13 @@ mod tests {
 
     #[test]
     fn what_makes_no_sense_is_none() {
-        for text in ["", "retry", "after_ms=-1", "after_ms=x; scope=host", "retry=maybe"] {
+        for text in [
+            "",
+            "retry",
+            "after_ms=-1",
+            "after_ms=x; scope=host",
+            "retry=maybe",
+        ] {
             let value = HeaderValue::from_static(text);
             let headers = HeaderMap::from_iter([(names::REJECT, value)]);
             assert_eq!(advice(&headers), None, "{text}");
