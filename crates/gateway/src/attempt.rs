@@ -8,12 +8,15 @@ use seawall_policy::balance::Choice;
 use seawall_policy::breaker::{Breaker, Pass};
 use seawall_policy::{Outcome, Tick};
 
+/// A breaker, and what it has let through.
+pub(crate) type Passed = (Arc<dyn Breaker>, Pass);
+
 /// An attempt under way. Dropped before its end was told, its caller has left: that says nothing of
 /// the host, unless it lasted long.
 #[derive(Debug)]
 pub(crate) struct Attempt {
     choice: Option<Choice>,
-    pass: Option<(Arc<dyn Breaker>, Pass)>,
+    pass: Option<Passed>,
     clock: Clock,
     start: Tick,
     /// From the start to the head of the reply.
@@ -25,7 +28,7 @@ pub(crate) struct Attempt {
 impl Attempt {
     pub(crate) fn new(
         choice: Choice,
-        pass: Option<(Arc<dyn Breaker>, Pass)>,
+        pass: Option<Passed>,
         clock: &Clock,
         start: Tick,
     ) -> Self {

@@ -6,13 +6,13 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use seawall::admission::outcome;
-use seawall::context::{names, rejection_of};
+use seawall::context::{advice, names};
 use seawall_policy::balance::Ask;
-use seawall_policy::breaker::{Breaker, Pass};
+use seawall_policy::breaker::Breaker;
 use seawall_policy::retry::{Pushback, Rejected, Reply, Retry, Verdict, Why};
 use seawall_policy::{Call, Outcome, Rejection, Tick};
 
-use crate::attempt::Attempt;
+use crate::attempt::{Attempt, Passed};
 use crate::body::RequestBody;
 use crate::core::Core;
 use crate::fleet::Fleet;
@@ -28,7 +28,8 @@ const TRIED: usize = 10;
 pub(crate) struct Attempts<'a> {
     pub(crate) core: &'a Core,
     pub(crate) origin: &'a Origin,
-    pub(crate) fleet: &'a Fleet,
+    pub(crate) fleet: Arc<Fleet>,
+    pub(crate) breaker: Option<Arc<dyn Breaker>>,
     pub(crate) call: &'a Call,
     pub(crate) retry: Retry,
     pub(crate) alarm: &'a Alarm,
@@ -140,8 +141,8 @@ impl Attempts<'_> {
         }
     }
 
-    fn pass(&self, now: Tick) -> Result<Option<(Arc<dyn Breaker>, Pass)>, Rejection> {
-        let Some(breaker) = &self.origin.breaker else {
+    fn pass(&self, now: Tick) -> Result<Option<Passed>, Rejection> {
+        let Some(breaker) = &self.breaker else {
             return Ok(None);
         };
         match breaker.ask(now, self.core.random()) {
@@ -203,7 +204,7 @@ impl Attempts<'_> {
         }
         Reply {
             marked: headers.contains_key(names::RETRIED),
-            rejected: rejection_of(headers).map_or(Rejected::No, Rejected::There),
+            rejected: advice(headers).map_or(Rejected::No, Rejected::There),
             pushback: pushback(headers, self.grpc),
             ..Reply::new(told)
         }

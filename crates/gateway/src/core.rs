@@ -155,7 +155,9 @@ impl Core {
     /// Descriptors are short: gives up the connections that are only kept in store.
     pub(crate) fn make_room(&self) {
         for origin in &self.plan.load().origins {
-            origin.pool.close_idle(self.index);
+            for (_, set) in origin.sets() {
+                set.fleet.close_idle(self.index);
+            }
         }
     }
 }

@@ -11,14 +11,20 @@
 //! by one; what a proxy must do to headers.
 
 mod access;
+mod address;
 mod admin;
 mod answer;
+mod attempt;
+mod attempts;
 mod body;
 mod client;
 mod collect;
 mod core;
 mod counters;
+mod deliver;
 mod exchange;
+mod fallback;
+mod fleet;
 mod forward;
 mod framing;
 mod headers;
@@ -43,6 +49,8 @@ mod sweep;
 mod trailers;
 mod tunnel;
 mod under_way;
+mod way;
+mod writers;
 
 pub use reload::ReloadError;
 pub use server::{Gateway, Running, StartError};

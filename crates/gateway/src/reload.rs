@@ -75,7 +75,6 @@ impl Running {
             return Err(ReloadError::Admin { from, to });
         }
         let cores = self.cores.len();
-        let plan = setup::plan(config, Some(&before), cores, &self.shared.clock)?;
         let mut opened = Vec::new();
         let listening = self.shared.listening.load_full();
         let stays = |name: &str| {
@@ -88,8 +87,9 @@ impl Running {
                 opened.push(Opened::new(name, listener, cores)?);
             }
         }
+        let plan = setup::plan(config, Some(&before), &self.ground)?;
         // From here on nothing can fail.
-        let retired = plan.take_over(&before);
+        let retired = plan.take_over(&before, self.shared.clock.now());
         self.shared.retired.lock().extend(retired);
         self.install(plan);
         for (name, listener) in &config.listeners {

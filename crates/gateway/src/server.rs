@@ -21,6 +21,7 @@ use tokio::task::JoinHandle as Task;
 use crate::access;
 use crate::admin::{self, Admin};
 use crate::core::{Book, Core, Reloads, Shared};
+use crate::fleet::{Control, Ground};
 use crate::listen;
 use crate::notice::Notice;
 use crate::setup;
@@ -52,6 +53,7 @@ pub struct Running {
     pub admin: SocketAddr,
     pub(crate) shared: Arc<Shared>,
     pub(crate) cores: Vec<Driven>,
+    pub(crate) ground: Ground,
     /// Held while the configuration is replaced.
     pub(crate) reloading: parking_lot::Mutex<()>,
     stop: watch::Sender<Stage>,
@@ -119,7 +121,13 @@ impl Gateway {
     pub fn start_with_log(config: &Config, log: Option<Log>) -> Result<Running, StartError> {
         let cores = std::thread::available_parallelism()?.get();
         let clock = Clock::system();
-        let plan = setup::plan(config, None, cores, &clock)?;
+        let (control, controlled) = Control::new();
+        let ground = Ground {
+            control,
+            clock: clock.clone(),
+            cores,
+        };
+        let plan = setup::plan(config, None, &ground)?;
         let mut opened = Vec::new();
         for (name, listener) in &config.listeners {
             opened.push(Opened::new(name, listener, cores)?);
@@ -153,15 +161,20 @@ impl Gateway {
             admin,
             shared: shared.clone(),
             cores: Vec::new(),
+            ground,
             reloading: parking_lot::Mutex::default(),
             stop,
             accepting: Arc::default(),
             threads: Vec::new(),
         };
         let state = Arc::new(Admin::new(shared.clone()));
+        let ended = ended(stopped.clone());
         running.thread(
             "seawall-admin".into(),
-            admin::serve(state, socket, ended(stopped.clone())),
+            async move {
+                tokio::spawn(controlled);
+                admin::serve(state, socket, ended).await;
+            },
             || {},
         )?;
         for index in 0..cores {
@@ -376,7 +389,11 @@ async fn prune(core: Arc<Core>) {
         tick.tick().await;
         let now = core.clock.now();
         for origin in &core.plan.load().origins {
-            origin.pool.prune(core.index, now);
+            for (_, set) in origin.sets() {
+                set.fleet.prune(core.index, now);
+                let mut retired = set.fleet.take_retired();
+                core.shared.retired.lock().append(&mut retired);
+            }
         }
         let mut retired = core.shared.retired.lock();
         for pool in retired.iter() {

@@ -4,9 +4,10 @@ use std::fmt;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::time::Duration;
 
-use seawall_policy::{Advice, Criticality};
+use seawall_policy::{Advice, Criticality, Tick};
 use serde::Serialize;
 
+use super::upstreams;
 use crate::core::Shared;
 use crate::recent::Turned;
 use crate::setup::Lanes;
@@ -45,6 +46,10 @@ struct Upstream {
     lanes: Vec<Lane>,
     slow_routes: Vec<String>,
     connections: Connections,
+    /// Where there are several, or one is in trouble.
+    hosts: Vec<upstreams::Host>,
+    breaker: Option<upstreams::BreakerState>,
+    gutter: Option<upstreams::GutterState>,
 }
 
 #[derive(Debug, Serialize)]
@@ -114,7 +119,7 @@ impl Explanation {
             upstreams: plan
                 .origins
                 .iter()
-                .map(|origin| Upstream::of(origin, &plan.lanes))
+                .map(|origin| Upstream::of(origin, &plan.lanes, now))
                 .collect(),
             rejections: turned.iter().filter_map(rejection).collect(),
         }
@@ -126,9 +131,9 @@ impl Explanation {
 }
 
 impl Upstream {
-    fn of(origin: &crate::origin::Origin, lanes: &Lanes) -> Self {
+    fn of(origin: &crate::origin::Origin, lanes: &Lanes, now: Tick) -> Self {
         let gate = origin.admission.snapshot();
-        let pool = origin.pool.state();
+        let pool = origin.hosts.fleet.connections();
         let lane = |lane: &seawall_policy::admit::LaneSnapshot| Lane {
             name: lanes.name(lane.lane).unwrap_or_default().to_owned(),
             inflight: lane.inflight,
@@ -163,6 +168,9 @@ impl Upstream {
                 waiting: pool.waiting,
                 cap: pool.cap,
             },
+            hosts: upstreams::Host::all(origin, now),
+            breaker: upstreams::BreakerState::of(origin, now),
+            gutter: upstreams::GutterState::of(origin),
         }
     }
 }
@@ -251,6 +259,15 @@ impl fmt::Display for Upstream {
         }
         for route in &self.slow_routes {
             writeln!(f, "  slow: {route}")?;
+        }
+        for host in &self.hosts {
+            writeln!(f, "  {host}")?;
+        }
+        if let Some(breaker) = &self.breaker {
+            writeln!(f, "  {breaker}")?;
+        }
+        if let Some(gutter) = &self.gutter {
+            writeln!(f, "  {gutter}")?;
         }
         let Connections {
             open,

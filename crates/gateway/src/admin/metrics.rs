@@ -10,8 +10,10 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 use seawall::admission::GateSnapshot;
 use seawall::telemetry::LogLane;
+use seawall_policy::retry::Why;
 use seawall_policy::{Criticality, Reason};
 
+use super::upstreams;
 use crate::core::Shared;
 use crate::counters::{BOUNDS, Counters, Fault, Times};
 use crate::plan::Plan;
@@ -44,6 +46,9 @@ impl Collector for Gathered {
         self.gates(&plan, &mut out)?;
         self.lanes(&plan, &mut out)?;
         self.connections(&plan, &mut out)?;
+        self.attempts(&mut out)?;
+        upstreams::hosts(&plan, self.shared.clock.now(), &mut out)?;
+        upstreams::breakers(&plan, self.shared.clock.now(), &mut out)?;
         self.reloads(&mut out)?;
         self.signals(&plan, &mut out)
     }
@@ -219,6 +224,21 @@ impl Gathered {
         out.gauges("lane_cap", help.2, capped)
     }
 
+    fn attempts(&self, out: &mut Out<'_>) -> fmt::Result {
+        let retries = self.sum(|counters| &counters.retries);
+        let help = "Attempts after a call's first";
+        out.counters("retries", help, [([], retries)])?;
+        let stopped = Why::ALL.map(|why| {
+            let count = self.sum(|counters| &counters.stopped[why as usize]);
+            ([("reason", why.as_str())], count)
+        });
+        let help = "Failed attempts that no other followed, by the reason";
+        out.counters("retries_stopped", help, stopped)?;
+        let fallbacks = self.sum(|counters| &counters.fallbacks);
+        let help = "Answers of the fallback in place of the upstream's";
+        out.counters("fallbacks", help, [([], fallbacks)])
+    }
+
     fn reloads(&self, out: &mut Out<'_>) -> fmt::Result {
         let reloads = &self.shared.reloads;
         let rows = [
@@ -247,7 +267,7 @@ impl Gathered {
         let pools: Vec<_> = plan
             .origins
             .iter()
-            .map(|origin| (origin.name.as_str(), origin.pool.state()))
+            .map(|origin| (origin.name.as_str(), origin.hosts.fleet.connections()))
             .collect();
         let states = pools.iter().flat_map(|(upstream, pool)| {
             [
@@ -296,10 +316,10 @@ impl Gathered {
 }
 
 /// Writes metrics.
-struct Out<'e>(DescriptorEncoder<'e>);
+pub(super) struct Out<'e>(DescriptorEncoder<'e>);
 
 impl Out<'_> {
-    fn counters<'l, const N: usize>(
+    pub(super) fn counters<'l, const N: usize>(
         &mut self,
         name: &str,
         help: &str,
@@ -319,7 +339,7 @@ impl Out<'_> {
         Ok(())
     }
 
-    fn gauges<'l, const N: usize>(
+    pub(super) fn gauges<'l, const N: usize>(
         &mut self,
         name: &str,
         help: &str,

@@ -93,7 +93,7 @@ async fn follow(
     let mut now = endpoints.versioned();
     loop {
         let Some(fleet) = fleet.upgrade() else { return };
-        fleet.found(number, now.value.clone(), clock.now());
+        fleet.found(number, Arc::clone(&now.value), clock.now());
         drop(fleet);
         now = endpoints.changed(now.version).await;
     }

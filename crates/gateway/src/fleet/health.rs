@@ -67,7 +67,8 @@ pub(super) async fn run(fleet: Weak<Fleet>, clock: Clock, path: String, checks: 
                 && let Some(endpoint) = waiting.next()
             {
                 let (path, timeout) = (path.clone(), checks.timeout);
-                asked.spawn(async move { (endpoint.key, is_well(&endpoint, &path, timeout).await) });
+                asked
+                    .spawn(async move { (endpoint.key, is_well(&endpoint, &path, timeout).await) });
             }
             let Some(answer) = asked.join_next().await else {
                 break;

@@ -5,9 +5,11 @@
 
 mod follow;
 mod health;
+mod set;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use seawall::config::{BalanceAlgorithm, Upstream};
@@ -18,10 +20,11 @@ use seawall_policy::balance::{
     Algorithm, Ask, BalanceSettings, Choice, HostSnapshot, HostSpec, Hosts, OutlierSettings,
 };
 
-use crate::origin::Address;
-use crate::pool::Pool;
+use crate::address::Address;
+use crate::pool::{Pool, PoolState};
 
 pub(crate) use follow::{Control, Follow};
+pub(crate) use set::{Ground, HostSet};
 
 /// The hosts of one upstream, or of its replicas or reserve. Lives on through reloads.
 #[derive(Debug)]
@@ -100,8 +103,8 @@ impl Fleet {
         Some(Picked { choice, endpoint })
     }
 
-    /// Whether a call that failed at one host has another to go to.
-    pub(crate) fn typical_latency(&self) -> Option<std::time::Duration> {
+    /// What a call usually takes.
+    pub(crate) fn typical_latency(&self) -> Duration {
         self.list.load().hosts.typical_latency()
     }
 
@@ -142,11 +145,20 @@ impl Fleet {
         }
     }
 
-    /// Other settings: connections and what is known of the hosts stay, unless the balance itself
-    /// has changed. Hosts that are no longer looked for are forgotten when the others are found.
-    pub(crate) fn configure(&self, upstream: &Upstream, now: Tick) {
+    /// Other settings, and so many sources: connections and what is known of the hosts stay, unless
+    /// the balance itself has changed.
+    pub(crate) fn configure(&self, upstream: &Upstream, sources: usize, now: Tick) {
         let mut making = self.making.lock();
         let before = std::mem::replace(&mut making.upstream, upstream.clone());
+        if upstream.health.path.is_none() && !making.unhealthy.is_empty() {
+            making.unhealthy.clear();
+            self.remake(&mut making, now);
+        }
+        let known = making.found.len();
+        making.found.retain(|number, _| *number < sources);
+        if making.found.len() < known {
+            self.remake(&mut making, now);
+        }
         let list = self.list.load_full();
         for endpoint in &list.endpoints {
             endpoint.pool.configure(upstream);
@@ -168,6 +180,32 @@ impl Fleet {
             pool.retire();
         }
         pools.into_iter().chain(self.take_retired()).collect()
+    }
+
+    /// Closes what one core has kept idle for longer than it may.
+    pub(crate) fn prune(&self, core: usize, now: Tick) {
+        for endpoint in &self.list.load().endpoints {
+            endpoint.pool.prune(core, now);
+        }
+    }
+
+    /// Closes every idle connection of one core.
+    pub(crate) fn close_idle(&self, core: usize) {
+        for endpoint in &self.list.load().endpoints {
+            endpoint.pool.close_idle(core);
+        }
+    }
+
+    /// How full its pools are, together.
+    pub(crate) fn connections(&self) -> PoolState {
+        let list = self.list.load();
+        let states = list.endpoints.iter().map(|endpoint| endpoint.pool.state());
+        states.fold(PoolState::default(), |sum, state| PoolState {
+            open: sum.open + state.open,
+            idle: sum.idle + state.idle,
+            waiting: sum.waiting + state.waiting,
+            cap: sum.cap + state.cap,
+        })
     }
 
     /// Pools of hosts that are gone: whoever closes idle connections closes theirs.
@@ -193,6 +231,10 @@ impl Fleet {
 
     /// The endpoints for what was found, those that were there with their pools.
     fn made(&self, making: &Making, before: &List) -> Box<[Arc<Endpoint>]> {
+        if making.found.is_empty() {
+            // The one of the URL.
+            return before.endpoints.clone();
+        }
         let mut made: Vec<Arc<Endpoint>> = Vec::new();
         for host in in_use(&making.found) {
             let key = host.key();
@@ -232,7 +274,9 @@ fn in_use(
     found: &BTreeMap<usize, Arc<[discovery::Endpoint]>>,
 ) -> impl Iterator<Item = &discovery::Endpoint> {
     let first = |list: &'_ Arc<[discovery::Endpoint]>| {
-        discovery::Endpoint::groups(list).next().map_or(0, <[_]>::len)
+        discovery::Endpoint::groups(list)
+            .next()
+            .map_or(0, <[_]>::len)
     };
     found.values().flat_map(move |list| &list[..first(list)])
 }

@@ -27,7 +27,7 @@ pub(crate) enum DialError {
 }
 
 impl Pool {
-    pub(super) async fn dial(&self) -> Result<TcpStream, DialError> {
+    pub(crate) async fn dial(&self) -> Result<TcpStream, DialError> {
         let attempt = async {
             let addresses = self.address.resolve().await.map_err(DialError::Resolve)?;
             let mut last = io::Error::new(io::ErrorKind::NotFound, "no address");

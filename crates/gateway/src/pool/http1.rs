@@ -202,7 +202,8 @@ mod tests {
         let url = format!("http://127.0.0.1:{port}");
         let mut upstream = seawall::config::Upstream::to(url.parse().expect("a URL"));
         upstream.max_connections = 1;
-        let pool = Pool::new(&upstream, 1);
+        let address = crate::address::Address::of(&upstream.url);
+        let pool = Pool::new(&upstream, address, 1);
         let place = pool.try_place().expect("the only one");
         let send = pool.dial_http1(0, place).await.expect("it listens");
         let until = Tick::MAX;

@@ -25,9 +25,9 @@ use tokio::sync::oneshot;
 pub(crate) use dial::DialError;
 use http1::SendHttp1;
 
+use crate::address::Address;
 use crate::body::RequestBody;
 use crate::core::Core;
-use crate::origin::Address;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 
@@ -133,9 +133,9 @@ pub(crate) struct PoolState {
 }
 
 impl Pool {
-    pub(crate) fn new(upstream: &Upstream, cores: usize) -> Arc<Self> {
+    pub(crate) fn new(upstream: &Upstream, address: Address, cores: usize) -> Arc<Self> {
         let pool = Self {
-            address: Address::of(&upstream.url),
+            address,
             limits: Limits::default(),
             open: AtomicUsize::new(0),
             shelves: (0..cores.max(1)).map(|_| Mutex::default()).collect(),
@@ -167,10 +167,6 @@ impl Pool {
         for shelf in &self.shelves {
             shelf.lock().idle.clear();
         }
-    }
-
-    pub(crate) fn leads_to(&self, url: &http::Uri) -> bool {
-        self.address.is_of(url)
     }
 
     fn connect(&self) -> Duration {
@@ -335,7 +331,8 @@ mod tests {
         let mut upstream = Upstream::to(http::Uri::from_static("http://127.0.0.1:1"));
         upstream.max_connections = 1;
         upstream.connect_timeout = Duration::from_secs(60);
-        Pool::new(&upstream, 1)
+        let address = Address::of(&upstream.url);
+        Pool::new(&upstream, address, 1)
     }
 
     #[tokio::test(start_paused = true)]

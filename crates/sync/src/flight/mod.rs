@@ -99,7 +99,7 @@ pub struct Flight<K, V> {
 
 struct Settings<V> {
     capacity: usize,
-    keep: Option<(Duration, fn(&V) -> bool)>,
+    keep: Option<Keep<V>>,
 }
 
 impl<V> Clone for Settings<V> {
