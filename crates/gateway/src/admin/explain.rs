@@ -3,13 +3,13 @@
 use std::fmt;
 use std::time::Duration;
 
-use seawall_policy::{Advice, Criticality};
+use seawall_policy::{Advice, Criticality, Rejection, Tick};
 use serde::Serialize;
 
 use crate::core::Shared;
 use crate::recent::Turned;
 
-/// Rejections that are shown.
+/// Kinds of rejections that are shown.
 const SHOWN: usize = 50;
 
 /// Everything that is shown.
@@ -58,9 +58,14 @@ struct Connections {
     cap: usize,
 }
 
+/// Rejections of one kind. A flood is of few kinds, and as a line each it would hide all others.
 #[derive(Debug, Serialize)]
 struct Rejected {
+    count: usize,
+    /// The last of them.
     seconds_ago: f64,
+    /// The first that is remembered.
+    first_seconds_ago: f64,
     upstream: String,
     route: String,
     criticality: &'static str,
@@ -68,6 +73,41 @@ struct Rejected {
     scope: &'static str,
     retry_after_ms: Option<u64>,
     shadow: bool,
+}
+
+/// Rejections of which the same is told.
+#[derive(Clone, Copy)]
+struct Kind<'t> {
+    last: &'t Turned,
+    first: Tick,
+    count: usize,
+}
+
+/// What is told of a rejection, but for its time and advice.
+fn told(turned: &Turned) -> impl PartialEq {
+    let learned = turned.route.is_none().then_some(turned.key);
+    let Rejection { reason, scope, .. } = turned.rejection;
+    let route = (turned.origin, turned.route, learned);
+    (route, turned.criticality, reason, scope, turned.shadow)
+}
+
+/// The kinds among `turned`, which has the newest first; so have they.
+fn kinds(turned: &[Turned]) -> Vec<Kind<'_>> {
+    let mut kinds: Vec<Kind<'_>> = Vec::new();
+    for turned in turned {
+        let alike = |kind: &&mut Kind<'_>| told(kind.last) == told(turned);
+        if let Some(kind) = kinds.iter_mut().find(alike) {
+            kind.first = turned.at;
+            kind.count += 1;
+        } else if kinds.len() < SHOWN {
+            kinds.push(Kind {
+                last: turned,
+                first: turned.at,
+                count: 1,
+            });
+        }
+    }
+    kinds
 }
 
 impl Explanation {
@@ -78,11 +118,13 @@ impl Explanation {
             book.recent.collect(&mut turned);
         }
         turned.sort_by_key(|turned| std::cmp::Reverse(turned.at));
-        turned.truncate(SHOWN);
-        let rejection = |turned: &Turned| {
+        let rejection = |kind: &Kind<'_>| {
+            let turned = kind.last;
             let origin = &shared.origins[usize::from(turned.origin)];
             Rejected {
+                count: kind.count,
                 seconds_ago: now.since(turned.at).as_secs_f64(),
+                first_seconds_ago: now.since(kind.first).as_secs_f64(),
                 upstream: origin.name.clone(),
                 route: shared.router.label(turned.route).map_or_else(
                     || origin.admission.keys().name(turned.key),
@@ -110,7 +152,7 @@ impl Explanation {
                 .iter()
                 .map(|origin| Upstream::of(origin, lanes))
                 .collect(),
-            rejections: turned.iter().map(rejection).collect(),
+            rejections: kinds(&turned).iter().map(rejection).collect(),
         }
     }
 
@@ -185,8 +227,15 @@ impl fmt::Display for Explanation {
                 route,
                 criticality,
                 reason,
+                count,
+                first_seconds_ago,
                 ..
             } = rejected;
+            let times = if *count > 1 {
+                format!(", {count} times since {first_seconds_ago:.1} s ago")
+            } else {
+                String::new()
+            };
             let shadow = if rejected.shadow {
                 " (shadow: let through)"
             } else {
@@ -194,7 +243,7 @@ impl fmt::Display for Explanation {
             };
             writeln!(
                 f,
-                "  {seconds_ago:8.1} s ago  {reason:<14} {criticality:<14} {upstream}: {route}{shadow}"
+                "  {seconds_ago:8.1} s ago  {reason:<14} {criticality:<14} {upstream}: {route}{times}{shadow}"
             )?;
         }
         Ok(())
@@ -250,5 +299,53 @@ impl fmt::Display for Upstream {
             f,
             "  connections: {open} of at most {cap}, {idle} idle, {waiting} calls wait for one"
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use seawall::admission::Key;
+    use seawall_policy::{Reason, Scope};
+
+    fn turned(at: u64, route: u16) -> Turned {
+        Turned {
+            at: Tick::from_millis(at),
+            origin: 0,
+            route: Some(route),
+            key: Key(0),
+            criticality: Criticality::Critical,
+            rejection: Rejection {
+                reason: Reason::Admission,
+                scope: Scope::Host,
+                advice: Advice::No,
+            },
+            shadow: false,
+        }
+    }
+
+    #[test]
+    fn a_flood_of_one_kind_hides_no_other() {
+        let mut all: Vec<_> = (0..200).rev().map(|at| turned(at + 10, 1)).collect();
+        all.insert(100, turned(109, 2));
+        let kinds = kinds(&all);
+        let told: Vec<_> = kinds
+            .iter()
+            .map(|kind| (kind.last.route, kind.count, kind.last.at, kind.first))
+            .collect();
+        let at = Tick::from_millis;
+        assert_eq!(
+            told,
+            [
+                (Some(1), 200, at(209), at(10)),
+                (Some(2), 1, at(109), at(109))
+            ]
+        );
+    }
+
+    #[test]
+    fn no_more_kinds_than_are_of_use() {
+        let all: Vec<_> = (0..99).map(|route| turned(1, route)).collect();
+        assert_eq!(kinds(&all).len(), SHOWN);
     }
 }
