@@ -150,17 +150,20 @@ async fn guarded<W: Future>(
 ) -> Option<W::Output> {
     let mut draining = false;
     std::future::poll_fn(|cx: &mut Context<'_>| {
-        if !draining && core.draining() {
-            draining = true;
-            drain(work.as_mut());
-        }
         if alarm.poll(cx).is_ready() {
             if !parted(draining) {
                 core.counters().fault(Fault::Cut);
             }
             return Poll::Ready(None);
         }
-        work.as_mut().poll(cx).map(Some)
+        let mut polled = work.as_mut().poll(cx);
+        if polled.is_pending() && !draining && core.draining() {
+            draining = true;
+            // What has arrived was read first: hyper closes at once where it has seen nothing.
+            drain(work.as_mut());
+            polled = work.as_mut().poll(cx);
+        }
+        polled.map(Some)
     })
     .await
 }
