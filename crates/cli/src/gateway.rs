@@ -17,6 +17,7 @@ use seawall_sync::shutdown::{Cause, Event, Life};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
 
+use crate::reload::{Follow, Watch};
 use crate::{Failure, check};
 
 /// Put a gateway in front of a service; it then keeps its goodput under any load.
@@ -24,7 +25,7 @@ use crate::{Failure, check};
 /// Nothing has to be configured. What arrives beyond what the service can do is queued for a moment
 /// and then turned away (503, with `retry-after` and `seawall-reject`), the least important first.
 /// Clients that leave, deadlines that pass, slow and malformed requests cost the service nothing.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   seawall gateway --upstream http://127.0.0.1:3000
@@ -53,8 +54,9 @@ pub(crate) struct Args {
     /// Address for metrics, health and explanations [default: 127.0.0.1:9090].
     #[arg(long, value_name = "ADDR", value_parser = address)]
     admin: Option<SocketAddr>,
-    /// A configuration file. The flags above stand over its entries named `default`, or over the only
-    /// one there is.
+    /// A configuration file, which is watched: a change takes effect without a restart, a bad one is
+    /// refused whole. The flags above stand over its entries named `default`, or over the only one
+    /// there is.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Decide and count, but turn nobody away.
@@ -103,13 +105,16 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
             code: 2,
         });
     }
+    // Before it is read: a change in between is one.
+    let watch = args.config.clone().map(Watch::new);
     let config = config(args)?;
     // Every connection is a descriptor, and the soft limit is often 1,024.
     raise_descriptors();
     let (log, _written) = Log::start(std::io::stderr(), LogSettings::default())
         .map_err(|error| Failure::new(format!("cannot start the log: {error}")))?;
+    let (filter, levels) = tracing_subscriber::reload::Layer::new(level(config.log.level));
     let subscriber = tracing_subscriber::registry()
-        .with(level(config.log.level))
+        .with(filter)
         .with(log.layer());
     // Only a second call could fail.
     let _ = tracing::subscriber::set_global_default(subscriber);
@@ -122,8 +127,15 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let shutdown = Shutdown::new()
         .drain_timeout(config.drain_timeout)
         .tell(tell);
+    let follow = Follow {
+        args: args.clone(),
+        watch,
+        levels,
+    };
     let cut = Arc::new(AtomicUsize::new(0));
-    let code = shutdown.run_on(runtime, |life| serve(config, log, life, cut.clone()));
+    let code = shutdown.run_on(runtime, |life| {
+        serve(config, log, follow, life, cut.clone())
+    });
     let cut = cut.load(Ordering::Relaxed);
     if cut > 0 {
         let plural = if cut == 1 { " was" } else { "s were" };
@@ -138,11 +150,17 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
 }
 
 /// Leaves in `cut` how many connections were open when the drain was over.
-async fn serve(config: Config, log: Log, life: Life, cut: Arc<AtomicUsize>) -> Result<(), String> {
+async fn serve(
+    config: Config,
+    log: Log,
+    follow: Follow,
+    life: Life,
+    cut: Arc<AtomicUsize>,
+) -> Result<(), String> {
     let running = Gateway::start_with_log(&config, Some(log)).map_err(|error| remedy(&error))?;
     let running = Arc::new(running);
     announce(&config, &running);
-    let drains = running.clone();
+    let (drains, exits) = (running.clone(), running.clone());
     life.on_drain("the gateway", async move {
         drains.drain();
         let mut look = tokio::time::interval(Duration::from_millis(5));
@@ -151,13 +169,16 @@ async fn serve(config: Config, log: Log, life: Life, cut: Arc<AtomicUsize>) -> R
         }
     });
     life.on_exit("the gateway", async move {
-        cut.store(running.connections(), Ordering::Relaxed);
+        cut.store(exits.connections(), Ordering::Relaxed);
     });
     tokio::select! {
         () = life.stopping() => return Ok(()),
         () = warn_of_unreachable(&config) => {}
     }
-    life.stopping().await;
+    tokio::select! {
+        () = life.stopping() => {}
+        () = follow.run(&running) => {}
+    }
     Ok(())
 }
 
@@ -169,7 +190,7 @@ fn tell(event: &Event) {
     }
 }
 
-fn config(args: &Args) -> Result<Config, Failure> {
+pub(crate) fn config(args: &Args) -> Result<Config, Failure> {
     let mut config = match &args.config {
         Some(file) => check::read(file)?.0,
         None => Config::default(),
@@ -319,7 +340,7 @@ fn raise_descriptors() {
     let _ = setrlimit(Resource::Nofile, limit);
 }
 
-const fn level(level: Level) -> LevelFilter {
+pub(crate) const fn level(level: Level) -> LevelFilter {
     match level {
         Level::Error => LevelFilter::ERROR,
         Level::Warn => LevelFilter::WARN,

@@ -15,6 +15,7 @@ macro_rules! tell {
 mod check;
 mod demo;
 mod gateway;
+mod reload;
 
 use std::process::ExitCode;
 

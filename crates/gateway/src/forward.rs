@@ -25,6 +25,7 @@ use crate::counters::Fault;
 use crate::exchange::{Call, Exchange, Place};
 use crate::headers::{self, Names};
 use crate::origin::Origin;
+use crate::plan::Plan;
 use crate::router::Target;
 use crate::send::{Failed, send};
 use crate::stall::Handed;
@@ -37,13 +38,14 @@ pub(crate) async fn serve(
     mut request: Request<Incoming>,
 ) -> Result<Response<ResponseBody>, Infallible> {
     let now = client.core.clock.now();
+    let plan = client.core.plan.load_full();
     let mut busy = client.begin(now);
     busy.handed.clone_from(&handed);
     busy.record = client
         .core
         .shared
         .access
-        .begin(&request, || client.core.random());
+        .begin(plan.sampler, &request, || client.core.random());
     let names = Names::find(request.headers());
     let grpc = names.has(Names::CONTENT_TYPE) && is_grpc(request.headers());
     let wire = if grpc { Wire::Grpc } else { Wire::Http };
@@ -55,14 +57,15 @@ pub(crate) async fn serve(
         Sure::Yes
     };
     if let Some(record) = &mut busy.record {
-        let router = &client.core.shared.router;
+        let router = &plan.router;
         let route = router.find(&parts).and_then(|target| target.route);
         record.route = router.label(route).cloned();
     }
-    let response = match arrive(&client, &parts, names, wire, framing, now) {
+    let response = match arrive(&client, &plan, &parts, names, wire, framing, now) {
         Ok((target, read)) => {
             let arrival = Arrival {
                 client: &client,
+                plan: &plan,
                 target,
                 read,
                 names,
@@ -109,7 +112,8 @@ fn closing(mut response: Response<ResponseBody>) -> Response<ResponseBody> {
 /// What every refusal before admission looks at.
 #[allow(clippy::result_large_err, reason = "moved once, on the way out")]
 fn arrive<'a>(
-    client: &'a Client,
+    client: &Client,
+    plan: &'a Plan,
     parts: &Parts,
     names: Names,
     wire: Wire,
@@ -131,8 +135,7 @@ fn arrive<'a>(
         Sure::No => return Err(closing(refuse(CONFLICTING))),
         Sure::Unknown => return Err(closing(refuse(UNSURE))),
     }
-    let shared = &core.shared;
-    let Some(target) = shared.router.find(parts) else {
+    let Some(target) = plan.router.find(parts) else {
         return Err(refuse(answer::bad(
             StatusCode::NOT_FOUND,
             "no route takes this request",
@@ -154,9 +157,10 @@ fn arrive<'a>(
             scope: Scope::Route,
             advice: Advice::No,
         };
-        let shadow = shared.deadline_shadow || target.shadow;
+        let shadow = plan.deadline_shadow || target.shadow;
         core.remember(
             now,
+            plan,
             target,
             Key::OVERFLOW,
             read.call.criticality,
@@ -177,6 +181,7 @@ fn arrive<'a>(
 /// A request that has passed the checks of its head.
 struct Arrival<'a> {
     client: &'a Arc<Client>,
+    plan: &'a Plan,
     target: &'a Target,
     read: Extracted,
     names: Names,
@@ -204,7 +209,7 @@ impl Arrival<'_> {
                 }
             }
         };
-        let origin = &self.client.core.shared.origins[self.target.origin];
+        let origin = &self.plan.origins[self.target.origin];
         let shape = Shape::of(&parts.method, parts.uri.path());
         let key = origin.admission.keys().get(shape);
         let route = key.is_none().then(|| {
@@ -260,7 +265,7 @@ impl Arrival<'_> {
     #[cold]
     fn believe_mark(&mut self, headers: &HeaderMap) {
         let core = &self.client.core;
-        if let (Trust::Internal, Some(marks)) = (self.client.site.trust, &core.shared.under_way)
+        if let (Trust::Internal, Some(marks)) = (self.client.site.trust, &self.plan.under_way)
             && marks.apply(headers, &mut self.read.call).is_err()
         {
             core.counters().fault(Fault::BadMark);
@@ -301,7 +306,15 @@ impl Arrival<'_> {
         let rejection = match origin.admission.acquire(call, key, lane, now) {
             Admit::Now(permit) => {
                 if let Some(would_be) = permit.shadowed() {
-                    core.remember(now, self.target, key, call.criticality, would_be, true);
+                    core.remember(
+                        now,
+                        self.plan,
+                        self.target,
+                        key,
+                        call.criticality,
+                        would_be,
+                        true,
+                    );
                 }
                 return Ok((Place::Held(permit), now));
             }
@@ -328,6 +341,7 @@ impl Arrival<'_> {
         };
         core.remember(
             now,
+            self.plan,
             self.target,
             key,
             call.criticality,
@@ -447,7 +461,7 @@ impl Arrival<'_> {
         let core = &self.client.core;
         let now = core.clock.now();
         core.counters().fault(failed.fault());
-        failed.tell(&core.shared.origins[self.target.origin], now);
+        failed.tell(&self.plan.origins[self.target.origin], now);
         let outcome = failed.outcome();
         // Whoever chose not to wait says nothing of the origin. Dropping the permit says just that.
         let outcome = outcome.filter(|_| !(matches!(failed, Failed::Deadline) && self.impatient()));
@@ -461,6 +475,7 @@ impl Arrival<'_> {
                 let criticality = self.read.call.criticality;
                 core.remember(
                     now,
+                    self.plan,
                     self.target,
                     Key::OVERFLOW,
                     criticality,

@@ -26,8 +26,10 @@ mod listen;
 mod notice;
 mod origin;
 mod pace;
+mod plan;
 mod pool;
 mod recent;
+mod reload;
 mod router;
 mod send;
 mod serve;
@@ -42,4 +44,5 @@ mod trailers;
 mod tunnel;
 mod under_way;
 
+pub use reload::ReloadError;
 pub use server::{Gateway, Running, StartError};

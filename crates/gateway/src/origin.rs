@@ -17,8 +17,9 @@ use crate::pool::Pool;
 /// How long a resolved address is used before it is asked for again.
 const RESOLVE_AFTER: Duration = Duration::from_secs(5);
 
-/// An origin and everything that is kept for it.
-#[derive(Debug)]
+/// An origin and everything that is kept for it. Clones share what is kept; the settings are those of
+/// one configuration.
+#[derive(Clone, Debug)]
 pub(crate) struct Origin {
     pub(crate) name: String,
     protocol: Protocol,
@@ -33,22 +34,17 @@ pub(crate) struct Origin {
     pub(crate) pool: Arc<Pool>,
     pub(crate) admission: Admission,
     /// How long calls wait in the queue, whatever comes of it.
-    pub(crate) queueing: PeakGauge,
-    pub(crate) notices: Notices,
+    pub(crate) queueing: Arc<PeakGauge>,
+    pub(crate) notices: Arc<Notices>,
 }
 
 impl Origin {
-    pub(crate) fn new(
-        name: &str,
-        upstream: &Upstream,
-        admission: Admission,
-        cores: usize,
-    ) -> Arc<Self> {
+    pub(crate) fn new(name: &str, upstream: &Upstream, admission: Admission, cores: usize) -> Self {
         let authority = upstream
             .url
             .authority()
             .and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
-        Arc::new(Self {
+        Self {
             name: name.to_owned(),
             protocol: upstream.protocol,
             response_timeout: upstream.response_timeout,
@@ -57,9 +53,25 @@ impl Origin {
             authority: authority.unwrap_or_else(|| HeaderValue::from_static("localhost")),
             pool: Pool::new(upstream, cores),
             admission,
-            queueing: crate::signals::delay(),
-            notices: Notices::default(),
-        })
+            queueing: Arc::new(crate::signals::delay()),
+            notices: Arc::default(),
+        }
+    }
+
+    /// The same origin under other settings: what it holds, has learned and has counted goes on.
+    /// Connections do as well, unless it has moved.
+    pub(crate) fn again(&self, upstream: &Upstream, cores: usize) -> Self {
+        let new = Self::new(&self.name, upstream, self.admission.clone(), cores);
+        Self {
+            pool: if self.pool.leads_to(&upstream.url) {
+                self.pool.clone()
+            } else {
+                new.pool
+            },
+            queueing: self.queueing.clone(),
+            notices: self.notices.clone(),
+            ..new
+        }
     }
 
     /// Which protocol a request goes on in.
@@ -110,6 +122,11 @@ impl Address {
             port,
             known: Mutex::new(known),
         }
+    }
+
+    pub(crate) fn is_of(&self, url: &Uri) -> bool {
+        let other = Self::of(url);
+        (&self.host, self.port) == (&other.host, other.port)
     }
 
     /// The addresses to try, in order.

@@ -63,7 +63,7 @@ impl PathRule {
 }
 
 /// Every route, the most specific first.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Router {
     rules: Vec<Rule>,
     /// In the order of the configuration.
@@ -91,6 +91,11 @@ impl Router {
             labels,
             otherwise,
         }
+    }
+
+    /// What the configuration calls its routes, in its order.
+    pub(crate) fn labels(&self) -> &[Arc<str>] {
+        &self.labels
     }
 
     /// What the configuration calls a target's route; `None` where no route of it took the call.

@@ -5,9 +5,11 @@
 //! simulation and a benchmark run one and the same code, and a test is exact.
 
 pub mod admit;
+pub mod balance;
 mod call;
 pub mod limit;
 mod rejection;
+pub mod retry;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
 pub mod stats;

@@ -121,7 +121,7 @@ fn a_program_that_panics_before_its_first_await_is_cleaned_up_after() {
 
 #[tokio::test]
 async fn a_flight_keeps_for_ever() {
-    let flight = Flight::new().keep(Duration::MAX);
+    let flight = Flight::new().keep(Duration::MAX, |_| true);
     assert_eq!(flight.run("key", async { 1 }).await, Ok(1));
     assert_eq!(at_once(flight.run("key", async { 2 })), Some(Ok(1)));
 }

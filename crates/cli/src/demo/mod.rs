@@ -102,7 +102,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         tokio::select! {
             done = show(args, &shown) => done,
             // Left up, and now no longer wanted.
-            () = signals.next() => if shown.get() { Ok(()) } else {
+            _ = signals.next() => if shown.get() { Ok(()) } else {
                 Err(Failure {
                     text: "interrupted; everything it had started has ended".into(),
                     code: 130,

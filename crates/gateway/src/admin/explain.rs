@@ -1,13 +1,15 @@
 //! `/explain`: the state of every limit, and the last rejections with their reasons.
 
 use std::fmt;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::time::Duration;
 
-use seawall_policy::{Advice, Criticality, Rejection, Tick};
+use seawall_policy::{Advice, Criticality};
 use serde::Serialize;
 
 use crate::core::Shared;
 use crate::recent::Turned;
+use crate::setup::Lanes;
 
 /// Kinds of rejections that are shown.
 const SHOWN: usize = 50;
@@ -17,6 +19,9 @@ const SHOWN: usize = 50;
 pub(super) struct Explanation {
     uptime_seconds: f64,
     draining: bool,
+    /// Since the start: configurations taken over, and refused.
+    config_reloads: u64,
+    config_refused: u64,
     /// As the limits see it, 0 to 1.
     cpu_used: Option<f64>,
     upstreams: Vec<Upstream>,
@@ -75,61 +80,50 @@ struct Rejected {
     shadow: bool,
 }
 
-/// Rejections of which the same is told.
-#[derive(Clone, Copy)]
-struct Kind<'t> {
-    last: &'t Turned,
-    first: Tick,
-    count: usize,
+impl Rejected {
+    /// What is told of it, but for its time and advice.
+    fn kind(&self) -> impl PartialEq {
+        let Self {
+            upstream, route, ..
+        } = self;
+        let rejection = (self.criticality, self.reason, self.scope, self.shadow);
+        (upstream, route, rejection)
+    }
 }
 
-/// What is told of a rejection, but for its time and advice.
-fn told(turned: &Turned) -> impl PartialEq {
-    let learned = turned.route.is_none().then_some(turned.key);
-    let Rejection { reason, scope, .. } = turned.rejection;
-    let route = (turned.origin, turned.route, learned);
-    (route, turned.criticality, reason, scope, turned.shadow)
-}
-
-/// The kinds among `turned`, which has the newest first; so have they.
-fn kinds(turned: &[Turned]) -> Vec<Kind<'_>> {
-    let mut kinds: Vec<Kind<'_>> = Vec::new();
-    for turned in turned {
-        let alike = |kind: &&mut Kind<'_>| told(kind.last) == told(turned);
+/// One entry a kind, of rejections that come with the newest first; so do the kinds.
+fn kinds(rejections: impl Iterator<Item = Rejected>) -> Vec<Rejected> {
+    let mut kinds: Vec<Rejected> = Vec::new();
+    for rejected in rejections {
+        let alike = |kind: &&mut Rejected| kind.kind() == rejected.kind();
         if let Some(kind) = kinds.iter_mut().find(alike) {
-            kind.first = turned.at;
+            kind.first_seconds_ago = rejected.seconds_ago;
             kind.count += 1;
         } else if kinds.len() < SHOWN {
-            kinds.push(Kind {
-                last: turned,
-                first: turned.at,
-                count: 1,
-            });
+            kinds.push(rejected);
         }
     }
     kinds
 }
 
 impl Explanation {
-    pub(super) fn of(shared: &Shared, lanes: &[String], uptime: Duration) -> Self {
+    pub(super) fn of(shared: &Shared, uptime: Duration) -> Self {
+        let plan = shared.plan.load();
+        let names = shared.names.lock();
         let now = shared.clock.now();
         let mut turned = Vec::new();
         for book in &shared.books {
             book.recent.collect(&mut turned);
         }
         turned.sort_by_key(|turned| std::cmp::Reverse(turned.at));
-        let rejection = |kind: &Kind<'_>| {
-            let turned = kind.last;
-            let origin = &shared.origins[usize::from(turned.origin)];
-            Rejected {
-                count: kind.count,
+        let rejection = |turned: &Turned| {
+            let names = names.iter().find(|names| names.number == turned.plan)?;
+            Some(Rejected {
+                count: 1,
                 seconds_ago: now.since(turned.at).as_secs_f64(),
-                first_seconds_ago: now.since(kind.first).as_secs_f64(),
-                upstream: origin.name.clone(),
-                route: shared.router.label(turned.route).map_or_else(
-                    || origin.admission.keys().name(turned.key),
-                    |label| label.to_string(),
-                ),
+                first_seconds_ago: now.since(turned.at).as_secs_f64(),
+                upstream: names.upstream(turned.origin).to_owned(),
+                route: names.route(turned.origin, turned.route, turned.key),
                 criticality: turned.criticality.as_str(),
                 reason: turned.rejection.reason.as_str(),
                 scope: turned.rejection.scope.as_str(),
@@ -138,21 +132,23 @@ impl Explanation {
                     _ => None,
                 },
                 shadow: turned.shadow,
-            }
+            })
         };
         Self {
             uptime_seconds: uptime.as_secs_f64(),
-            draining: shared.draining.load(std::sync::atomic::Ordering::SeqCst),
-            cpu_used: shared
+            draining: shared.draining.load(SeqCst),
+            config_reloads: shared.reloads.done.load(Relaxed),
+            config_refused: shared.reloads.refused.load(Relaxed),
+            cpu_used: plan
                 .origins
                 .first()
                 .and_then(|origin| origin.admission.snapshot().cpu),
-            upstreams: shared
+            upstreams: plan
                 .origins
                 .iter()
-                .map(|origin| Upstream::of(origin, lanes))
+                .map(|origin| Upstream::of(origin, &plan.lanes))
                 .collect(),
-            rejections: kinds(&turned).iter().map(rejection).collect(),
+            rejections: kinds(turned.iter().filter_map(rejection)),
         }
     }
 
@@ -162,14 +158,11 @@ impl Explanation {
 }
 
 impl Upstream {
-    fn of(origin: &crate::origin::Origin, lanes: &[String]) -> Self {
+    fn of(origin: &crate::origin::Origin, lanes: &Lanes) -> Self {
         let gate = origin.admission.snapshot();
         let pool = origin.pool.state();
         let lane = |lane: &seawall_policy::admit::LaneSnapshot| Lane {
-            name: lanes
-                .get(usize::from(lane.lane.0))
-                .cloned()
-                .unwrap_or_default(),
+            name: lanes.name(lane.lane).unwrap_or_default().to_owned(),
             inflight: lane.inflight,
             queued: lane.queued,
             cap: lane.cap,
@@ -212,7 +205,16 @@ impl fmt::Display for Explanation {
         let cpu = self
             .cpu_used
             .map_or(String::new(), |used| format!(", {:.0} % CPU", used * 100.0));
-        writeln!(f, "up {:.0} s, {state}{cpu}", self.uptime_seconds)?;
+        let refused = match self.config_refused {
+            0 => String::new(),
+            refused => format!(", {refused} configurations refused"),
+        };
+        let reloads = match self.config_reloads {
+            0 => String::new(),
+            reloads => format!(", configuration reloaded {reloads} times"),
+        };
+        let up = self.uptime_seconds;
+        writeln!(f, "up {up:.0} s, {state}{cpu}{reloads}{refused}")?;
         for upstream in &self.upstreams {
             write!(f, "\n{upstream}")?;
         }
@@ -305,47 +307,44 @@ impl fmt::Display for Upstream {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use seawall::admission::Key;
-    use seawall_policy::{Reason, Scope};
 
-    fn turned(at: u64, route: u16) -> Turned {
-        Turned {
-            at: Tick::from_millis(at),
-            origin: 0,
-            route: Some(route),
-            key: Key(0),
-            criticality: Criticality::Critical,
-            rejection: Rejection {
-                reason: Reason::Admission,
-                scope: Scope::Host,
-                advice: Advice::No,
-            },
+    fn rejected(seconds_ago: f64, route: &str) -> Rejected {
+        Rejected {
+            count: 1,
+            seconds_ago,
+            first_seconds_ago: seconds_ago,
+            upstream: "default".into(),
+            route: route.into(),
+            criticality: "critical",
+            reason: "admission",
+            scope: "host",
+            retry_after_ms: None,
             shadow: false,
         }
     }
 
     #[test]
     fn a_flood_of_one_kind_hides_no_other() {
-        let mut all: Vec<_> = (0..200).rev().map(|at| turned(at + 10, 1)).collect();
-        all.insert(100, turned(109, 2));
-        let kinds = kinds(&all);
+        let mut all: Vec<_> = (1..=200).map(|ago| rejected(ago.into(), "a")).collect();
+        all.insert(100, rejected(100.5, "b"));
+        let kinds = kinds(all.into_iter());
         let told: Vec<_> = kinds
             .iter()
-            .map(|kind| (kind.last.route, kind.count, kind.last.at, kind.first))
+            .map(|kind| {
+                (
+                    &*kind.route,
+                    kind.count,
+                    kind.seconds_ago,
+                    kind.first_seconds_ago,
+                )
+            })
             .collect();
-        let at = Tick::from_millis;
-        assert_eq!(
-            told,
-            [
-                (Some(1), 200, at(209), at(10)),
-                (Some(2), 1, at(109), at(109))
-            ]
-        );
+        assert_eq!(told, [("a", 200, 1.0, 200.0), ("b", 1, 100.5, 100.5)]);
     }
 
     #[test]
     fn no_more_kinds_than_are_of_use() {
-        let all: Vec<_> = (0..99).map(|route| turned(1, route)).collect();
-        assert_eq!(kinds(&all).len(), SHOWN);
+        let all = (0..99).map(|route: u8| rejected(1.0, &route.to_string()));
+        assert_eq!(kinds(all).len(), SHOWN);
     }
 }

@@ -43,7 +43,7 @@ impl Pool {
             }
             Err(DialError::Connect(last))
         };
-        tokio::time::timeout(self.connect, attempt)
+        tokio::time::timeout(self.connect(), attempt)
             .await
             .unwrap_or(Err(DialError::Slow))
     }

@@ -64,10 +64,11 @@ impl Lease {
         } = self;
         // Before the look: a task that ends now either finds it not lent, or is seen as closed.
         send.held.lent.store(false, Ordering::SeqCst);
-        if send.send.is_closed() {
+        if send.send.is_closed() || pool.is_over() {
             return;
         }
-        let until = now + kept.map_or(pool.idle, |kept| kept.min(pool.idle));
+        let idle = pool.idle();
+        let until = now + kept.map_or(idle, |kept| kept.min(idle));
         let mut idle = Idle { send, until };
         while let Some(Turn::Connection(send)) = pool.hand_over(Turn::Connection(idle.send)) {
             let shelf = &pool.shelves[core];

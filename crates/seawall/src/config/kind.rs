@@ -7,10 +7,12 @@ use std::time::Duration;
 use http::{HeaderValue, Method};
 use toml::de::DeValue;
 
+use super::client::HashOn;
 use super::error::Problem;
 use super::model::parse_url;
 use super::network::Network;
 use super::units::{ShowSize, ShowTime, size_like, time_like};
+use crate::discovery::Source;
 
 /// The form of a value, with its range, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -33,6 +35,10 @@ pub enum Kind {
     Url,
     /// A list of networks.
     Networks,
+    /// A list of endpoints.
+    Endpoints,
+    /// What a call is hashed by.
+    HashOn,
     /// A list of HTTP methods.
     Methods,
     /// An absolute path.
@@ -60,6 +66,8 @@ impl fmt::Display for Kind {
             Self::Address => f.write_str("IP address and port"),
             Self::Url => f.write_str("http://host:port"),
             Self::Networks => f.write_str("list of networks such as [\"10.0.0.0/8\"]"),
+            Self::Endpoints => f.write_str("list of \"host:port\", \"dns://name:port\", \"srv://_service._tcp.name\", \"file:///path\""),
+            Self::HashOn => f.write_str("client, path, header:NAME or cookie:NAME"),
             Self::Methods => f.write_str("list of methods such as [\"GET\"]"),
             Self::Path => f.write_str("path beginning with `/`"),
             Self::Host => f.write_str("host name without port"),
@@ -132,7 +140,7 @@ impl Kind {
                     })
                 }
             }
-            Self::Networks | Self::Methods => self.check_list(value),
+            Self::Networks | Self::Methods | Self::Endpoints => self.check_list(value),
             _ => self.check_text(self.text(value)?),
         }
     }
@@ -147,6 +155,7 @@ impl Kind {
         };
         match self {
             Self::Address => valid(text.parse::<SocketAddr>().is_ok()),
+            Self::HashOn => text.parse::<HashOn>().map(drop).map_err(Problem::Invalid),
             Self::Url => parse_url(text).map(drop).map_err(Problem::Invalid),
             Self::Path => valid(text.starts_with('/') && !text.contains(['?', '#', ' ', '*'])),
             Self::Host => valid(
@@ -170,7 +179,10 @@ impl Kind {
     fn check_list(self, value: &DeValue<'_>) -> Result<(), Problem> {
         for entry in value.as_array().ok_or_else(|| self.wrong_type(value))? {
             let text = self.text(entry.get_ref())?;
-            if self == Self::Networks {
+            if self == Self::Endpoints {
+                text.parse::<Source>()
+                    .map_err(|e| Problem::Invalid(e.to_string()))?;
+            } else if self == Self::Networks {
                 text.parse::<Network>()
                     .map_err(|e| Problem::Invalid(e.to_string()))?;
             } else if text.parse::<Method>().is_err()

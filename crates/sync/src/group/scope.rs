@@ -127,6 +127,16 @@ impl Scope {
         self.ends.unfinished.lock().pop()
     }
 
+    /// Whether the group is to stop, at the cost of a lock, and with a deadline of a look at the
+    /// clock.
+    pub(super) fn has_stopped(&self) -> Option<Stopped> {
+        if self.token.is_cancelled() {
+            return Some(Stopped::Cancelled);
+        }
+        let deadline = self.deadline?;
+        (deadline <= Instant::now()).then_some(Stopped::DeadlineExceeded)
+    }
+
     /// Returns when the group is to stop.
     pub(super) async fn stopped(self: Arc<Self>) -> Stopped {
         let time_is_up = async {

@@ -11,6 +11,7 @@
 //! at once, for the rest of each period.
 
 mod cpus;
+mod single;
 
 use std::fmt;
 use std::io;
@@ -25,6 +26,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::AmbientExt as _;
 use cpus::Reservation;
+pub use single::Single;
 
 /// Which CPUs a lane's threads may use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -66,9 +68,30 @@ pub enum ThreadsError {
     /// The platform does not tell which CPUs may be used.
     #[error("CPUs cannot be reserved here: {0}; share them")]
     Affinity(#[source] io::Error),
+    /// No thread can have this name.
+    #[error("{0:?} cannot name a thread: it holds a NUL byte")]
+    Name(String),
     /// The threads could not be started.
     #[error("cannot start threads: {0}")]
     Start(#[source] io::Error),
+}
+
+impl From<ThreadsError> for io::Error {
+    fn from(error: ThreadsError) -> Self {
+        match error {
+            ThreadsError::Start(error) => error,
+            ThreadsError::Name(_) => Self::new(io::ErrorKind::InvalidInput, error),
+            ThreadsError::TooFewCpus { .. } | ThreadsError::Affinity(_) => Self::other(error),
+        }
+    }
+}
+
+/// std panics at such a name.
+pub(crate) fn check_name(name: String) -> Result<String, ThreadsError> {
+    if name.contains('\0') {
+        return Err(ThreadsError::Name(name));
+    }
+    Ok(name)
 }
 
 /// Tasks had not ended when the time for it was up; they were cancelled.
@@ -113,7 +136,7 @@ impl Threads {
     ///
     /// # Errors
     ///
-    /// [`ThreadsError`] when CPUs cannot be reserved or threads not started.
+    /// [`ThreadsError`] when CPUs cannot be reserved, threads not started, or not so named.
     pub fn start(options: ThreadsOptions) -> Result<Self, ThreadsError> {
         let default = || match options.cpus {
             Cpus::Shared => std::thread::available_parallelism().map_or(1, usize::from),
@@ -124,7 +147,7 @@ impl Threads {
         let mut builder = Builder::new_multi_thread();
         builder
             .worker_threads(workers)
-            .thread_name(options.name)
+            .thread_name(check_name(options.name)?)
             .enable_all();
         let counted = Arc::clone(&strays);
         let cpus = match options.cpus {
@@ -154,8 +177,8 @@ impl Threads {
         })
     }
 
-    /// Runs a task on this lane, with the ambient values of the caller. What it spawns with tokio's own functions runs here as well, but
-    /// [`shutdown`](Self::shutdown) does not wait for it.
+    /// Runs a task on this lane, with the ambient values of the caller. What it spawns with tokio's
+    /// own functions runs here as well, but [`shutdown`](Self::shutdown) does not wait for it.
     ///
     /// Dropping the handle leaves the task running. Costs as tokio's spawn, and two counted
     /// references.
