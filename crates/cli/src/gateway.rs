@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http::Uri;
@@ -37,12 +38,12 @@ Examples:
 While it runs:
   curl '127.0.0.1:9090/explain?text' who was turned away and why, the state of every limit
   curl 127.0.0.1:9090/metrics        Prometheus metrics
-  kill -TERM PID                     stop accepting, finish what is under way, exit 0
-
+  kill -TERM PID                     stop accepting, finish what is under way, exit
   kill -HUP PID                      the same; ignored where it was started with nohup
 
-Exit code: 0 after a drain, also one whose time ran out, 1 when it cannot start, 2 for a wrong
-command line, 130 when a second signal broke the drain off.")]
+Exit code: 0 when everything under way was finished, 1 when it cannot start, 2 for a wrong command
+line, 3 when `drain_timeout` ran out and connections were cut, 130 when a second signal broke the
+drain off.")]
 pub(crate) struct Args {
     /// The service to protect: http://HOST:PORT.
     #[arg(long, value_name = "URL", value_parser = url)]
@@ -93,6 +94,10 @@ what is to be protected? Name it by --upstream or in a file by --config:
 
 `seawall gateway --help` says more";
 
+/// The exit code when connections were cut as the drain's time ran out. Not 1: it did start, and it
+/// served.
+const CUT: u8 = 3;
+
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     if args.upstream.is_none() && args.config.is_none() {
         return Err(Failure {
@@ -127,10 +132,31 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
         watch,
         levels,
     };
-    Ok(shutdown.run_on(runtime, |life| serve(config, log, follow, life)))
+    let cut = Arc::new(AtomicUsize::new(0));
+    let code = shutdown.run_on(runtime, |life| {
+        serve(config, log, follow, life, cut.clone())
+    });
+    let cut = cut.load(Ordering::Relaxed);
+    if cut > 0 {
+        let plural = if cut == 1 { " was" } else { "s were" };
+        tell!("{cut} connection{plural} cut; see `drain_timeout`");
+    }
+    // What ended it otherwise says more.
+    Ok(if cut > 0 && code == ExitCode::SUCCESS {
+        ExitCode::from(CUT)
+    } else {
+        code
+    })
 }
 
-async fn serve(config: Config, log: Log, follow: Follow, life: Life) -> Result<(), String> {
+/// Leaves in `cut` how many connections were open when the drain was over.
+async fn serve(
+    config: Config,
+    log: Log,
+    follow: Follow,
+    life: Life,
+    cut: Arc<AtomicUsize>,
+) -> Result<(), String> {
     let running = Gateway::start_with_log(&config, Some(log)).map_err(|error| remedy(&error))?;
     let running = Arc::new(running);
     announce(&config, &running);
@@ -143,11 +169,7 @@ async fn serve(config: Config, log: Log, follow: Follow, life: Life) -> Result<(
         }
     });
     life.on_exit("the gateway", async move {
-        let cut = exits.connections();
-        if cut > 0 {
-            let plural = if cut == 1 { " was" } else { "s were" };
-            tell!("{cut} connection{plural} cut; see `drain_timeout`");
-        }
+        cut.store(exits.connections(), Ordering::Relaxed);
     });
     tokio::select! {
         () = life.stopping() => return Ok(()),

@@ -467,6 +467,73 @@ fn a_second_signal_ends_at_once() {
 }
 
 #[test]
+fn a_drain_whose_time_runs_out_has_a_code_of_its_own() {
+    let silent = TcpListener::bind(free()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("seawall.toml");
+    let upstream = "[upstreams.default]\nurl = 'http://127.0.0.1:3000'\n";
+    std::fs::write(&file, format!("drain_timeout = '50ms'\n{upstream}")).unwrap();
+    let config = format!("--config {}", file.display());
+    let mut running = Running::start(silent.local_addr().unwrap(), "", &config);
+    let mut caller = TcpStream::connect(running.listen).unwrap();
+    caller
+        .write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+        .unwrap();
+    // The first connection only looks whether somebody is there.
+    let asked = silent.incoming().nth(1);
+    running.signal("TERM");
+    assert_eq!(running.child.wait().unwrap().code(), Some(3));
+    let mut told = String::new();
+    let mut stderr = running.child.stderr.take().unwrap();
+    stderr.read_to_string(&mut told).unwrap();
+    assert!(told.contains("1 connection was cut"), "{told}");
+    drop((asked, caller));
+}
+
+#[test]
+fn a_full_disk_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("seawall.toml");
+    std::fs::write(
+        &file,
+        "[upstreams.default]\nurl = 'http://127.0.0.1:3000'\n",
+    )
+    .unwrap();
+    for args in [
+        &["check", file.to_str().unwrap()][..],
+        &["check", "--defaults"],
+        &["check", "--schema"],
+        &["check", "--explain", "listeners"],
+    ] {
+        let full = std::fs::File::options()
+            .write(true)
+            .open("/dev/full")
+            .unwrap();
+        let output = Command::new(SEAWALL)
+            .args(args)
+            .stdout(full)
+            .output()
+            .unwrap();
+        let told = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {told}");
+        assert!(told.contains("cannot write"), "{args:?}: {told}");
+    }
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_error() {
+    let mut child = Command::new(SEAWALL)
+        .args(["check", "--defaults"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+}
+
+#[test]
 fn a_stderr_that_takes_nothing_is_no_reason_to_die() {
     let mut running = Running::start(origin(), "", "2>/dev/full");
     assert!(get(running.listen, "/").ends_with("ok"));

@@ -12,7 +12,7 @@ use crate::core::Shared;
 use crate::recent::Turned;
 use crate::setup::Lanes;
 
-/// Rejections that are shown.
+/// Kinds of rejections that are shown.
 const SHOWN: usize = 50;
 
 /// Everything that is shown.
@@ -68,9 +68,14 @@ struct Connections {
     cap: usize,
 }
 
+/// Rejections of one kind. A flood is of few kinds, and as a line each it would hide all others.
 #[derive(Debug, Serialize)]
 struct Rejected {
+    count: usize,
+    /// The last of them.
     seconds_ago: f64,
+    /// The first that is remembered.
+    first_seconds_ago: f64,
     upstream: String,
     route: String,
     criticality: &'static str,
@@ -78,6 +83,32 @@ struct Rejected {
     scope: &'static str,
     retry_after_ms: Option<u64>,
     shadow: bool,
+}
+
+impl Rejected {
+    /// What is told of it, but for its time and advice.
+    fn kind(&self) -> impl PartialEq {
+        let Self {
+            upstream, route, ..
+        } = self;
+        let rejection = (self.criticality, self.reason, self.scope, self.shadow);
+        (upstream, route, rejection)
+    }
+}
+
+/// One entry a kind, of rejections that come with the newest first; so do the kinds.
+fn kinds(rejections: impl Iterator<Item = Rejected>) -> Vec<Rejected> {
+    let mut kinds: Vec<Rejected> = Vec::new();
+    for rejected in rejections {
+        let alike = |kind: &&mut Rejected| kind.kind() == rejected.kind();
+        if let Some(kind) = kinds.iter_mut().find(alike) {
+            kind.first_seconds_ago = rejected.seconds_ago;
+            kind.count += 1;
+        } else if kinds.len() < SHOWN {
+            kinds.push(rejected);
+        }
+    }
+    kinds
 }
 
 impl Explanation {
@@ -90,11 +121,12 @@ impl Explanation {
             book.recent.collect(&mut turned);
         }
         turned.sort_by_key(|turned| std::cmp::Reverse(turned.at));
-        turned.truncate(SHOWN);
         let rejection = |turned: &Turned| {
             let names = names.iter().find(|names| names.number == turned.plan)?;
             Some(Rejected {
+                count: 1,
                 seconds_ago: now.since(turned.at).as_secs_f64(),
+                first_seconds_ago: now.since(turned.at).as_secs_f64(),
                 upstream: names.upstream(turned.origin).to_owned(),
                 route: names.route(turned.origin, turned.route, turned.key),
                 criticality: turned.criticality.as_str(),
@@ -121,7 +153,7 @@ impl Explanation {
                 .iter()
                 .map(|origin| Upstream::of(origin, &plan.lanes, now))
                 .collect(),
-            rejections: turned.iter().filter_map(rejection).collect(),
+            rejections: kinds(turned.iter().filter_map(rejection)),
         }
     }
 
@@ -205,8 +237,15 @@ impl fmt::Display for Explanation {
                 route,
                 criticality,
                 reason,
+                count,
+                first_seconds_ago,
                 ..
             } = rejected;
+            let times = if *count > 1 {
+                format!(", {count} times since {first_seconds_ago:.1} s ago")
+            } else {
+                String::new()
+            };
             let shadow = if rejected.shadow {
                 " (shadow: let through)"
             } else {
@@ -214,7 +253,7 @@ impl fmt::Display for Explanation {
             };
             writeln!(
                 f,
-                "  {seconds_ago:8.1} s ago  {reason:<14} {criticality:<14} {upstream}: {route}{shadow}"
+                "  {seconds_ago:8.1} s ago  {reason:<14} {criticality:<14} {upstream}: {route}{times}{shadow}"
             )?;
         }
         Ok(())
@@ -279,5 +318,50 @@ impl fmt::Display for Upstream {
             f,
             "  connections: {open} of at most {cap}, {idle} idle, {waiting} calls wait for one"
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rejected(seconds_ago: f64, route: &str) -> Rejected {
+        Rejected {
+            count: 1,
+            seconds_ago,
+            first_seconds_ago: seconds_ago,
+            upstream: "default".into(),
+            route: route.into(),
+            criticality: "critical",
+            reason: "admission",
+            scope: "host",
+            retry_after_ms: None,
+            shadow: false,
+        }
+    }
+
+    #[test]
+    fn a_flood_of_one_kind_hides_no_other() {
+        let mut all: Vec<_> = (1..=200).map(|ago| rejected(ago.into(), "a")).collect();
+        all.insert(100, rejected(100.5, "b"));
+        let kinds = kinds(all.into_iter());
+        let told: Vec<_> = kinds
+            .iter()
+            .map(|kind| {
+                (
+                    &*kind.route,
+                    kind.count,
+                    kind.seconds_ago,
+                    kind.first_seconds_ago,
+                )
+            })
+            .collect();
+        assert_eq!(told, [("a", 200, 1.0, 200.0), ("b", 1, 100.5, 100.5)]);
+    }
+
+    #[test]
+    fn no_more_kinds_than_are_of_use() {
+        let all = (0..99).map(|route: u8| rejected(1.0, &route.to_string()));
+        assert_eq!(kinds(all).len(), SHOWN);
     }
 }

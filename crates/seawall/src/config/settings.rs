@@ -25,24 +25,6 @@ pub struct Setting {
     pub reason: &'static str,
 }
 
-const fn with(
-    key: &'static str,
-    kind: Kind,
-    default: &'static str,
-    what: &'static str,
-    reason: &'static str,
-) -> Setting {
-    Setting {
-        key,
-        kind,
-        default: Some(default),
-        example: default,
-        required: false,
-        what,
-        reason,
-    }
-}
-
 const fn optional(
     key: &'static str,
     kind: Kind,
@@ -61,6 +43,19 @@ const fn optional(
     }
 }
 
+const fn with(
+    key: &'static str,
+    kind: Kind,
+    default: &'static str,
+    what: &'static str,
+    reason: &'static str,
+) -> Setting {
+    Setting {
+        default: Some(default),
+        ..optional(key, kind, default, what, reason)
+    }
+}
+
 const fn required(
     key: &'static str,
     kind: Kind,
@@ -69,13 +64,8 @@ const fn required(
     reason: &'static str,
 ) -> Setting {
     Setting {
-        key,
-        kind,
-        default: None,
-        example,
         required: true,
-        what,
-        reason,
+        ..optional(key, kind, example, what, reason)
     }
 }
 
