@@ -26,12 +26,7 @@ pub(crate) struct Attempt {
 }
 
 impl Attempt {
-    pub(crate) fn new(
-        choice: Choice,
-        pass: Option<Passed>,
-        clock: &Clock,
-        start: Tick,
-    ) -> Self {
+    pub(crate) fn new(choice: Choice, pass: Option<Passed>, clock: &Clock, start: Tick) -> Self {
         Self {
             choice: Some(choice),
             pass,

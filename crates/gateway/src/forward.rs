@@ -271,9 +271,7 @@ impl Arrival<'_> {
             upgrade,
             head_only,
         };
-        let response = self
-            .exchange(origin, admitted, sending, &mut request)
-            .await;
+        let response = self.exchange(origin, admitted, sending, &mut request).await;
         if let Some((shape, method, path)) = route
             && response.status().is_success()
             && origin.admission.keys().has_room()

@@ -99,7 +99,7 @@ pub struct Flight<K, V> {
 
 struct Settings<V> {
     capacity: usize,
-    keep: Option<Keep<V>>,
+    keep: Option<(Duration, fn(&V) -> bool)>,
 }
 
 impl<V> Clone for Settings<V> {
