@@ -353,7 +353,7 @@ mod tests {
             (5..18).collect::<Vec<_>>(),
             "19 used up, 4 oldest"
         );
-        assert_eq!((0..9).filter(|_| pool.take_probe()).count(), 3);
+        assert_eq!((0..9).filter(|_| pool.take_probe()).count(), 2);
         pool.reseat(|seat| (seat == 7).then_some(0));
         assert_eq!(held(&pool), [0]);
         assert_eq!(pool.pick(now, |_| true), None, "one report is no choice");
