@@ -54,6 +54,8 @@ fn a_host_that_fails_fast_gets_next_to_nothing() {
                 for second in 6..30 {
                     assert!(run.share(4, second) <= 0.02, "{}", run.share(4, second));
                 }
+                // And is not forgotten.
+                assert!((10..30).all(|second| run.to[4][second] >= 1));
             }
         }
     }
