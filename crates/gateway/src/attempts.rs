@@ -120,7 +120,7 @@ impl Attempts<'_> {
             };
             let mark = self.retry.must_mark(&reply, why);
             if reply.outcome != Outcome::Success {
-                self.core.counters().stopped(why);
+                self.origin.tries.stopped(why);
             }
             return match sent {
                 Ok((response, lease)) => Ok(Last {
@@ -256,7 +256,7 @@ impl Attempts<'_> {
             }
         }
         attempt.finish(outcome, now);
-        self.core.counters().retried();
+        self.origin.tries.retried();
     }
 
     fn number(&self, request: Option<&mut Request<RequestBody>>, attempts: u8) {

@@ -229,7 +229,7 @@ impl Arrival<'_> {
     pub(crate) fn stand_in(&mut self, origin: &Origin) -> Option<Response<ResponseBody>> {
         let fallback = origin.fallback.as_ref().filter(|_| !self.grpc)?;
         let response = fallback.response();
-        self.client.core.counters().fell_back();
+        origin.tries.fell_back();
         self.busy.answer(&response, None);
         Some(response)
     }

@@ -47,6 +47,7 @@ mod socket;
 mod stall;
 mod sweep;
 mod trailers;
+mod tries;
 mod tunnel;
 mod under_way;
 mod way;

@@ -15,6 +15,7 @@ use seawall_policy::retry::{Budget, BudgetSettings, RetrySettings};
 use crate::fallback::Fallback;
 use crate::fleet::{Ground, HostSet, zone};
 use crate::notice::Notices;
+use crate::tries::Tries;
 use crate::writers::Writers;
 
 /// An upstream and everything that is kept for it. Clones share what is kept; the settings are those
@@ -44,6 +45,7 @@ pub(crate) struct Origin {
     /// Where we are.
     pub(crate) zone: u16,
     pub(crate) fallback: Option<Fallback>,
+    pub(crate) tries: Arc<Tries>,
     pub(crate) admission: Admission,
     /// How long calls wait in the queue, whatever comes of it.
     pub(crate) queueing: Arc<PeakGauge>,
@@ -118,10 +120,11 @@ impl Origin {
                 per_try: upstream.retry.per_try_timeout,
                 ..RetrySettings::default()
             },
-            hash_on: (upstream.balance.algorithm == BalanceAlgorithm::Hash)
+            hash_on: (upstream.balance.algorithm == BalanceAlgorithm::ConsistentHash)
                 .then(|| upstream.balance.hash_on.clone()),
             zone: zone(upstream.balance.zone.as_deref()),
             fallback: Fallback::new(&upstream.fallback),
+            tries: old.map_or_else(Arc::default, |old| old.tries.clone()),
             admission,
             queueing: old.map_or_else(
                 || Arc::new(crate::signals::delay()),

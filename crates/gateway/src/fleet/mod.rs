@@ -298,7 +298,8 @@ fn settings(upstream: &Upstream) -> BalanceSettings {
             BalanceAlgorithm::PeakEwma => Algorithm::PeakEwma,
             BalanceAlgorithm::LeastRequest => Algorithm::LeastRequest,
             BalanceAlgorithm::RoundRobin => Algorithm::RoundRobin,
-            BalanceAlgorithm::Hash | BalanceAlgorithm::Prequal => Algorithm::PeakEwma,
+            BalanceAlgorithm::ConsistentHash => Algorithm::ConsistentHash,
+            BalanceAlgorithm::Prequal => Algorithm::Prequal,
         },
         slow_start: balance.slow_start,
         outlier: OutlierSettings {

@@ -16,3 +16,4 @@ mod pass_through;
 mod reload;
 mod support;
 mod time_limits;
+mod upstream;

@@ -17,7 +17,7 @@ pub enum BalanceAlgorithm {
     PeakEwma,
     LeastRequest,
     RoundRobin,
-    Hash,
+    ConsistentHash,
     Prequal,
 }
 
