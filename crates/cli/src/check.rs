@@ -4,7 +4,9 @@ use std::fmt::Write as _;
 use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 
-use seawall::config::{Config, SETTINGS, default_toml, explain, json_schema, setting};
+use seawall::config::{
+    Config, ConfigError, Problem, SETTINGS, default_toml, explain, json_schema, setting,
+};
 
 use crate::{Failure, print};
 
@@ -108,25 +110,39 @@ pub(crate) fn read(file: &Path) -> Result<(Config, String), Failure> {
     })?;
     match Config::parse(&text) {
         Ok(config) => Ok((config, text)),
-        Err(errors) => {
-            let mut told = format!("{name} has {}\n", counted(errors.0.len(), "error"));
-            for error in &errors.0 {
-                let (line, column) = (error.position.line, error.position.column);
-                let key = if error.key.is_empty() {
-                    String::new()
-                } else {
-                    format!("`{}` ", error.key)
-                };
-                let _ = writeln!(told, "\n{name}:{line}:{column}: {key}{}", error.problem);
-                if let Some(setting) = setting(&error.key) {
-                    for line in explain(setting).lines() {
-                        let _ = writeln!(told, "    {line}");
-                    }
-                }
+        Err(errors) => Err(refused(&name, &errors.0)),
+    }
+}
+
+/// Tells what is wrong with the file, and what may stand there.
+fn refused(name: &str, errors: &[ConfigError]) -> Failure {
+    let mut told = format!("{name} has {}\n", counted(errors.len(), "error"));
+    for error in errors {
+        let (line, column) = (error.position.line, error.position.column);
+        let key = if error.key.is_empty() {
+            String::new()
+        } else {
+            format!("`{}` ", error.key)
+        };
+        let _ = writeln!(told, "\n{name}:{line}:{column}: {key}{}", error.problem);
+        if let Some(setting) = setting(&error.key) {
+            for line in explain(setting).lines() {
+                let _ = writeln!(told, "    {line}");
             }
-            Err(Failure::new(told.trim_end()))
         }
     }
+    Failure::new(told.trim_end())
+}
+
+/// What is wrong with the files that the configuration names.
+fn bad_files(config: &Config, text: &str) -> Vec<ConfigError> {
+    let bad = config.bad_endpoint_files().into_iter();
+    bad.map(|(key, why)| ConfigError {
+        position: Config::position(text, &key),
+        key,
+        problem: Problem::Invalid(why),
+    })
+    .collect()
 }
 
 fn contents(file: &Path) -> std::io::Result<String> {
@@ -159,6 +175,10 @@ pub(crate) fn written(name: &impl std::fmt::Debug) -> String {
 fn checked(file: &Path) -> Result<String, Failure> {
     let (config, text) = read(file)?;
     let name = shown(file);
+    let bad = bad_files(&config, &text);
+    if !bad.is_empty() {
+        return Err(refused(&name, &bad));
+    }
     let mut told = String::new();
     for warning in config.warnings() {
         let line = Config::position(&text, &warning.key).line;
@@ -178,7 +198,11 @@ fn checked(file: &Path) -> Result<String, Failure> {
         );
     }
     for (name, upstream) in &config.upstreams {
-        let _ = writeln!(told, "  sends to {} ({name})", upstream.url);
+        let hosts = match upstream.endpoints.len() {
+            0 => String::new(),
+            count => format!(", {}", counted(count, "endpoint")),
+        };
+        let _ = writeln!(told, "  sends to {} ({name}{hosts})", upstream.url);
     }
     let shadow = if config.admission.shadow {
         ", in shadow: nobody is turned away"

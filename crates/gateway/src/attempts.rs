@@ -36,6 +36,8 @@ pub(crate) struct Attempts<'a> {
     pub(crate) hash: Option<u64>,
     pub(crate) http2: bool,
     pub(crate) grpc: bool,
+    /// The deadline is a stranger's own, and says nothing of a host.
+    pub(crate) impatient: bool,
 }
 
 /// A reply that is to be passed on.
@@ -133,7 +135,11 @@ impl Attempts<'_> {
                     mark,
                 }),
                 Err(failed) => {
-                    attempt.finish(reply.outcome, now);
+                    let outcome = match failed {
+                        Failed::Deadline if self.impatient => Outcome::Ignored,
+                        _ => reply.outcome,
+                    };
+                    attempt.finish(outcome, now);
                     let end = Ended::Failed(failed);
                     Err(Last { end, mark })
                 }
@@ -190,9 +196,11 @@ impl Attempts<'_> {
     }
 
     fn reply(&self, response: &Response<Incoming>, attempt: &mut Attempt, now: Tick) -> Reply {
-        let status = response.status();
-        attempt.answered(is_gateway_error(status), now);
-        let headers = response.headers();
+        let (status, headers) = (response.status(), response.headers());
+        // 504 is also what a gateway behind this one says to a call that came too late.
+        let rejected = advice(headers).map_or(Rejected::No, Rejected::There);
+        let too_late = status == StatusCode::GATEWAY_TIMEOUT && rejected != Rejected::No;
+        attempt.answered(is_gateway_error(status) && !too_late, now);
         let told = match self.grpc.then(|| outcome::by_grpc(headers)).flatten() {
             Some(trailers_only) => trailers_only,
             None => outcome::by_status(status),
@@ -204,7 +212,7 @@ impl Attempts<'_> {
         }
         Reply {
             marked: headers.contains_key(names::RETRIED),
-            rejected: advice(headers).map_or(Rejected::No, Rejected::There),
+            rejected,
             pushback: pushback(headers, self.grpc),
             ..Reply::new(told)
         }

@@ -92,6 +92,10 @@ fn every_choice_and_both_ends_of_every_range_are_taken() {
             "" => {}
             "listeners.*" => text += "[listeners.a]\naddress = \"127.0.0.1:0\"\n",
             "upstreams.*" => text += "[upstreams.a]\nurl = \"http://a\"\n",
+            nested if nested.starts_with("upstreams.*.") => {
+                text += "[upstreams.a]\nurl = \"http://a\"\n";
+                text += &format!("[{}]\n", nested.replace('*', "a"));
+            }
             "lanes.*" => text += "[lanes.a]\n",
             list if list.ends_with("[]") => {
                 text += &format!("[[{}]]\n", list.trim_end_matches("[]"))
@@ -102,7 +106,10 @@ fn every_choice_and_both_ends_of_every_range_are_taken() {
         if name == "algorithm" && value.contains("fixed") {
             text += "initial_limit = 5\n";
         }
-        let parsed = Config::parse(&if parent == "upstreams.*" {
+        if key == "upstreams.*.fallback.always" {
+            text += "body = \"\"\n";
+        }
+        let parsed = Config::parse(&if parent.starts_with("upstreams.*") {
             text
         } else {
             format!("{text}{UPSTREAM}")
@@ -152,11 +159,49 @@ fn every_choice_and_both_ends_of_every_range_are_taken() {
             }
             Kind::Ratio(from, to) => (
                 vec![from.to_string(), format!("{to:?}")],
-                vec!["2.0".into(), "0.0".into(), "nan".into(), "\"half\"".into()],
+                vec![
+                    "2.0".into(),
+                    format!("{:?}", from - 1e-7),
+                    "nan".into(),
+                    "\"half\"".into(),
+                ],
             ),
             Kind::Flag => (
                 vec!["true".into(), "false".into()],
                 vec!["1".into(), "\"yes\"".into()],
+            ),
+            Kind::Endpoints => (
+                [
+                    "",
+                    "\"a:1\"",
+                    "\"[::1]:1 weight=2 zone=a\", \"dns://b:2\"",
+                    "\"srv://_http._tcp.a\", \"file:///a\"",
+                ]
+                .map(|list| format!("[{list}]"))
+                .into(),
+                [
+                    "\"a:1\"",
+                    "[1]",
+                    "[\"a\"]",
+                    "[\"http://a:1\"]",
+                    "[\"file://a\"]",
+                ]
+                .map(str::to_owned)
+                .into(),
+            ),
+            Kind::HashOn => (
+                ["client", "path", "header:x-user", "cookie:id"]
+                    .map(|on| format!("\"{on}\""))
+                    .into(),
+                [
+                    "\"user\"",
+                    "\"header:\"",
+                    "\"header:a b\"",
+                    "\"cookie:\"",
+                    "1",
+                ]
+                .map(str::to_owned)
+                .into(),
             ),
             _ => continue,
         };

@@ -253,6 +253,51 @@ fn a_breaker_opens_says_so_and_closes() {
 }
 
 #[test]
+fn strangers_in_a_hurry_open_no_breaker_and_blame_no_host() {
+    let origin = Origin::serving(|request, stream| {
+        if request.start.contains("/slow") {
+            // Longer than they wait, and until they leave.
+            let _ = std::io::Read::read(stream, &mut [0]);
+            return false;
+        }
+        write_response(stream, "200 OK", "", b"well");
+        true
+    });
+    let gateway = Setup::to(origin.addr)
+        .upstream("breaker.kind = 'window'\n")
+        .start();
+    let hurried =
+        "GET /slow HTTP/1.1\r\nhost: a\r\nconnection: close\r\nseawall-timeout-ms: 5\r\n\r\n";
+    for _ in 0..30 {
+        assert_eq!(ask(gateway.addr, hurried).status(), 504);
+    }
+    let failing = format!(
+        "seawall_host_failing{{upstream=\"default\",pool=\"main\",host=\"{}\"}}",
+        origin.addr
+    );
+    assert_eq!(metric(&gateway, &failing), 0.0);
+    assert_eq!(get(gateway.addr, "/").text(), "well");
+}
+
+#[test]
+fn a_gateway_behind_that_turns_away_who_is_late_opens_no_breaker() {
+    for (headers, status) in [
+        (
+            "seawall-reject: reason=deadline; scope=host; retry=no\r\n",
+            504,
+        ),
+        ("", 503),
+    ] {
+        let origin = failing("504 Gateway Timeout", headers);
+        let gateway = Setup::to(origin.addr)
+            .upstream("breaker.kind = 'window'\nretry.attempts = 1\n")
+            .start();
+        let last = (0..40).map(|_| get(gateway.addr, "/").status()).last();
+        assert_eq!(last, Some(status), "{headers}");
+    }
+}
+
+#[test]
 fn a_fallback_stands_in() {
     let lines = "fallback.body = '[]'\nfallback.status = 203\n";
     let gateway = Setup::to(nobody()).upstream(lines).start();

@@ -13,6 +13,7 @@
 mod addresses;
 mod check;
 mod client;
+mod endpoints;
 mod error;
 mod kind;
 mod model;
@@ -21,6 +22,7 @@ mod print;
 mod relations;
 mod settings;
 mod units;
+mod upstreams;
 
 use http::Uri;
 use toml::de::DeTable;
