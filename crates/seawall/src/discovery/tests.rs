@@ -487,6 +487,26 @@ async fn a_file_is_followed_and_a_bad_one_refused() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_name_that_a_file_drops_is_asked_and_told_of_no_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("list");
+    std::fs::write(&path, "10.0.0.1:80\nbad:80\n").unwrap();
+    let script = Script::default();
+    script.say("bad", A, &[Say::Fail(DnsError::Timeout)]);
+    let discovery = script.discovery(|_| {});
+    let endpoints = discovery.start(Source::File(path.clone()));
+    endpoints.ready().await.unwrap();
+    assert_eq!(endpoints.state().errors.len(), 1);
+    std::fs::write(&path, "10.0.0.1:80\n").unwrap();
+    sleep(3 * S).await;
+    let asked = script.asked("bad", A).len();
+    let ended = timeout(100 * S, sleep(99 * S)).await;
+    assert!(ended.is_ok(), "what is overdue for ever leaves no time");
+    assert_eq!(script.asked("bad", A).len(), asked);
+    assert!(endpoints.state().errors.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_end_of_a_runtime_is_told() {
     let script = Script::default();
     script.say("db", A, &[Say::Silence]);
