@@ -36,6 +36,8 @@ pub(crate) struct Attempts<'a> {
     pub(crate) hash: Option<u64>,
     pub(crate) http2: bool,
     pub(crate) grpc: bool,
+    /// The deadline is a stranger's own, and says nothing of a host.
+    pub(crate) impatient: bool,
 }
 
 /// A reply that is to be passed on.
@@ -100,7 +102,7 @@ impl Attempts<'_> {
                 Ok((response, _)) => self.reply(response, &mut attempt, now),
                 Err(failed) => Reply {
                     may_have_run: request.is_none(),
-                    ..Reply::new(failed.outcome().unwrap_or(Outcome::Ignored))
+                    ..Reply::new(self.outcome(failed))
                 },
             };
             (reply.attempts, reply.waited) = (attempts, waited);
@@ -168,6 +170,12 @@ impl Attempts<'_> {
             limit: whole.since(now).min(per_try),
             deadline: self.call.deadline,
         }
+    }
+
+    fn outcome(&self, failed: &Failed) -> Outcome {
+        let left = self.impatient && matches!(failed, Failed::Deadline);
+        let outcome = failed.outcome().filter(|_| !left);
+        outcome.unwrap_or(Outcome::Ignored)
     }
 
     /// A copy to send again, where that may ever be.

@@ -164,6 +164,7 @@ impl Arrival<'_> {
                 hash: way.hash,
                 http2,
                 grpc: self.grpc,
+                impatient: self.impatient(),
             }
         };
         let sent = attempts(&way).run(request, asked).await;

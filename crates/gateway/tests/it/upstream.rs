@@ -397,3 +397,21 @@ fn endpoints_follow_a_file() {
     assert_eq!(get(gateway.addr, "/").text(), "two");
     assert_all_free(&gateway);
 }
+
+#[test]
+fn strangers_in_a_hurry_do_not_get_a_host_ejected() {
+    let (slow, other) = (Origin::raw(|_stream| std::thread::park()), named("other"));
+    let gateway = start(&[slow.addr, other.addr], "retry.attempts = 1\n");
+    let hurried = "GET / HTTP/1.1\r\nhost: a\r\nseawall-timeout-ms: 5\r\nconnection: close\r\n\r\n";
+    for _ in 0..60 {
+        let _ = ask(gateway.addr, hurried);
+    }
+    let metrics = get(gateway.admin, "/metrics").text();
+    let ejections = metrics
+        .lines()
+        .filter(|l| l.starts_with("seawall_host_ejections_total"));
+    assert!(
+        ejections.clone().count() == 2 && ejections.clone().all(|l| l.ends_with(" 0")),
+        "{metrics}"
+    );
+}
