@@ -17,6 +17,7 @@ mod answer;
 mod attempt;
 mod attempts;
 mod body;
+mod breakers;
 mod client;
 mod collect;
 mod core;

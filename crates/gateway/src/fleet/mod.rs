@@ -17,7 +17,7 @@ use seawall::discovery;
 use seawall::sync::Snapshot;
 use seawall_policy::Tick;
 use seawall_policy::balance::{
-    Algorithm, Ask, BalanceSettings, Choice, HostSnapshot, HostSpec, Hosts, OutlierSettings,
+    Algorithm, Ask, BalanceSettings, Choice, HostSnapshot, HostSpec, Hosts, OutlierSettings, Subset,
 };
 
 use crate::address::Address;
@@ -291,6 +291,11 @@ pub(crate) fn zone(name: Option<&str>) -> u16 {
     ((hash >> 16) as u16 ^ hash as u16).max(1)
 }
 
+/// Who we are, as subsets are drawn: the same after a restart.
+fn client() -> u64 {
+    discovery::Settings::default().subset
+}
+
 fn settings(upstream: &Upstream) -> BalanceSettings {
     let balance = &upstream.balance;
     BalanceSettings {
@@ -302,6 +307,10 @@ fn settings(upstream: &Upstream) -> BalanceSettings {
             BalanceAlgorithm::Prequal => Algorithm::Prequal,
         },
         slow_start: balance.slow_start,
+        subset: balance.subset.map(|size| Subset {
+            client: client(),
+            size: size as usize,
+        }),
         outlier: OutlierSettings {
             consecutive: upstream.ejection.consecutive_failures,
             max_share: upstream.ejection.max_share,
