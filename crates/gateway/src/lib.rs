@@ -35,6 +35,7 @@ mod origin;
 mod pace;
 mod plan;
 mod pool;
+mod probe;
 mod recent;
 mod reload;
 mod router;

@@ -41,6 +41,8 @@ pub(crate) struct Origin {
     pub(crate) retry: RetrySettings,
     /// What a host is chosen by, where it is by a hash.
     pub(crate) hash_on: Option<HashOn>,
+    /// Hosts are chosen by what they say of themselves.
+    pub(crate) by_load: bool,
     /// Where we are.
     pub(crate) zone: u16,
     pub(crate) fallback: Option<Fallback>,
@@ -119,6 +121,7 @@ impl Origin {
             },
             hash_on: (upstream.balance.algorithm == BalanceAlgorithm::ConsistentHash)
                 .then(|| upstream.balance.hash_on.clone()),
+            by_load: upstream.balance.algorithm == BalanceAlgorithm::Prequal,
             zone: zone(upstream.balance.zone.as_deref()),
             fallback: Fallback::new(&upstream.fallback),
             tries: old.map_or_else(Arc::default, |old| old.tries.clone()),

@@ -17,7 +17,8 @@ use seawall::discovery;
 use seawall::sync::Snapshot;
 use seawall_policy::Tick;
 use seawall_policy::balance::{
-    Algorithm, Ask, BalanceSettings, Choice, HostSnapshot, HostSpec, Hosts, OutlierSettings, Subset,
+    Algorithm, Ask, BalanceSettings, Choice, HostSnapshot, HostSpec, Hosts, Load, OutlierSettings,
+    Subset,
 };
 
 use crate::address::Address;
@@ -101,6 +102,23 @@ impl Fleet {
         let choice = list.hosts.pick(ask, now, random)?;
         let endpoint = list.endpoints.get(choice.at())?.clone();
         Some(Picked { choice, endpoint })
+    }
+
+    /// A host that is to be asked for its load, if one is due.
+    pub(crate) fn probe_wanted(&self, now: Tick, random: u64) -> Option<Arc<Endpoint>> {
+        let list = self.list.load();
+        let at = list.hosts.probe_wanted(now, random)?;
+        list.endpoints.get(at).cloned()
+    }
+
+    /// What it said.
+    pub(crate) fn probed(&self, endpoint: &Endpoint, load: Load, now: Tick) {
+        let list = self.list.load();
+        // The list may have changed meanwhile.
+        let at = list.endpoints.iter().position(|e| e.key == endpoint.key);
+        if let Some(at) = at {
+            list.hosts.probe_result(at, load, now);
+        }
     }
 
     /// What a call usually takes.

@@ -415,3 +415,31 @@ fn strangers_in_a_hurry_do_not_get_a_host_ejected() {
         "{metrics}"
     );
 }
+
+#[test]
+fn hosts_are_chosen_by_what_they_say_of_themselves() {
+    let saying = |name: &'static str, load: &'static str| {
+        Origin::serving(move |request, stream| {
+            let probe = request.start.contains("/.well-known/seawall-load");
+            let (status, body) = if probe {
+                ("204 None", "")
+            } else {
+                ("200 OK", name)
+            };
+            let load = format!("seawall-load: {load}\r\n");
+            write_response(stream, status, &load, body.as_bytes());
+            true
+        })
+    };
+    let busy = saying("busy", "in_flight=900; latency_us=900000");
+    let idle = saying("idle", "in_flight=1; latency_us=900");
+    let addresses = [
+        busy.addr,
+        idle.addr,
+        saying("idle", "in_flight=1; latency_us=900").addr,
+    ];
+    let gateway = start(&addresses, "balance.algorithm = 'prequal'\n");
+    let answers: Vec<_> = (0..300).map(|_| get(gateway.addr, "/").text()).collect();
+    let busy = answers.iter().filter(|text| *text == "busy").count();
+    assert!(busy < 60, "{busy} of 300 went to the busy one");
+}
