@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use seawall::admission::outcome;
-use seawall::context::{advice, names};
+use seawall::context::{advice, load, names};
 use seawall_policy::balance::Ask;
 use seawall_policy::breaker::Breaker;
 use seawall_policy::retry::{Pushback, Rejected, Reply, Retry, Verdict, Why};
@@ -18,6 +18,7 @@ use crate::core::Core;
 use crate::fleet::Fleet;
 use crate::origin::Origin;
 use crate::pool::Lease;
+use crate::probe;
 use crate::send::{Failed, Times, send};
 use crate::sweep::Alarm;
 
@@ -26,7 +27,7 @@ const TRIED: usize = 10;
 
 /// What a call's attempts have in common.
 pub(crate) struct Attempts<'a> {
-    pub(crate) core: &'a Core,
+    pub(crate) core: &'a Arc<Core>,
     pub(crate) origin: &'a Origin,
     pub(crate) fleet: Arc<Fleet>,
     pub(crate) breaker: Option<Arc<dyn Breaker>>,
@@ -91,6 +92,9 @@ impl Attempts<'_> {
                 let end = Ended::Failed(Failed::NoHost);
                 return Err(Last { end, mark: false });
             };
+            if self.origin.by_load {
+                probe::send(self.core, &self.fleet, self.origin, now);
+            }
             let mut attempt = Attempt::new(picked.choice, pass, &self.core.clock, now);
             let kept = self.keep(request.as_ref(), attempts);
             let times = self.times(asked, now);
@@ -102,7 +106,7 @@ impl Attempts<'_> {
                 Ok((response, _)) => self.reply(response, &mut attempt, now),
                 Err(failed) => Reply {
                     may_have_run: request.is_none(),
-                    ..Reply::new(failed.outcome().unwrap_or(Outcome::Ignored))
+                    ..Reply::new(self.outcome(failed))
                 },
             };
             (reply.attempts, reply.waited) = (attempts, waited);
@@ -135,11 +139,7 @@ impl Attempts<'_> {
                     mark,
                 }),
                 Err(failed) => {
-                    let outcome = match failed {
-                        Failed::Deadline if self.impatient => Outcome::Ignored,
-                        _ => reply.outcome,
-                    };
-                    attempt.finish(outcome, now);
+                    attempt.finish(reply.outcome, now);
                     let end = Ended::Failed(failed);
                     Err(Last { end, mark })
                 }
@@ -176,6 +176,12 @@ impl Attempts<'_> {
         }
     }
 
+    fn outcome(&self, failed: &Failed) -> Outcome {
+        let left = self.impatient && matches!(failed, Failed::Deadline);
+        let outcome = failed.outcome().filter(|_| !left);
+        outcome.unwrap_or(Outcome::Ignored)
+    }
+
     /// A copy to send again, where that may ever be.
     fn keep(
         &self,
@@ -197,10 +203,11 @@ impl Attempts<'_> {
 
     fn reply(&self, response: &Response<Incoming>, attempt: &mut Attempt, now: Tick) -> Reply {
         let (status, headers) = (response.status(), response.headers());
+        let load = self.origin.by_load.then(|| load(headers)).flatten();
         // 504 is also what a gateway behind this one says to a call that came too late.
         let rejected = advice(headers).map_or(Rejected::No, Rejected::There);
         let too_late = status == StatusCode::GATEWAY_TIMEOUT && rejected != Rejected::No;
-        attempt.answered(is_gateway_error(status) && !too_late, now);
+        attempt.answered(is_gateway_error(status) && !too_late, load, now);
         let told = match self.grpc.then(|| outcome::by_grpc(headers)).flatten() {
             Some(trailers_only) => trailers_only,
             None => outcome::by_status(status),

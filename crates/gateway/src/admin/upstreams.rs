@@ -103,7 +103,7 @@ pub(super) struct BreakerState {
 impl BreakerState {
     /// `None` where there is none, or it has never had anything to do.
     pub(super) fn of(origin: &Origin, now: Tick) -> Option<Self> {
-        let breaker = origin.breaker.as_ref()?;
+        let breaker = origin.breakers.as_ref()?;
         let counts = breaker.counts();
         let state = breaker.state(now);
         (state != State::Closed || counts.rejected > 0).then(|| Self {
@@ -232,7 +232,7 @@ pub(super) fn breakers(plan: &Plan, now: Tick, out: &mut Out<'_>) -> fmt::Result
         .origins
         .iter()
         .filter_map(|origin| {
-            let breaker = origin.breaker.as_ref()?;
+            let breaker = origin.breakers.as_ref()?;
             Some((origin.name.as_str(), breaker.state(now), breaker.counts()))
         })
         .collect();

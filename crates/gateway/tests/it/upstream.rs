@@ -253,33 +253,6 @@ fn a_breaker_opens_says_so_and_closes() {
 }
 
 #[test]
-fn strangers_in_a_hurry_open_no_breaker_and_blame_no_host() {
-    let origin = Origin::serving(|request, stream| {
-        if request.start.contains("/slow") {
-            // Longer than they wait, and until they leave.
-            let _ = std::io::Read::read(stream, &mut [0]);
-            return false;
-        }
-        write_response(stream, "200 OK", "", b"well");
-        true
-    });
-    let gateway = Setup::to(origin.addr)
-        .upstream("breaker.kind = 'window'\n")
-        .start();
-    let hurried =
-        "GET /slow HTTP/1.1\r\nhost: a\r\nconnection: close\r\nseawall-timeout-ms: 5\r\n\r\n";
-    for _ in 0..30 {
-        assert_eq!(ask(gateway.addr, hurried).status(), 504);
-    }
-    let failing = format!(
-        "seawall_host_failing{{upstream=\"default\",pool=\"main\",host=\"{}\"}}",
-        origin.addr
-    );
-    assert_eq!(metric(&gateway, &failing), 0.0);
-    assert_eq!(get(gateway.addr, "/").text(), "well");
-}
-
-#[test]
 fn a_gateway_behind_that_turns_away_who_is_late_opens_no_breaker() {
     for (headers, status) in [
         (
@@ -441,4 +414,50 @@ fn endpoints_follow_a_file() {
     std::fs::write(&file, "no host at all\n").unwrap();
     assert_eq!(get(gateway.addr, "/").text(), "two");
     assert_all_free(&gateway);
+}
+
+#[test]
+fn strangers_in_a_hurry_do_not_get_a_host_ejected() {
+    let (slow, other) = (Origin::raw(|_stream| std::thread::park()), named("other"));
+    let gateway = start(&[slow.addr, other.addr], "retry.attempts = 1\n");
+    let hurried = "GET / HTTP/1.1\r\nhost: a\r\nseawall-timeout-ms: 5\r\nconnection: close\r\n\r\n";
+    for _ in 0..60 {
+        let _ = ask(gateway.addr, hurried);
+    }
+    let metrics = get(gateway.admin, "/metrics").text();
+    let ejections = metrics
+        .lines()
+        .filter(|l| l.starts_with("seawall_host_ejections_total"));
+    assert!(
+        ejections.clone().count() == 2 && ejections.clone().all(|l| l.ends_with(" 0")),
+        "{metrics}"
+    );
+}
+
+#[test]
+fn hosts_are_chosen_by_what_they_say_of_themselves() {
+    let saying = |name: &'static str, load: &'static str| {
+        Origin::serving(move |request, stream| {
+            let probe = request.start.contains("/.well-known/seawall-load");
+            let (status, body) = if probe {
+                ("204 None", "")
+            } else {
+                ("200 OK", name)
+            };
+            let load = format!("seawall-load: {load}\r\n");
+            write_response(stream, status, &load, body.as_bytes());
+            true
+        })
+    };
+    let busy = saying("busy", "in_flight=900; latency_us=900000");
+    let idle = saying("idle", "in_flight=1; latency_us=900");
+    let addresses = [
+        busy.addr,
+        idle.addr,
+        saying("idle", "in_flight=1; latency_us=900").addr,
+    ];
+    let gateway = start(&addresses, "balance.algorithm = 'prequal'\n");
+    let answers: Vec<_> = (0..300).map(|_| get(gateway.addr, "/").text()).collect();
+    let busy = answers.iter().filter(|text| *text == "busy").count();
+    assert!(busy < 60, "{busy} of 300 went to the busy one");
 }

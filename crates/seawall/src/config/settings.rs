@@ -162,6 +162,8 @@ pub const SETTINGS: &[Setting] = &[
         "How long a host that joins takes from a tenth to its full share.", "caches are mostly warm by then"),
     optional("upstreams.*.balance.zone", Kind::Name, "\"a\"",
         "Where this gateway is: hosts of this zone are preferred while they have room. Left out: all alike.", "one zone is usual"),
+    optional("upstreams.*.balance.subset", Kind::Count(1, 10_000), "20",
+        "How many of the hosts this gateway uses: a fixed choice of its own, the same after a restart. Left out: all.", "only many gateways before many hosts have too many connections"),
 
     with("upstreams.*.ejection.consecutive_failures", Kind::Count(0, 1_000), "5",
         "Failures in a row that take a host out, until a probe (one every 500 ms) succeeds. 0: never.",
@@ -172,6 +174,9 @@ pub const SETTINGS: &[Setting] = &[
     with("upstreams.*.breaker.kind", Kind::Choice(&["throttle", "window", "off"]), "\"throttle\"",
         "What keeps calls from an upstream that does not answer (no connection, broken off, too slow, 502, 504): `throttle` turns away as large a share as fails, `window` all of them for a while.",
         "no threshold to flap around; nothing is turned away while less than half fails"),
+    with("upstreams.*.breaker.per", Kind::Choice(&["upstream", "route", "tenant"]), "\"upstream\"",
+        "What has a breaker of its own: the upstream as a whole, each of its routes, or each tenant (256 each; more share them by chance).",
+        "what cannot be reached is mostly unreachable for all"),
     with("upstreams.*.breaker.shadow", Kind::Flag, "false",
         "Decide and count, but turn nobody away.", "protection is the purpose"),
 
