@@ -51,6 +51,9 @@ fn what_goes_together_is_not_warned_of() {
         "endpoints = ['127.0.0.1:1 zone=a', '127.0.0.1:2 zone=b']\nbalance.zone = 'a'",
         "endpoints = ['127.0.0.1:1', '127.0.0.1:2']\nbalance.algorithm = 'consistent-hash'\nbalance.hash_on = 'path'",
         "breaker.kind = 'window'\nbreaker.shadow = true",
+        "breaker.per = 'route'",
+        "breaker.per = 'tenant'\n[listeners.a]\naddress = '127.0.0.1:1'\ntrust = 'internal'",
+        "endpoints = ['name:80']\nbalance.subset = 20",
         // The same host as main and as replica: reads and writes keep apart limits only.
         "endpoints = ['127.0.0.1:1']\nreplicas.endpoints = ['127.0.0.1:1', '127.0.0.1:2']",
     ] {
@@ -105,6 +108,13 @@ fn hosts_that_say_one_another_nothing() {
         "upstreams.a.balance.zone",
         "write zone=a",
     );
+    for (size, part) in [(1, "no other to go to"), (2, "all are used")] {
+        assert_warns(
+            &format!("{TWO}balance.subset = {size}"),
+            "upstreams.a.balance.subset",
+            part,
+        );
+    }
     assert_warns(
         "endpoints = ['127.0.0.1:1 zone=b', '127.0.0.1:2']",
         "upstreams.a.endpoints",
@@ -157,6 +167,16 @@ fn settings_of_what_is_not_there() {
             "breaker.kind = 'off'\nbreaker.shadow = true",
             "breaker.shadow",
             "\"off\"",
+        ),
+        (
+            "breaker.kind = 'off'\nbreaker.per = 'route'",
+            "breaker.per",
+            "\"off\"",
+        ),
+        (
+            "breaker.per = 'tenant'",
+            "breaker.per",
+            "no tenant is believed",
         ),
         (
             "[upstreams.a.health]\ninterval = '1s'",

@@ -7,30 +7,30 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
-pub const SEAWALL: &str = env!("CARGO_BIN_EXE_seawall");
+pub(crate) const SEAWALL: &str = env!("CARGO_BIN_EXE_seawall");
 
-pub fn run(args: &[&str]) -> Output {
+pub(crate) fn run(args: &[&str]) -> Output {
     Command::new(SEAWALL).args(args).output().unwrap()
 }
 
-pub fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-pub fn free() -> SocketAddr {
+pub(crate) fn free() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], seawall_testkit::free_port().unwrap()))
 }
 
 /// A running gateway, killed if a test ends early.
-pub struct Running {
-    pub child: Child,
-    pub listen: SocketAddr,
-    pub admin: SocketAddr,
+pub(crate) struct Running {
+    pub(crate) child: Child,
+    pub(crate) listen: SocketAddr,
+    pub(crate) admin: SocketAddr,
 }
 
 impl Running {
     /// `before` is put before the command in a shell: a limit, say.
-    pub fn start(upstream: SocketAddr, before: &str, more: &str) -> Self {
+    pub(crate) fn start(upstream: SocketAddr, before: &str, more: &str) -> Self {
         let (listen, admin) = (free(), free());
         let line = format!(
             "{before} exec {SEAWALL} gateway --upstream http://{upstream} --listen {listen} --admin {admin} {more}"
@@ -49,7 +49,7 @@ impl Running {
         running
     }
 
-    pub fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let id = self.child.id().to_string();
         assert!(
             Command::new("kill")
@@ -60,7 +60,7 @@ impl Running {
         );
     }
 
-    pub fn resident_kib(&self) -> u64 {
+    pub(crate) fn resident_kib(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status
             .lines()
@@ -77,7 +77,7 @@ impl Drop for Running {
     }
 }
 
-pub fn eventually(what: &str, mut look: impl FnMut() -> bool) {
+pub(crate) fn eventually(what: &str, mut look: impl FnMut() -> bool) {
     for _ in 0..4_000 {
         if look() {
             return;
@@ -88,7 +88,7 @@ pub fn eventually(what: &str, mut look: impl FnMut() -> bool) {
 }
 
 /// Answers every request with 200 and `ok`.
-pub fn origin() -> SocketAddr {
+pub(crate) fn origin() -> SocketAddr {
     let listener = TcpListener::bind(free()).unwrap();
     let addr = listener.local_addr().unwrap();
     std::thread::spawn(move || {
@@ -109,7 +109,7 @@ pub fn origin() -> SocketAddr {
     addr
 }
 
-pub fn get(addr: SocketAddr, path: &str) -> String {
+pub(crate) fn get(addr: SocketAddr, path: &str) -> String {
     let Ok(mut stream) = TcpStream::connect(addr) else {
         return String::new();
     };

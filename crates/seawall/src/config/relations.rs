@@ -224,12 +224,7 @@ impl Config {
         let mut warn = |key: String, text: String| found.push(Warning { key, text });
         self.warn_of_time(&mut warn);
         self.warn_of_trust(&mut warn);
-        for (name, upstream) in &self.upstreams {
-            upstreams::warnings(upstream, &mut |key, text| {
-                warn(format!("upstreams.{name}.{key}"), text);
-            });
-        }
-        self.warn_of_retries(&mut warn);
+        self.warn_of_upstreams(&mut warn);
         if self.admission.shadow {
             warn("admission.shadow".to_owned(), "nothing is protected: every policy only counts (breakers have a breaker.shadow of their own). Set it to false once the counts look right".to_owned());
         } else if !self.routes.is_empty() && self.routes.iter().all(|r| r.shadow) {

@@ -7,12 +7,13 @@
 use http::HeaderValue;
 
 use super::client::{
-    BalanceAlgorithm, BalanceConfig, BreakerKind, EjectionConfig, FallbackConfig, GutterConfig,
-    HashOn, HealthConfig, ReplicasConfig,
+    BalanceAlgorithm, BalanceConfig, BreakerConfig, BreakerKind, BreakerPer, EjectionConfig,
+    FallbackConfig, GutterConfig, HashOn, HealthConfig, ReplicasConfig,
 };
 use super::endpoints::{endpoint_lists, is_static, targets};
 use super::model::{Config, Route, Upstream};
 use super::units::ShowTime;
+use crate::context::Trust;
 use crate::discovery::{Host, Target};
 
 /// Tells what is wrong with a setting, by its name below the upstream's.
@@ -37,16 +38,13 @@ pub(super) fn errors(upstream: &Upstream, tell: Tell<'_>) {
 }
 
 /// What fights, or does nothing.
-pub(super) fn warnings(upstream: &Upstream, tell: Tell<'_>) {
+fn warnings(upstream: &Upstream, tell: Tell<'_>) {
     hosts(upstream, tell);
     balance(upstream, tell);
+    breaker(&upstream.breaker, tell);
     retries(upstream, tell);
     standbys(upstream, tell);
     health(&upstream.health, tell);
-    if upstream.breaker.shadow && upstream.breaker.kind == BreakerKind::Off {
-        let text = "there is no breaker to be in shadow: breaker.kind is \"off\"";
-        tell("breaker.shadow", text.to_owned());
-    }
     fallback(&upstream.fallback, tell);
 }
 
@@ -105,6 +103,9 @@ fn balance(upstream: &Upstream, tell: Tell<'_>) {
         if balance.zone.is_some() {
             tell("balance.zone", one.to_owned());
         }
+        if balance.subset.is_some() {
+            tell("balance.subset", one.to_owned());
+        }
         if upstream.ejection != EjectionConfig::default() {
             let text = "has no effect: the only host is never ejected. List more in endpoints";
             tell("ejection", text.to_owned());
@@ -115,10 +116,46 @@ fn balance(upstream: &Upstream, tell: Tell<'_>) {
         let text = "has no effect: it decides with balance.algorithm = \"consistent-hash\" only";
         tell("balance.hash_on", text.to_owned());
     }
+    match balance.subset {
+        Some(1) => {
+            let text = "leaves one host, and no other to go to when that one fails: 20, say";
+            tell("balance.subset", text.to_owned());
+        }
+        Some(size) if most_addresses(upstream).is_some_and(|most| size as usize >= most) => {
+            let text = "has no effect: there are no more endpoints, and so all are used";
+            tell("balance.subset", text.to_owned());
+        }
+        _ => {}
+    }
     zones(upstream, balance, tell);
     if upstream.ejection.max_share == 1.0 && upstream.ejection.consecutive_failures != 0 {
         let text = "a fault that all hosts share, a bad release say, takes out all but one of them, and that one gets every call; 0.5 leaves half";
         tell("ejection.max_share", text.to_owned());
+    }
+}
+
+/// How many hosts the longest of its lists has, where that stands in the file: a name may have any
+/// number.
+fn most_addresses(upstream: &Upstream) -> Option<usize> {
+    let lists = endpoint_lists(upstream).into_iter().map(|(_, list)| list);
+    let count = |list: &[String]| {
+        let targets = targets(list);
+        let is_address = |target: &Target| matches!(target.host, Host::Ip(_));
+        (is_static(list) && targets.iter().all(is_address)).then_some(targets.len())
+    };
+    let counts: Option<Vec<usize>> = lists.map(count).collect();
+    counts?.into_iter().max()
+}
+
+fn breaker(breaker: &BreakerConfig, tell: Tell<'_>) {
+    if breaker.kind == BreakerKind::Off && (breaker.shadow || breaker.per != BreakerPer::Upstream) {
+        let text = "has no effect: there is no breaker, since breaker.kind is \"off\"";
+        let key = if breaker.shadow {
+            "breaker.shadow"
+        } else {
+            "breaker.per"
+        };
+        tell(key, text.to_owned());
     }
 }
 
@@ -227,8 +264,24 @@ fn fallback(fallback: &FallbackConfig, tell: Tell<'_>) {
 }
 
 impl Config {
+    /// What fights, or does nothing, in each upstream, and between it and what stands before it.
+    pub(super) fn warn_of_upstreams(&self, warn: &mut dyn FnMut(String, String)) {
+        let edges_only = self.listeners.values().all(|l| l.trust == Trust::Edge);
+        for (name, upstream) in &self.upstreams {
+            warnings(upstream, &mut |key, text| {
+                warn(format!("upstreams.{name}.{key}"), text);
+            });
+            let breaker = &upstream.breaker;
+            if breaker.per == BreakerPer::Tenant && breaker.kind != BreakerKind::Off && edges_only {
+                let text = "has no effect: no tenant is believed at an edge, and every listener is one. A listener with trust = \"internal\" believes them";
+                warn(format!("upstreams.{name}.breaker.per"), text.to_owned());
+            }
+        }
+        self.warn_of_retries(warn);
+    }
+
     /// What routes say of retries, beside their upstream.
-    pub(super) fn warn_of_retries(&self, warn: &mut dyn FnMut(String, String)) {
+    fn warn_of_retries(&self, warn: &mut dyn FnMut(String, String)) {
         for (n, route) in self.routes.iter().enumerate() {
             let name = route
                 .upstream
