@@ -131,12 +131,17 @@ fn the_example_is_right() {
 }
 
 #[test]
-fn the_readmes_example_is_right() {
-    let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/../../README.md");
-    let readme = std::fs::read_to_string(readme).expect("the document");
-    let (_, rest) = readme.split_once("```toml\n").expect("an example");
-    let (example, _) = rest.split_once("```").expect("its end");
-    Config::parse(example).expect("no errors");
+fn every_example_of_a_file_is_right() {
+    for page in ["../README.md", "upstreams.md"] {
+        let text = read(page);
+        let blocks = text.split("```toml\n").skip(1);
+        assert!(blocks.clone().count() > 0, "{page}");
+        for block in blocks {
+            let (example, _) = block.split_once("```").expect("its end");
+            let config = Config::parse(example).expect("no errors");
+            assert!(config.warnings().is_empty(), "{example}");
+        }
+    }
 }
 
 /// What the admin listener of a gateway answers whose upstream has these lines.

@@ -236,9 +236,8 @@ impl Attempts<'_> {
             .decide(self.call, reply, typical, budget, now, random)
         {
             Verdict::Stop(why) => Err(why),
-            Verdict::After(wait, paid) if !possible => {
+            Verdict::After(_, paid) if !possible => {
                 budget.refund(paid);
-                let _ = wait;
                 Err(Why::Unsafe)
             }
             Verdict::After(wait, _paid) => Ok(wait),

@@ -196,6 +196,11 @@ fn settings_of_what_is_not_there() {
         assert!(found[0].2.contains(part), "{lines}: {found:?}");
     }
     assert_warns(
+        "protocol = 'h2'\nhealth.path = '/'",
+        "upstreams.a.health.path",
+        "over HTTP/1.1",
+    );
+    assert_warns(
         "health.path = '/'\nhealth.timeout = '5s'",
         "upstreams.a.health.timeout",
         "not shorter than health.interval (5s)",

@@ -11,7 +11,7 @@ use super::client::{
     FallbackConfig, GutterConfig, HashOn, HealthConfig, ReplicasConfig,
 };
 use super::endpoints::{endpoint_lists, is_static, targets};
-use super::model::{Config, Route, Upstream};
+use super::model::{Config, Protocol, Route, Upstream};
 use super::units::ShowTime;
 use crate::context::Trust;
 use crate::discovery::{Host, Target};
@@ -44,7 +44,7 @@ fn warnings(upstream: &Upstream, tell: Tell<'_>) {
     breaker(&upstream.breaker, tell);
     retries(upstream, tell);
     standbys(upstream, tell);
-    health(&upstream.health, tell);
+    health(upstream, tell);
     fallback(&upstream.fallback, tell);
 }
 
@@ -227,7 +227,12 @@ fn standbys(upstream: &Upstream, tell: Tell<'_>) {
     }
 }
 
-fn health(health: &HealthConfig, tell: Tell<'_>) {
+fn health(upstream: &Upstream, tell: Tell<'_>) {
+    let health = &upstream.health;
+    if health.path.is_some() && upstream.protocol == Protocol::H2 {
+        let text = "is asked over HTTP/1.1, and protocol = \"h2\" says that the hosts may not speak it: then all of them count as unhealthy, and none is told from another";
+        tell("health.path", text.to_owned());
+    }
     if health.path.is_none() {
         if *health != HealthConfig::default() {
             let text = "has no effect: no question is asked without health.path";
