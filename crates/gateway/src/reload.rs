@@ -4,7 +4,6 @@
 //! hold is refused whole. What keeps its name keeps what it has learned and counted; connections
 //! of either side stay open, unless their upstream is gone or has moved.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -24,14 +23,9 @@ pub enum ReloadError {
     /// A gateway would not start with it either.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// The admin listener cannot move while the gateway runs.
-    #[error("`admin.address` cannot change from {from} to {to} while the gateway runs: restart it")]
-    Admin {
-        /// Where it is.
-        from: SocketAddr,
-        /// Where it was to be.
-        to: SocketAddr,
-    },
+    /// A setting that cannot change while the gateway runs.
+    #[error("`{0}` cannot change while the gateway runs: restart it")]
+    Restart(&'static str),
 }
 
 impl Running {
@@ -70,9 +64,11 @@ impl Running {
 
     fn replace(&self, config: &Config) -> Result<(), ReloadError> {
         let before = self.shared.plan.load_full();
-        let (from, to) = (before.config.admin.address, config.admin.address);
-        if from != to {
-            return Err(ReloadError::Admin { from, to });
+        if before.config.admin.address != config.admin.address {
+            return Err(ReloadError::Restart("admin.address"));
+        }
+        if before.config.discovery != config.discovery {
+            return Err(ReloadError::Restart("discovery.resolvers"));
         }
         let cores = self.cores.len();
         let mut opened = Vec::new();

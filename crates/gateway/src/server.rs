@@ -121,7 +121,7 @@ impl Gateway {
     pub fn start_with_log(config: &Config, log: Option<Log>) -> Result<Running, StartError> {
         let cores = std::thread::available_parallelism()?.get();
         let clock = Clock::system();
-        let (control, controlled) = Control::new();
+        let (control, controlled) = Control::new(&config.discovery);
         let ground = Ground {
             control,
             clock: clock.clone(),

@@ -35,6 +35,8 @@ pub enum Kind {
     Url,
     /// A list of networks.
     Networks,
+    /// A list of IP addresses with ports.
+    Addresses,
     /// A list of endpoints.
     Endpoints,
     /// What a call is hashed by.
@@ -66,6 +68,7 @@ impl fmt::Display for Kind {
             Self::Address => f.write_str("IP address and port"),
             Self::Url => f.write_str("http://host:port"),
             Self::Networks => f.write_str("list of networks such as [\"10.0.0.0/8\"]"),
+            Self::Addresses => f.write_str("list of IP addresses and ports such as \"10.0.0.2:53\""),
             Self::Endpoints => f.write_str("list of \"host:port\", \"dns://name:port\", \"srv://_service._tcp.name\", \"file:///path\""),
             Self::HashOn => f.write_str("client, path, header:NAME or cookie:NAME"),
             Self::Methods => f.write_str("list of methods such as [\"GET\"]"),
@@ -140,7 +143,9 @@ impl Kind {
                     })
                 }
             }
-            Self::Networks | Self::Methods | Self::Endpoints => self.check_list(value),
+            Self::Networks | Self::Methods | Self::Endpoints | Self::Addresses => {
+                self.check_list(value)
+            }
             _ => self.check_text(self.text(value)?),
         }
     }
@@ -182,6 +187,9 @@ impl Kind {
             if self == Self::Endpoints {
                 text.parse::<Source>()
                     .map_err(|e| Problem::Invalid(e.to_string()))?;
+            } else if self == Self::Addresses {
+                text.parse::<SocketAddr>()
+                    .map_err(|e| Problem::Invalid(format!("`{text}`: {e}")))?;
             } else if self == Self::Networks {
                 text.parse::<Network>()
                     .map_err(|e| Problem::Invalid(e.to_string()))?;

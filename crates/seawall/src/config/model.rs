@@ -11,8 +11,8 @@ use seawall_policy::Criticality;
 use serde::{Deserialize, Deserializer, de::Error as _};
 
 use super::client::{
-    BalanceConfig, BreakerConfig, EjectionConfig, FallbackConfig, GutterConfig, HealthConfig,
-    ReplicasConfig, RetryConfig,
+    BalanceConfig, BreakerConfig, DiscoveryConfig, EjectionConfig, FallbackConfig, GutterConfig,
+    HealthConfig, ReplicasConfig, RetryConfig,
 };
 use super::network::Network;
 use super::units::{size, some_time, time};
@@ -31,6 +31,8 @@ pub struct Config {
     pub listeners: BTreeMap<String, Listener>,
     /// Where they go, by name. Never empty.
     pub upstreams: BTreeMap<String, Upstream>,
+    /// Where their hosts are looked for.
+    pub discovery: DiscoveryConfig,
     /// Which go where. Empty: all go to the one upstream, or to the one named `default`.
     pub routes: Vec<Route>,
     /// Isolation, by name.
@@ -59,6 +61,7 @@ impl Default for Config {
                 Listener::at(SocketAddr::from((Ipv4Addr::LOCALHOST, 8080))),
             )]),
             upstreams: BTreeMap::new(),
+            discovery: DiscoveryConfig::default(),
             routes: Vec::new(),
             lanes: BTreeMap::new(),
             admission: AdmissionConfig::default(),

@@ -202,7 +202,7 @@ fn leaf(setting: &Setting) -> Value {
         Kind::Ratio(from, to) => json!({ "type": "number", "minimum": from, "maximum": to }),
         Kind::Flag => json!({ "type": "boolean" }),
         Kind::Choice(names) => json!({ "enum": names }),
-        Kind::Networks | Kind::Methods | Kind::Endpoints => {
+        Kind::Networks | Kind::Methods | Kind::Endpoints | Kind::Addresses => {
             json!({ "type": "array", "items": { "type": "string" } })
         }
         Kind::Path => json!({ "type": "string", "pattern": "^/" }),

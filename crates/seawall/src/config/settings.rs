@@ -218,6 +218,10 @@ pub const SETTINGS: &[Setting] = &[
     with("upstreams.*.fallback.always", Kind::Flag, "false",
         "A switch for a bad day: answer the fallback's body at once and leave the upstream alone. Takes effect on reload.", "the upstream is there to be asked"),
 
+    with("discovery.resolvers", Kind::Addresses, "[]",
+        "DNS servers to ask for the names of endpoints. Empty: those of /etc/resolv.conf, with its search domains. Only a restart changes it.",
+        "the machine knows them"),
+
     optional("routes[].name", Kind::Name, "\"search\"",
         "Name in the access log and in `/explain`. Left out: made from what it matches, as `GET shop.example/search/*`.", "the match is name enough"),
     optional("routes[].host", Kind::Host, "\"shop.example\"",
