@@ -16,6 +16,7 @@ use crate::recent::{Recent, Turned};
 use crate::router::{Router, Target};
 use crate::signals::Signals;
 use crate::sweep::Sweep;
+use crate::tls::Certificates;
 use crate::under_way::Marks;
 
 /// Sleeping itself costs as much as a wake-up or two; for less than this it does not pay.
@@ -37,6 +38,7 @@ pub(crate) struct Shared {
     /// `None` where no key is configured.
     pub(crate) under_way: Option<Marks>,
     pub(crate) books: Vec<Book>,
+    pub(crate) certificates: Certificates,
 }
 
 impl Shared {

@@ -26,7 +26,7 @@ use crate::exchange::{Call, Exchange, Place};
 use crate::headers::{self, Names};
 use crate::origin::Origin;
 use crate::router::Target;
-use crate::send::{Failed, send};
+use crate::send::{Failed, learn, send};
 use crate::stall::Handed;
 use crate::tunnel;
 
@@ -204,7 +204,8 @@ impl Arrival<'_> {
                 }
             }
         };
-        let origin = &self.client.core.shared.origins[self.target.origin];
+        let core = &self.client.core;
+        let origin = &core.shared.origins[self.target.origin];
         let shape = Shape::of(&parts.method, parts.uri.path());
         let key = origin.admission.keys().get(shape);
         let route = key.is_none().then(|| {
@@ -232,7 +233,14 @@ impl Arrival<'_> {
             Err(rejection) => return self.reject(rejection),
         };
         let head_only = parts.method == Method::HEAD;
-        let http2 = upgrade.is_none() && origin.speaks_http2(self.grpc);
+        let http2 = match origin.speaks_http2(self.grpc) {
+            _ if upgrade.is_some() => false,
+            Some(http2) => http2,
+            None => match Box::pin(learn(core, origin, self.read.call.deadline)).await {
+                Ok(http2) => http2,
+                Err(failed) => return self.failed(&failed, place),
+            },
+        };
         if let Err(own) = self.prepare(&mut parts, origin, asked, http2, upgrade.is_some()) {
             self.client.core.counters().fault(Fault::BadRequest);
             return self.refuse(own);

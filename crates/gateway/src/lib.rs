@@ -38,8 +38,10 @@ mod site;
 mod socket;
 mod stall;
 mod sweep;
+mod tls;
 mod trailers;
 mod tunnel;
 mod under_way;
 
 pub use server::{Gateway, Running, StartError};
+pub use tls::{FileError, FileProblem, Finding, check_certificates};

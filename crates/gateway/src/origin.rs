@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::{HeaderValue, Uri};
+use http::HeaderValue;
+use http::uri::Scheme;
 use parking_lot::Mutex;
 use seawall::admission::Admission;
 use seawall::config::{Protocol, Upstream};
@@ -13,6 +14,7 @@ use seawall::signals::PeakGauge;
 
 use crate::notice::Notices;
 use crate::pool::Pool;
+use crate::tls::Connector;
 
 /// How long a resolved address is used before it is asked for again.
 const RESOLVE_AFTER: Duration = Duration::from_secs(5);
@@ -30,6 +32,7 @@ pub(crate) struct Origin {
     pub(crate) stream_after: Duration,
     /// `host:port`, for requests that come without a host.
     pub(crate) authority: HeaderValue,
+    pub(crate) scheme: Scheme,
     pub(crate) pool: Arc<Pool>,
     pub(crate) admission: Admission,
     /// How long calls wait in the queue, whatever comes of it.
@@ -43,6 +46,7 @@ impl Origin {
         upstream: &Upstream,
         admission: Admission,
         cores: usize,
+        tls: Option<Connector>,
     ) -> Arc<Self> {
         let authority = upstream
             .url
@@ -55,19 +59,25 @@ impl Origin {
             body_timeout: upstream.body_timeout,
             stream_after: upstream.stream_after,
             authority: authority.unwrap_or_else(|| HeaderValue::from_static("localhost")),
-            pool: Pool::new(upstream, cores),
+            scheme: if tls.is_some() {
+                Scheme::HTTPS
+            } else {
+                Scheme::HTTP
+            },
+            pool: Pool::new(upstream, cores, tls),
             admission,
             queueing: crate::signals::delay(),
             notices: Notices::default(),
         })
     }
 
-    /// Which protocol a request goes on in.
-    pub(crate) fn speaks_http2(&self, grpc: bool) -> bool {
+    /// Which protocol a request goes on in; `None` if that is still to be [learnt](Pool::learn).
+    pub(crate) fn speaks_http2(&self, grpc: bool) -> Option<bool> {
         match self.protocol {
-            Protocol::Auto => grpc,
-            Protocol::H1 => false,
-            Protocol::H2 => true,
+            Protocol::Auto if grpc => Some(true),
+            Protocol::Auto => self.pool.offers_http2(),
+            Protocol::H1 => Some(false),
+            Protocol::H2 => Some(true),
         }
     }
 }
@@ -88,9 +98,10 @@ struct Known {
 }
 
 impl Address {
-    pub(crate) fn of(url: &Uri) -> Self {
-        let port = url.port_u16().unwrap_or(80);
-        let host = url
+    pub(crate) fn of(upstream: &Upstream) -> Self {
+        let port = upstream.port();
+        let host = upstream
+            .url
             .host()
             .unwrap_or_default()
             .trim_start_matches('[')

@@ -18,6 +18,7 @@ use crate::counters::Fault;
 use crate::origin::Origin;
 use crate::pool::{DialError, Lease};
 use crate::sweep::Alarm;
+use crate::tls::TlsFailure;
 
 /// Why there is no response from the origin.
 #[derive(Debug)]
@@ -136,10 +137,20 @@ pub(crate) async fn send(
                     fresh = true;
                     now = core.clock.now();
                 }
-                _ => return Err(why(*error)),
+                _ => return Err(why(*error, lease.reused())),
             },
         }
     }
+}
+
+/// Finds out which protocol an origin offers, for who comes before that is known.
+pub(crate) async fn learn(core: &Core, origin: &Origin, deadline: Tick) -> Result<bool, Failed> {
+    let alarm = core.sweep.alarm();
+    alarm.set(deadline);
+    let learnt = timed(pin!(origin.pool.learn(core)), &alarm).await;
+    learnt
+        .ok_or(Failed::Deadline)?
+        .map_err(|error| Failed::Dial(*error))
 }
 
 /// `None` when the alarm rang first.
@@ -155,7 +166,7 @@ async fn timed<T, E>(
     .await
 }
 
-fn why(error: TrySendError<Request<RequestBody>>) -> Failed {
+fn why(error: TrySendError<Request<RequestBody>>, reused: bool) -> Failed {
     let error = error.into_error();
     let mut source = error.source();
     while let Some(cause) = source {
@@ -165,5 +176,9 @@ fn why(error: TrySendError<Request<RequestBody>>) -> Failed {
             None => source = cause.source(),
         }
     }
-    Failed::Broke
+    match TlsFailure::behind(&error) {
+        // Who does not take our certificate has not looked at the request.
+        Some(failure) if !reused => Failed::Dial(failure.into()),
+        _ => Failed::Broke,
+    }
 }

@@ -18,7 +18,7 @@ use crate::core::Core;
 use crate::counters::Fault;
 use crate::forward;
 use crate::site::Site;
-use crate::socket::{First, Io};
+use crate::socket::{First, Io, Stream};
 use crate::stall::Streams;
 
 /// What hyper reads at once, and keeps for bodies; headers have a limit of their own.
@@ -59,11 +59,30 @@ impl Drop for Open {
     }
 }
 
-/// Serves a connection until it closes, goes over a limit, or a drain ends it.
-pub(crate) async fn connection(open: Open, mut stream: TcpStream, peer: SocketAddr) {
+/// Serves a connection over TLS. The handshake has as long as a request head.
+pub(crate) async fn secured(open: Open, stream: TcpStream, peer: SocketAddr) {
+    let (core, site) = (&open.core, &open.site);
+    let Some(tls) = &site.tls else { return };
+    // On the heap, to be gone when the connection is served.
+    let mut handshake = Box::pin(tls.accept(stream, core.counters()));
+    let shaken = first_word(core, site, handshake.as_mut()).await;
+    drop(handshake);
+    if let Some(Some((stream, http2))) = shaken {
+        connection(open, stream, peer, http2).await;
+    }
+}
+
+/// Serves a connection until it closes, goes over a limit, or a drain ends it. Which protocol it
+/// speaks is told by its first bytes, where it is not `agreed` on.
+pub(crate) async fn connection<S: Stream>(
+    open: Open,
+    mut stream: S,
+    peer: SocketAddr,
+    agreed: Option<bool>,
+) {
     let (core, site) = (&open.core, &open.site);
     // No buffer is given to a connection before it has sent something.
-    let first = First::read(&mut stream, speaks_http2);
+    let first = First::read(&mut stream, |first| agreed.or_else(|| speaks_http2(first)));
     let Some(Ok((http2, first))) = first_word(core, site, pin!(first)).await else {
         return;
     };

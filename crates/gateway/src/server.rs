@@ -20,6 +20,7 @@ use crate::core::{Core, Shared};
 use crate::listen;
 use crate::setup::{self, Lanes};
 use crate::site::Site;
+use crate::tls::FileError;
 
 /// The gateway.
 ///
@@ -81,6 +82,9 @@ pub enum StartError {
     /// A key for marks of work under way that cannot be used.
     #[error("`under_way.keys`: {0}")]
     Key(#[from] KeyError),
+    /// A certificate or key that cannot be used.
+    #[error(transparent)]
+    Certificate(#[from] FileError),
     /// No thread, no runtime, no number of CPUs.
     #[error("cannot start: {0}")]
     System(#[from] io::Error),
@@ -116,7 +120,8 @@ impl Gateway {
         let mut sockets: Vec<Vec<(Arc<Site>, std::net::TcpListener)>> =
             (0..cores).map(|_| Vec::new()).collect();
         for (name, listener) in &config.listeners {
-            let site = Arc::new(Site::new(name, listener));
+            let tls = shared.certificates.acceptor(name, listener)?;
+            let site = Arc::new(Site::new(name, listener, tls));
             let bound = bind(listener.address, cores, &format!("listener `{name}`"))?;
             addrs.push((name.clone(), bound[0].local_addr()?));
             for (core, socket) in bound.into_iter().enumerate() {
@@ -148,6 +153,17 @@ impl Gateway {
         running.thread(
             "seawall-admin".into(),
             admin::serve(state, socket, ended(stopped.clone())),
+            || {},
+        )?;
+        let (watched, watched_until) = (shared.clone(), ended(stopped.clone()));
+        running.thread(
+            "seawall-tls".into(),
+            async move {
+                tokio::select! {
+                    () = watched.certificates.watch() => {}
+                    () = watched_until => {}
+                }
+            },
             || {},
         )?;
         for (index, sockets) in sockets.into_iter().enumerate() {

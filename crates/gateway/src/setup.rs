@@ -20,6 +20,7 @@ use crate::origin::Origin;
 use crate::router::{PathRule, Router, Rule, Target};
 use crate::server::StartError;
 use crate::signals::Signals;
+use crate::tls::Certificates;
 use crate::under_way::Marks;
 
 /// Everything that the cores share.
@@ -34,9 +35,11 @@ pub(crate) fn shared(
     }
     let lanes = Lanes::new(&config.lanes);
     let names: Vec<&String> = config.upstreams.keys().collect();
+    let certificates = Certificates::default();
     let origins = config.upstreams.iter().map(|(name, upstream)| {
         let admission = Admission::new(gate(&config.admission, &lanes, cores), clock.clone());
-        Origin::new(name, upstream, admission, cores)
+        let tls = certificates.connector(name, upstream)?;
+        Ok::<_, StartError>(Origin::new(name, upstream, admission, cores, tls))
     });
     let default = if names.len() == 1 {
         Some(0)
@@ -57,7 +60,7 @@ pub(crate) fn shared(
     });
     Ok(Arc::new(Shared {
         clock: clock.clone(),
-        origins: origins.collect(),
+        origins: origins.collect::<Result<_, _>>()?,
         router: Router::new(rules.collect::<Result<_, _>>()?, otherwise),
         deadline_shadow: config.deadline.shadow,
         drain_timeout: config.drain_timeout,
@@ -67,6 +70,7 @@ pub(crate) fn shared(
         shortage: Notice::default(),
         under_way: Marks::new(config)?,
         books: (0..cores).map(|_| Book::default()).collect(),
+        certificates,
     }))
 }
 

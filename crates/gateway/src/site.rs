@@ -10,6 +10,7 @@ use seawall::context::Trust;
 use seawall_policy::Tick;
 
 use crate::notice::Notice;
+use crate::tls::Acceptor;
 
 /// What holds for every connection of one listener.
 #[derive(Debug)]
@@ -33,12 +34,14 @@ pub(crate) struct Site {
     pub(crate) idle_timeout: Duration,
     pub(crate) max_connections: usize,
     pub(crate) max_concurrent_streams: u32,
+    /// `None`: in the clear.
+    pub(crate) tls: Option<Acceptor>,
     open: AtomicUsize,
     full: Notice,
 }
 
 impl Site {
-    pub(crate) fn new(name: &str, listener: &Listener) -> Self {
+    pub(crate) fn new(name: &str, listener: &Listener, tls: Option<Acceptor>) -> Self {
         Self {
             name: name.into(),
             trust: listener.trust,
@@ -52,6 +55,7 @@ impl Site {
             idle_timeout: listener.idle_timeout,
             max_connections: listener.max_connections as usize,
             max_concurrent_streams: listener.max_concurrent_streams,
+            tls,
             open: AtomicUsize::new(0),
             full: Notice::default(),
         }

@@ -3,11 +3,12 @@
 use std::fmt;
 use std::time::Duration;
 
-use seawall_policy::{Advice, Criticality};
+use seawall_policy::{Advice, Criticality, Tick};
 use serde::Serialize;
 
 use crate::core::Shared;
 use crate::recent::Turned;
+use crate::tls::{Date, Shown};
 
 /// Rejections that are shown.
 const SHOWN: usize = 50;
@@ -20,6 +21,7 @@ pub(super) struct Explanation {
     /// As the limits see it, 0 to 1.
     cpu_used: Option<f64>,
     upstreams: Vec<Upstream>,
+    certificates: Vec<Certificate>,
     /// The newest first.
     rejections: Vec<Rejected>,
 }
@@ -40,6 +42,34 @@ struct Upstream {
     lanes: Vec<Lane>,
     slow_routes: Vec<String>,
     connections: Connections,
+    last_unreachable: Option<Unreachable>,
+}
+
+/// The last time that there was no connection.
+#[derive(Debug, Serialize)]
+struct Unreachable {
+    seconds_ago: f64,
+    why: String,
+}
+
+/// One of ours, in use.
+#[derive(Debug, Serialize)]
+struct Certificate {
+    setting: String,
+    file: String,
+    names: Vec<String>,
+    until: String,
+}
+
+impl Certificate {
+    fn of(shown: Shown) -> Self {
+        Self {
+            setting: shown.key,
+            file: shown.path.display().to_string(),
+            names: shown.names,
+            until: Date(shown.validity.not_after).to_string(),
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -108,7 +138,10 @@ impl Explanation {
             upstreams: shared
                 .origins
                 .iter()
-                .map(|origin| Upstream::of(origin, lanes))
+                .map(|origin| Upstream::of(origin, lanes, now))
+                .collect(),
+            certificates: (shared.certificates.shown().into_iter())
+                .map(Certificate::of)
                 .collect(),
             rejections: turned.iter().map(rejection).collect(),
         }
@@ -120,7 +153,7 @@ impl Explanation {
 }
 
 impl Upstream {
-    fn of(origin: &crate::origin::Origin, lanes: &[String]) -> Self {
+    fn of(origin: &crate::origin::Origin, lanes: &[String], now: Tick) -> Self {
         let gate = origin.admission.snapshot();
         let pool = origin.pool.state();
         let lane = |lane: &seawall_policy::admit::LaneSnapshot| Lane {
@@ -160,6 +193,10 @@ impl Upstream {
                 waiting: pool.waiting,
                 cap: pool.cap,
             },
+            last_unreachable: origin.last_unreachable().map(|(at, why)| Unreachable {
+                seconds_ago: now.since(at).as_secs_f64(),
+                why,
+            }),
         }
     }
 }
@@ -173,6 +210,19 @@ impl fmt::Display for Explanation {
         writeln!(f, "up {:.0} s, {state}{cpu}", self.uptime_seconds)?;
         for upstream in &self.upstreams {
             write!(f, "\n{upstream}")?;
+        }
+        if !self.certificates.is_empty() {
+            writeln!(f, "\ncertificates:")?;
+        }
+        for certificate in &self.certificates {
+            let Certificate {
+                setting,
+                file,
+                names,
+                until,
+            } = certificate;
+            let names = names.join(" ");
+            writeln!(f, "  until {until}  {setting} = {file}  {names}")?;
         }
         writeln!(f, "\nlast rejections, the newest first:")?;
         if self.rejections.is_empty() {
@@ -249,6 +299,10 @@ impl fmt::Display for Upstream {
         writeln!(
             f,
             "  connections: {open} of at most {cap}, {idle} idle, {waiting} calls wait for one"
-        )
+        )?;
+        if let Some(Unreachable { seconds_ago, why }) = &self.last_unreachable {
+            writeln!(f, "  not reached {seconds_ago:.1} s ago: {why}")?;
+        }
+        Ok(())
     }
 }

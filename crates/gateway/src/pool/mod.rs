@@ -9,6 +9,7 @@ mod bell;
 mod dial;
 mod http1;
 mod http2;
+mod learn;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName};
 use hyper::client::conn;
 use parking_lot::Mutex;
-use seawall::config::Upstream;
+use seawall::config::{Protocol, Upstream};
 use seawall_policy::Tick;
 use tokio::sync::oneshot;
 
@@ -28,6 +29,7 @@ use http1::SendHttp1;
 use crate::body::RequestBody;
 use crate::core::Core;
 use crate::origin::Address;
+use crate::tls::Connector;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 
@@ -37,6 +39,11 @@ type SendHttp2 = conn::http2::SendRequest<RequestBody>;
 #[derive(Debug)]
 pub(crate) struct Pool {
     address: Address,
+    /// `None`: in the clear.
+    tls: Option<Connector>,
+    offer: learn::Known,
+    /// HTTP/2 is spoken also where it is not offered.
+    always_http2: bool,
     connect: Duration,
     idle: Duration,
     cap: usize,
@@ -125,9 +132,12 @@ pub(crate) struct PoolState {
 }
 
 impl Pool {
-    pub(crate) fn new(upstream: &Upstream, cores: usize) -> Arc<Self> {
+    pub(crate) fn new(upstream: &Upstream, cores: usize, tls: Option<Connector>) -> Arc<Self> {
         Arc::new(Self {
-            address: Address::of(&upstream.url),
+            address: Address::of(upstream),
+            tls,
+            offer: learn::Known::default(),
+            always_http2: upstream.protocol == Protocol::H2,
             connect: upstream.connect_timeout,
             idle: upstream.idle_timeout,
             cap: upstream.max_connections.max(1) as usize,
@@ -210,6 +220,18 @@ impl Pool {
             })
     }
 
+    /// A place to dial a connection, whatever is idle.
+    async fn place(self: &Arc<Self>) -> Result<Place, DialError> {
+        if let Some(place) = self.try_place() {
+            return Ok(place);
+        }
+        match self.turn(true).await? {
+            Turn::Place(place) => Ok(place),
+            // An HTTP/1.1 connection is of no use here; closing it frees a place soon.
+            Turn::Connection(_) => Err(DialError::Exhausted),
+        }
+    }
+
     /// Waits in line for a connection (unless `http2`) or for a place to dial one.
     async fn turn(self: &Arc<Self>, http2: bool) -> Result<Turn, DialError> {
         let (send, receive) = oneshot::channel();
@@ -283,7 +305,7 @@ mod tests {
         let mut upstream = Upstream::to(http::Uri::from_static("http://127.0.0.1:1"));
         upstream.max_connections = 1;
         upstream.connect_timeout = Duration::from_secs(60);
-        Pool::new(&upstream, 1)
+        Pool::new(&upstream, 1, None)
     }
 
     #[tokio::test(start_paused = true)]

@@ -15,3 +15,4 @@ mod overload;
 mod pass_through;
 mod support;
 mod time_limits;
+mod tls;

@@ -64,7 +64,15 @@ impl Shown {
                 commented: true,
             },
             list if list.ends_with("[]") => Self {
-                header: format!("[[{}]]", list.trim_end_matches("[]")),
+                header: format!(
+                    "[[{}]]",
+                    list.trim_end_matches("[]").replace('*', "default")
+                ),
+                commented: true,
+            },
+            // Being there says that TLS is wanted.
+            tls if tls.ends_with(".tls") => Self {
+                header: format!("[{}]", tls.replace('*', "default")),
                 commented: true,
             },
             plain => Self {
@@ -202,7 +210,9 @@ fn leaf(setting: &Setting) -> Value {
         Kind::Path => json!({ "type": "string", "pattern": "^/" }),
         Kind::Secret(least) => json!({ "type": "string", "minLength": least }),
         Kind::Name => json!({ "type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$" }),
-        Kind::Address | Kind::Url | Kind::Host | Kind::Text => json!({ "type": "string" }),
+        Kind::Address | Kind::Url | Kind::Host | Kind::File | Kind::Text => {
+            json!({ "type": "string" })
+        }
     };
     schema["description"] = json!(format!(
         "{} {}.",
