@@ -155,6 +155,7 @@ impl Gateway {
             admin::serve(state, socket, ended(stopped.clone())),
             || {},
         )?;
+        // Reading files blocks, and on a network file system for long.
         let (watched, watched_until) = (shared.clone(), ended(stopped.clone()));
         running.thread(
             "seawall-tls".into(),

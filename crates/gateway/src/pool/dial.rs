@@ -17,8 +17,8 @@ pub(crate) enum DialError {
     /// Refused, unreachable, out of descriptors.
     #[error("cannot connect to the origin: {0}")]
     Connect(io::Error),
-    /// No answer to the connection attempt within the limit.
-    #[error("the origin did not accept a connection within `connect_timeout`")]
+    /// No answer to the connection attempt, or to the TLS handshake, within the limit.
+    #[error("the origin did not accept a connection within `connect_timeout`, TLS included")]
     Slow,
     /// Every connection was in use for as long as one may wait.
     #[error("all connections to the origin stayed in use; see `max_connections`")]
