@@ -343,7 +343,7 @@ fn target(parts: &mut Parts, names: Names, origin: &Origin, http2: bool) -> Resu
         let authority =
             Authority::try_from(host.as_bytes()).map_err(|_| bad("malformed Host header"))?;
         let mut uri = http::uri::Parts::default();
-        uri.scheme = Some(origin.scheme.clone());
+        uri.scheme = Some(origin.scheme());
         uri.authority = Some(authority);
         uri.path_and_query = Some(path(&parts.uri));
         parts.uri = Uri::from_parts(uri).map_err(|_| bad("malformed target"))?;

@@ -11,14 +11,20 @@
 //! by one; what a proxy must do to headers.
 
 mod access;
+mod address;
 mod admin;
 mod answer;
+mod attempt;
+mod attempts;
 mod body;
 mod client;
 mod collect;
 mod core;
 mod counters;
+mod deliver;
 mod exchange;
+mod fallback;
+mod fleet;
 mod forward;
 mod framing;
 mod headers;
@@ -26,8 +32,10 @@ mod listen;
 mod notice;
 mod origin;
 mod pace;
+mod plan;
 mod pool;
 mod recent;
+mod reload;
 mod router;
 mod send;
 mod serve;
@@ -42,6 +50,9 @@ mod tls;
 mod trailers;
 mod tunnel;
 mod under_way;
+mod way;
+mod writers;
 
+pub use reload::ReloadError;
 pub use server::{Gateway, Running, StartError};
 pub use tls::{FileError, FileProblem, Finding, check_certificates};

@@ -8,22 +8,19 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
-use seawall::admission::{GateSnapshot, Lane};
+use seawall::admission::GateSnapshot;
 use seawall::telemetry::LogLane;
-use seawall_policy::admit::LaneSnapshot;
+use seawall_policy::retry::Why;
 use seawall_policy::{Criticality, Reason};
 
+use super::upstreams;
 use crate::core::Shared;
 use crate::counters::{BOUNDS, Counters, Fault, Times};
-use crate::site::Site;
+use crate::plan::Plan;
 
-pub(super) fn registry(shared: Arc<Shared>, sites: Vec<Arc<Site>>, lanes: Vec<String>) -> Registry {
+pub(super) fn registry(shared: Arc<Shared>) -> Registry {
     let mut registry = Registry::with_prefix("seawall");
-    registry.register_collector(Box::new(Gathered {
-        shared,
-        sites,
-        lanes,
-    }));
+    registry.register_collector(Box::new(Gathered { shared }));
     registry
 }
 
@@ -36,8 +33,6 @@ pub(super) fn encode(registry: &Registry) -> Result<String, fmt::Error> {
 #[derive(Debug)]
 struct Gathered {
     shared: Arc<Shared>,
-    sites: Vec<Arc<Site>>,
-    lanes: Vec<String>,
 }
 
 type Label<'a> = (&'a str, &'a str);
@@ -45,13 +40,18 @@ type Label<'a> = (&'a str, &'a str);
 impl Collector for Gathered {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let mut out = Out(encoder);
+        let plan = self.shared.plan.load_full();
         self.requests(&mut out)?;
-        self.rejections(&mut out)?;
-        self.gates(&mut out)?;
-        self.lanes(&mut out)?;
-        self.connections(&mut out)?;
+        self.rejections(&plan, &mut out)?;
+        self.gates(&plan, &mut out)?;
+        self.lanes(&plan, &mut out)?;
+        self.connections(&plan, &mut out)?;
         self.certificates(&mut out)?;
-        self.signals(&mut out)
+        self.attempts(&mut out)?;
+        upstreams::hosts(&plan, self.shared.clock.now(), &mut out)?;
+        upstreams::breakers(&plan, self.shared.clock.now(), &mut out)?;
+        self.reloads(&mut out)?;
+        self.signals(&plan, &mut out)
     }
 }
 
@@ -91,9 +91,8 @@ impl Gathered {
         out.times("queue_wait_seconds", waits, self.books().map(|c| &c.waits))
     }
 
-    fn rejections(&self, out: &mut Out<'_>) -> fmt::Result {
-        let gates: Vec<_> = self
-            .shared
+    fn rejections(&self, plan: &Plan, out: &mut Out<'_>) -> fmt::Result {
+        let gates: Vec<_> = plan
             .origins
             .iter()
             .map(|origin| origin.admission.snapshot().totals)
@@ -138,9 +137,8 @@ impl Gathered {
         out.counters("admitted", "Calls that got a place", admitted)
     }
 
-    fn gates(&self, out: &mut Out<'_>) -> fmt::Result {
-        let gates: Vec<_> = self
-            .shared
+    fn gates(&self, plan: &Plan, out: &mut Out<'_>) -> fmt::Result {
+        let gates: Vec<_> = plan
             .origins
             .iter()
             .map(|origin| (origin.name.as_str(), origin.admission.snapshot()))
@@ -195,18 +193,13 @@ impl Gathered {
         )
     }
 
-    fn lanes(&self, out: &mut Out<'_>) -> fmt::Result {
+    fn lanes(&self, plan: &Plan, out: &mut Out<'_>) -> fmt::Result {
         let mut rows = Vec::new();
-        for origin in &self.shared.origins {
-            let known = |lane: &LaneSnapshot| usize::from(lane.lane.0) < self.lanes.len();
-            for lane in origin.admission.snapshot().lanes.into_iter().filter(known) {
-                rows.push((
-                    [
-                        ("upstream", origin.name.as_str()),
-                        ("lane", self.lane(lane.lane)),
-                    ],
-                    lane,
-                ));
+        for origin in &plan.origins {
+            for lane in origin.admission.snapshot().lanes {
+                if let Some(name) = plan.lanes.name(lane.lane) {
+                    rows.push(([("upstream", origin.name.as_str()), ("lane", name)], lane));
+                }
             }
         }
         let help = (
@@ -232,17 +225,37 @@ impl Gathered {
         out.gauges("lane_cap", help.2, capped)
     }
 
-    fn lane(&self, lane: Lane) -> &str {
-        self.lanes
-            .get(usize::from(lane.0))
-            .map_or("unnamed", String::as_str)
+    fn attempts(&self, out: &mut Out<'_>) -> fmt::Result {
+        let retries = self.sum(|counters| &counters.retries);
+        let help = "Attempts after a call's first";
+        out.counters("retries", help, [([], retries)])?;
+        let stopped = Why::ALL.map(|why| {
+            let count = self.sum(|counters| &counters.stopped[why as usize]);
+            ([("reason", why.as_str())], count)
+        });
+        let help = "Failed attempts that no other followed, by the reason";
+        out.counters("retries_stopped", help, stopped)?;
+        let fallbacks = self.sum(|counters| &counters.fallbacks);
+        let help = "Answers of the fallback in place of the upstream's";
+        out.counters("fallbacks", help, [([], fallbacks)])
     }
 
-    fn connections(&self, out: &mut Out<'_>) -> fmt::Result {
-        let open = self
-            .sites
-            .iter()
-            .map(|site| ([("listener", &*site.name)], site.open() as f64));
+    fn reloads(&self, out: &mut Out<'_>) -> fmt::Result {
+        let reloads = &self.shared.reloads;
+        let rows = [
+            ([("result", "done")], reloads.done.load(Relaxed)),
+            ([("result", "refused")], reloads.refused.load(Relaxed)),
+        ];
+        let help = "Configurations taken over while running, and refused";
+        out.counters("config_reloads", help, rows)
+    }
+
+    fn connections(&self, plan: &Plan, out: &mut Out<'_>) -> fmt::Result {
+        let listening = self.shared.listening.load();
+        let open = listening.iter().map(|listening| {
+            let open = listening.site.load().open() as f64;
+            ([("listener", &*listening.name)], open)
+        });
         out.gauges("connections", "Client connections", open)?;
         if let Some(log) = &self.shared.access.log {
             let dropped = LogLane::ALL.map(|lane| ([("lane", lane.as_str())], log.dropped(lane)));
@@ -252,11 +265,10 @@ impl Gathered {
                 dropped,
             )?;
         }
-        let pools: Vec<_> = self
-            .shared
+        let pools: Vec<_> = plan
             .origins
             .iter()
-            .map(|origin| (origin.name.as_str(), origin.pool.state()))
+            .map(|origin| (origin.name.as_str(), origin.hosts.fleet.connections()))
             .collect();
         let states = pools.iter().flat_map(|(upstream, pool)| {
             [
@@ -295,7 +307,7 @@ impl Gathered {
         )
     }
 
-    fn signals(&self, out: &mut Out<'_>) -> fmt::Result {
+    fn signals(&self, plan: &Plan, out: &mut Out<'_>) -> fmt::Result {
         let signals = &self.shared.signals;
         let now = self.shared.clock.now();
         if let Some(used) = signals.cpu.get() {
@@ -313,7 +325,7 @@ impl Gathered {
             "How long what is ready to run waits for its core: the peak, fading within 10 s",
             late.map(|(core, delay)| ([("core", core.as_str())], delay.get(now).as_secs_f64())),
         )?;
-        let queueing = self.shared.origins.iter().map(|origin| {
+        let queueing = plan.origins.iter().map(|origin| {
             let delay = origin.queueing.get(now).as_secs_f64();
             ([("upstream", origin.name.as_str())], delay)
         });
@@ -326,10 +338,10 @@ impl Gathered {
 }
 
 /// Writes metrics.
-struct Out<'e>(DescriptorEncoder<'e>);
+pub(super) struct Out<'e>(DescriptorEncoder<'e>);
 
 impl Out<'_> {
-    fn counters<'l, const N: usize>(
+    pub(super) fn counters<'l, const N: usize>(
         &mut self,
         name: &str,
         help: &str,
@@ -349,7 +361,7 @@ impl Out<'_> {
         Ok(())
     }
 
-    fn gauges<'l, const N: usize>(
+    pub(super) fn gauges<'l, const N: usize>(
         &mut self,
         name: &str,
         help: &str,

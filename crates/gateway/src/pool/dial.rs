@@ -33,25 +33,26 @@ pub(crate) enum DialError {
 
 /// A connection on which nothing has been said.
 #[derive(Debug)]
-pub(super) enum Dialled {
+pub(crate) enum Dialled {
     Plain(TcpStream),
     /// With whether ALPN chose HTTP/2.
-    Tls(Box<TlsStream<TcpStream>>, Option<bool>),
+    Tls(Box<TlsStream<TcpStream>>, bool),
 }
 
 impl Pool {
     /// Opens a connection, TLS included, within the connect limit.
-    pub(super) async fn dial(&self, offer: Offer) -> Result<Dialled, DialError> {
+    pub(crate) async fn dial(&self, offer: Offer) -> Result<Dialled, DialError> {
+        let tls = self.tls.lock().clone();
         let attempt = async {
             let stream = self.dial_plain().await?;
-            let Some(tls) = &self.tls else {
+            let Some(tls) = &tls else {
                 return Ok(Dialled::Plain(stream));
             };
             // A handshake's state is some kilobytes.
             let (stream, http2) = Box::pin(tls.connect(stream, offer)).await?;
             Ok(Dialled::Tls(Box::new(stream), http2))
         };
-        tokio::time::timeout(self.connect, attempt)
+        tokio::time::timeout(self.connect(), attempt)
             .await
             .unwrap_or(Err(DialError::Slow))
     }

@@ -8,11 +8,10 @@ use hyper::client::conn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use seawall_policy::Tick;
 
-use super::dial::Dialled;
-use super::{DialError, Place, Pool, SendHttp2};
+use super::{DialError, Dialled, Place, Pool, SendHttp2};
 use crate::core::Core;
 use crate::socket::Stream;
-use crate::tls::{Offer, TlsFailure};
+use crate::tls::Offer;
 
 /// Streams that we put on one connection, whatever the origin allows beyond that.
 const STREAMS: usize = 100;
@@ -78,25 +77,14 @@ impl Pool {
             let place = self.place().await?;
             match self.dial(Offer::Http2).await? {
                 Dialled::Plain(stream) => self.begin_http2(core, stream, place).await?,
-                // Told to speak it, we do so where ALPN is not spoken; else it is not known any more.
-                Dialled::Tls(stream, Some(true)) => {
-                    self.begin_http2(core, *stream, place).await?;
-                }
-                Dialled::Tls(stream, None) if self.always_http2 => {
-                    self.begin_http2(core, *stream, place).await?;
-                }
-                Dialled::Tls(..) => return Err(TlsFailure::NoHttp2.into()),
+                Dialled::Tls(stream, _) => self.begin_http2(core, *stream, place).await?,
             }
             self.share(core, false).ok_or(DialError::Exhausted)
         };
         // The dial has the same limit of its own; this one bounds the wait for others' dials.
-        let leased = tokio::time::timeout(self.connect * 2, dial)
+        tokio::time::timeout(self.connect() * 2, dial)
             .await
-            .unwrap_or(Err(DialError::Slow));
-        if let Err(DialError::Tls(TlsFailure::NoHttp2)) = leased {
-            self.forget_http2();
-        }
-        leased
+            .unwrap_or(Err(DialError::Slow))
     }
 
     /// Speaks HTTP/2 on a new connection, in a task of its own, and lets the core's requests share it.

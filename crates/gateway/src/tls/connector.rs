@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use rustls::sign::SingleCertAndKey;
-use seawall::config::{Upstream, UpstreamTls};
+use seawall::config::{Protocol, Upstream, UpstreamTls};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -30,6 +31,43 @@ pub(crate) enum Offer {
 pub(crate) struct Connector {
     kept: Arc<Kept<ClientConfig>>,
     name: ServerName<'static>,
+    /// HTTP/2 is spoken also where ALPN is not.
+    always_http2: bool,
+    pub(crate) known: Arc<Known>,
+}
+
+/// The same one, not one like it.
+impl PartialEq for Connector {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.kept, &other.kept)
+    }
+}
+
+const UNKNOWN: u8 = 0;
+const HTTP1_ONLY: u8 = 1;
+const HTTP2_TOO: u8 = 2;
+
+/// What the upstream is known to offer.
+#[derive(Debug, Default)]
+pub(crate) struct Known(AtomicU8);
+
+impl Known {
+    pub(crate) fn offers_http2(&self) -> Option<bool> {
+        match self.0.load(Relaxed) {
+            UNKNOWN => None,
+            known => Some(known == HTTP2_TOO),
+        }
+    }
+
+    pub(crate) fn learnt(&self, http2: bool) {
+        let known = if http2 { HTTP2_TOO } else { HTTP1_ONLY };
+        self.0.store(known, Relaxed);
+    }
+
+    /// HTTP/2 was refused: if it was offered once, it is not known any more.
+    fn refused(&self) {
+        let _ = (self.0).compare_exchange(HTTP2_TOO, UNKNOWN, Relaxed, Relaxed);
+    }
 }
 
 impl Certificates {
@@ -48,7 +86,12 @@ impl Certificates {
         let files = files(&tls);
         let build = move || build(&setting, &tls);
         let kept = self.keep(Kept::new(files, Box::new(build))?);
-        Ok(Some(Connector { kept, name }))
+        Ok(Some(Connector {
+            kept,
+            name,
+            always_http2: upstream.protocol == Protocol::H2,
+            known: Arc::default(),
+        }))
     }
 }
 
@@ -58,7 +101,19 @@ impl Connector {
         &self,
         stream: TcpStream,
         offer: Offer,
-    ) -> Result<(TlsStream<TcpStream>, Option<bool>), TlsFailure> {
+    ) -> Result<(TlsStream<TcpStream>, bool), TlsFailure> {
+        let shaken = self.shake_hands(stream, offer).await;
+        if matches!(shaken, Err(TlsFailure::NoHttp2)) {
+            self.known.refused();
+        }
+        shaken
+    }
+
+    async fn shake_hands(
+        &self,
+        stream: TcpStream,
+        offer: Offer,
+    ) -> Result<(TlsStream<TcpStream>, bool), TlsFailure> {
         let protocols: &[&[u8]] = match offer {
             Offer::Any => &[HTTP2, HTTP1],
             Offer::Http1 => &[HTTP1],
@@ -71,7 +126,11 @@ impl Connector {
             .await
             .map_err(|error| TlsFailure::of(error, offer))?;
         let http2 = speaks_http2(stream.get_ref().1.alpn_protocol());
-        Ok((stream, http2))
+        match http2 {
+            Some(false) if offer == Offer::Http2 => Err(TlsFailure::NoHttp2),
+            None if offer == Offer::Http2 && !self.always_http2 => Err(TlsFailure::NoHttp2),
+            http2 => Ok((stream, http2 == Some(true))),
+        }
     }
 }
 

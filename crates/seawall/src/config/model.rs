@@ -11,6 +11,10 @@ use http::{Method, Uri};
 use seawall_policy::Criticality;
 use serde::{Deserialize, Deserializer, de::Error as _};
 
+use super::client::{
+    BalanceConfig, BreakerConfig, EjectionConfig, FallbackConfig, GutterConfig, HealthConfig,
+    ReplicasConfig, RetryConfig,
+};
 use super::network::Network;
 use super::tls::{ListenerTls, UpstreamTls};
 use super::units::{size, some_time, time};
@@ -218,6 +222,24 @@ pub struct Upstream {
     pub max_connections: u32,
     #[serde(default)]
     pub tls: UpstreamTls,
+    #[serde(default)]
+    pub endpoints: Vec<String>,
+    #[serde(default)]
+    pub balance: BalanceConfig,
+    #[serde(default)]
+    pub ejection: EjectionConfig,
+    #[serde(default)]
+    pub breaker: BreakerConfig,
+    #[serde(default)]
+    pub retry: RetryConfig,
+    #[serde(default)]
+    pub health: HealthConfig,
+    #[serde(default)]
+    pub replicas: ReplicasConfig,
+    #[serde(default)]
+    pub gutter: GutterConfig,
+    #[serde(default)]
+    pub fallback: FallbackConfig,
 }
 
 impl Upstream {
@@ -255,7 +277,7 @@ impl Upstream {
 
     /// An upstream with every default.
     #[must_use]
-    pub const fn to(url: Uri) -> Self {
+    pub fn to(url: Uri) -> Self {
         Self {
             url,
             protocol: Protocol::Auto,
@@ -265,12 +287,16 @@ impl Upstream {
             stream_after: Self::stream_after(),
             idle_timeout: Self::idle_timeout(),
             max_connections: Self::max_connections(),
-            tls: UpstreamTls {
-                ca: None,
-                server_name: None,
-                cert: None,
-                key: None,
-            },
+            tls: UpstreamTls::default(),
+            endpoints: Vec::new(),
+            balance: BalanceConfig::default(),
+            ejection: EjectionConfig::default(),
+            breaker: BreakerConfig::default(),
+            retry: RetryConfig::default(),
+            health: HealthConfig::default(),
+            replicas: ReplicasConfig::default(),
+            gutter: GutterConfig::default(),
+            fallback: FallbackConfig::default(),
         }
     }
 }
@@ -294,6 +320,7 @@ pub struct Route {
     pub criticality: Option<Criticality>,
     #[serde(deserialize_with = "some_time")]
     pub timeout: Option<Duration>,
+    pub retry_safe: bool,
     pub shadow: bool,
 }
 

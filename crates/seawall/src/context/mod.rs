@@ -17,6 +17,7 @@
 //!
 //! The names are in [`names`]. `traceparent` passes through untouched.
 
+mod advice;
 mod extract;
 mod forward;
 pub mod names;
@@ -25,6 +26,7 @@ mod tenant;
 mod timeout;
 mod under_way;
 
+pub use advice::advice;
 pub use extract::{ContextHeader, ContextHeaders, Extracted, MAX_COST, Reader, Trust};
 pub use forward::{criticality_value, forward, is_grpc};
 pub use reply::{MAX_RETRY_AFTER, Wire, deadline_passed, reply};

@@ -74,11 +74,11 @@ fn the_origin_chooses_the_protocol() {
 fn an_origin_that_offers_http2_no_more_is_asked_again() {
     let authority = Authority::new();
     let origin = TlsOrigin::of(&authority, BOTH);
-    let running = gateway(
-        &origin.url(),
-        &trusting(&authority),
-        "idle_timeout = \"10ms\"",
-    );
+    let tls = trusting(&authority)
+        + "[upstreams.default.retry]
+attempts = 1
+";
+    let running = gateway(&origin.url(), &tls, "idle_timeout = \"10ms\"");
     assert_eq!(get(running.addr, "/").text(), "HTTP/2.0 https\n");
     origin.offers.lock().alpn_protocols = protocols(&["http/1.1"]);
     // One call finds out; nothing was sent.
