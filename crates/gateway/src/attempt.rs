@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use seawall::clock::Clock;
-use seawall_policy::balance::Choice;
+use seawall_policy::balance::{Choice, Load};
 use seawall_policy::breaker::{Breaker, Pass};
 use seawall_policy::{Outcome, Tick};
 
@@ -21,6 +21,8 @@ pub(crate) struct Attempt {
     start: Tick,
     /// From the start to the head of the reply.
     latency: Option<Duration>,
+    /// What the host said of itself.
+    load: Option<Load>,
     /// Whether the upstream could be reached, which is all that its breaker asks.
     reached: Outcome,
 }
@@ -33,6 +35,7 @@ impl Attempt {
             clock: clock.clone(),
             start,
             latency: None,
+            load: None,
             reached: Outcome::Failure,
         }
     }
@@ -43,7 +46,8 @@ impl Attempt {
     }
 
     /// The head of a reply has come. How long its body takes says more of the body than of the host.
-    pub(crate) fn answered(&mut self, gateway_error: bool, now: Tick) {
+    pub(crate) fn answered(&mut self, gateway_error: bool, load: Option<Load>, now: Tick) {
+        self.load = load;
         self.latency = Some(now.since(self.start));
         self.reached = if gateway_error {
             Outcome::Failure
@@ -57,7 +61,7 @@ impl Attempt {
         let whole = now.since(self.start);
         if let Some(choice) = self.choice.take() {
             let latency = self.latency.unwrap_or(whole);
-            choice.finish(outcome, latency, None, now);
+            choice.finish(outcome, latency, self.load, now);
         }
         if let Some((breaker, pass)) = self.pass.take() {
             let reached = match outcome {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use seawall::admission::outcome;
-use seawall::context::{advice, names};
+use seawall::context::{advice, load, names};
 use seawall_policy::balance::Ask;
 use seawall_policy::breaker::Breaker;
 use seawall_policy::retry::{Pushback, Rejected, Reply, Retry, Verdict, Why};
@@ -18,6 +18,7 @@ use crate::core::Core;
 use crate::fleet::Fleet;
 use crate::origin::Origin;
 use crate::pool::Lease;
+use crate::probe;
 use crate::send::{Failed, Times, send};
 use crate::sweep::Alarm;
 
@@ -26,7 +27,7 @@ const TRIED: usize = 10;
 
 /// What a call's attempts have in common.
 pub(crate) struct Attempts<'a> {
-    pub(crate) core: &'a Core,
+    pub(crate) core: &'a Arc<Core>,
     pub(crate) origin: &'a Origin,
     pub(crate) fleet: Arc<Fleet>,
     pub(crate) breaker: Option<Arc<dyn Breaker>>,
@@ -36,6 +37,8 @@ pub(crate) struct Attempts<'a> {
     pub(crate) hash: Option<u64>,
     pub(crate) http2: bool,
     pub(crate) grpc: bool,
+    /// The deadline is a stranger's own, and says nothing of a host.
+    pub(crate) impatient: bool,
 }
 
 /// A reply that is to be passed on.
@@ -89,6 +92,9 @@ impl Attempts<'_> {
                 let end = Ended::Failed(Failed::NoHost);
                 return Err(Last { end, mark: false });
             };
+            if self.origin.by_load {
+                probe::send(self.core, &self.fleet, self.origin, now);
+            }
             let mut attempt = Attempt::new(picked.choice, pass, &self.core.clock, now);
             let kept = self.keep(request.as_ref(), attempts);
             let times = self.times(asked, now);
@@ -100,7 +106,7 @@ impl Attempts<'_> {
                 Ok((response, _)) => self.reply(response, &mut attempt, now),
                 Err(failed) => Reply {
                     may_have_run: request.is_none(),
-                    ..Reply::new(failed.outcome().unwrap_or(Outcome::Ignored))
+                    ..Reply::new(self.outcome(failed))
                 },
             };
             (reply.attempts, reply.waited) = (attempts, waited);
@@ -120,7 +126,7 @@ impl Attempts<'_> {
             };
             let mark = self.retry.must_mark(&reply, why);
             if reply.outcome != Outcome::Success {
-                self.core.counters().stopped(why);
+                self.origin.tries.stopped(why);
             }
             return match sent {
                 Ok((response, lease)) => Ok(Last {
@@ -170,6 +176,12 @@ impl Attempts<'_> {
         }
     }
 
+    fn outcome(&self, failed: &Failed) -> Outcome {
+        let left = self.impatient && matches!(failed, Failed::Deadline);
+        let outcome = failed.outcome().filter(|_| !left);
+        outcome.unwrap_or(Outcome::Ignored)
+    }
+
     /// A copy to send again, where that may ever be.
     fn keep(
         &self,
@@ -191,8 +203,9 @@ impl Attempts<'_> {
 
     fn reply(&self, response: &Response<Incoming>, attempt: &mut Attempt, now: Tick) -> Reply {
         let status = response.status();
-        attempt.answered(is_gateway_error(status), now);
         let headers = response.headers();
+        let load = self.origin.by_load.then(|| load(headers)).flatten();
+        attempt.answered(is_gateway_error(status), load, now);
         let told = match self.grpc.then(|| outcome::by_grpc(headers)).flatten() {
             Some(trailers_only) => trailers_only,
             None => outcome::by_status(status),
@@ -256,7 +269,7 @@ impl Attempts<'_> {
             }
         }
         attempt.finish(outcome, now);
-        self.core.counters().retried();
+        self.origin.tries.retried();
     }
 
     fn number(&self, request: Option<&mut Request<RequestBody>>, attempts: u8) {

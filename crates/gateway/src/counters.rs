@@ -4,7 +4,6 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use http::StatusCode;
-use seawall_policy::retry::Why;
 use seawall_policy::{Criticality, Reason, Tick};
 
 /// Upper bounds of the latency buckets, in microseconds.
@@ -101,12 +100,6 @@ pub(crate) struct Counters {
     pub(crate) shadowed: [AtomicU64; Reason::ALL.len()],
     pub(crate) faults: [AtomicU64; Fault::ALL.len()],
     pub(crate) connections: AtomicU64,
-    /// Attempts after a call's first.
-    pub(crate) retries: AtomicU64,
-    /// Failed calls that were not sent again, by the reason.
-    pub(crate) stopped: [AtomicU64; Why::ALL.len()],
-    /// Answers that stood in for the upstream's.
-    pub(crate) fallbacks: AtomicU64,
 }
 
 impl Counters {
@@ -125,18 +118,6 @@ impl Counters {
 
     pub(crate) fn shadowed(&self, reason: Reason) {
         self.shadowed[reason as usize].fetch_add(1, Relaxed);
-    }
-
-    pub(crate) fn retried(&self) {
-        self.retries.fetch_add(1, Relaxed);
-    }
-
-    pub(crate) fn fell_back(&self) {
-        self.fallbacks.fetch_add(1, Relaxed);
-    }
-
-    pub(crate) fn stopped(&self, why: Why) {
-        self.stopped[why as usize].fetch_add(1, Relaxed);
     }
 
     pub(crate) fn fault(&self, fault: Fault) {

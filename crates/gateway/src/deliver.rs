@@ -7,6 +7,7 @@ use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use seawall::admission::{Key, outcome};
 use seawall::context::names;
+use seawall_policy::breaker::Breaker;
 use seawall_policy::retry::{Retry, RetrySettings};
 use seawall_policy::{Outcome, Rejection, Tick};
 
@@ -157,13 +158,14 @@ impl Arrival<'_> {
                 core,
                 origin,
                 fleet: way.fleet.clone(),
-                breaker: origin.breaker.as_ref().filter(|_| !way.once).cloned(),
+                breaker: self.breaker(origin, way),
                 call: &self.read.call,
                 retry: Retry::new(settings),
                 alarm,
                 hash: way.hash,
                 http2,
                 grpc: self.grpc,
+                impatient: self.impatient(),
             }
         };
         let sent = attempts(&way).run(request, asked).await;
@@ -178,6 +180,13 @@ impl Arrival<'_> {
             }
         }
         (sent, way.side)
+    }
+
+    /// The reserve has none: it has a limit.
+    fn breaker(&self, origin: &Origin, way: &Way) -> Option<Arc<dyn Breaker>> {
+        let breakers = origin.breakers.as_ref().filter(|_| !way.once)?;
+        let route = self.target.route.map_or(u64::from(self.key.0), u64::from);
+        Some(breakers.get(route, self.read.call.tenant).clone())
     }
 
     /// There is no reply.
@@ -229,7 +238,7 @@ impl Arrival<'_> {
     pub(crate) fn stand_in(&mut self, origin: &Origin) -> Option<Response<ResponseBody>> {
         let fallback = origin.fallback.as_ref().filter(|_| !self.grpc)?;
         let response = fallback.response();
-        self.client.core.counters().fell_back();
+        origin.tries.fell_back();
         self.busy.answer(&response, None);
         Some(response)
     }

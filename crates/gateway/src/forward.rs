@@ -73,6 +73,7 @@ pub(crate) async fn serve(
                 grpc,
                 wire,
                 busy,
+                key: Key::OVERFLOW,
             };
             arrival.pass(parts, incoming, upgrade).await
         }
@@ -189,6 +190,8 @@ pub(crate) struct Arrival<'a> {
     pub(crate) grpc: bool,
     pub(crate) wire: Wire,
     pub(crate) busy: Busy,
+    /// What was learned of its route.
+    pub(crate) key: Key,
 }
 
 impl Arrival<'_> {
@@ -221,6 +224,7 @@ impl Arrival<'_> {
         };
         let shape = Shape::of(&parts.method, parts.uri.path());
         let key = origin.admission.keys().get(shape);
+        self.key = key.unwrap_or(Key::OVERFLOW);
         let route = key.is_none().then(|| {
             (
                 shape,
@@ -238,10 +242,7 @@ impl Arrival<'_> {
                 record.route = Some(origin.admission.keys().name(key).into());
             }
         }
-        let (place, asked) = match self
-            .admit(origin, key.unwrap_or(Key::OVERFLOW), &body)
-            .await
-        {
+        let (place, asked) = match self.admit(origin, self.key, &body).await {
             Ok(admitted) => admitted,
             Err(rejection) => return self.reject(rejection),
         };

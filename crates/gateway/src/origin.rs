@@ -6,17 +6,17 @@ use std::time::Duration;
 use http::HeaderValue;
 use http::uri::Scheme;
 use seawall::admission::Admission;
-use seawall::config::{BalanceAlgorithm, BreakerKind, HashOn, Protocol, Upstream};
+use seawall::config::{BalanceAlgorithm, HashOn, Protocol, Upstream};
 use seawall::signals::PeakGauge;
-use seawall_policy::Scope;
-use seawall_policy::breaker::{Breaker, Throttle, ThrottleSettings, Window, WindowSettings};
 use seawall_policy::fallback::{Gutter, GutterSettings};
 use seawall_policy::retry::{Budget, BudgetSettings, RetrySettings};
 
+use crate::breakers::Breakers;
 use crate::fallback::Fallback;
 use crate::fleet::{Ground, HostSet, zone};
 use crate::notice::Notices;
 use crate::tls::Connector;
+use crate::tries::Tries;
 use crate::writers::Writers;
 
 /// An upstream and everything that is kept for it. Clones share what is kept; the settings are those
@@ -38,16 +38,19 @@ pub(crate) struct Origin {
     pub(crate) hosts: HostSet,
     pub(crate) replicas: Option<Replicas>,
     pub(crate) reserve: Option<Reserve>,
-    pub(crate) breaker: Option<Arc<dyn Breaker>>,
+    pub(crate) breakers: Option<Arc<Breakers>>,
     /// The breaker decides and counts, and enforces nothing.
     pub(crate) breaker_shadow: bool,
     pub(crate) budget: Arc<Budget>,
     pub(crate) retry: RetrySettings,
     /// What a host is chosen by, where it is by a hash.
     pub(crate) hash_on: Option<HashOn>,
+    /// Hosts are chosen by what they say of themselves.
+    pub(crate) by_load: bool,
     /// Where we are.
     pub(crate) zone: u16,
     pub(crate) fallback: Option<Fallback>,
+    pub(crate) tries: Arc<Tries>,
     pub(crate) admission: Admission,
     /// How long calls wait in the queue, whatever comes of it.
     pub(crate) queueing: Arc<PeakGauge>,
@@ -103,11 +106,9 @@ impl Origin {
             replicas: replicas(upstream, tls.as_ref(), ground, old),
             reserve: reserve(upstream, tls.as_ref(), ground, old, told),
             tls,
-            breaker: match (old, told) {
-                (Some(old), Some(told)) if told.breaker.kind == upstream.breaker.kind => {
-                    old.breaker.clone()
-                }
-                _ => breaker(upstream.breaker.kind, ground),
+            breakers: match (old, told) {
+                (Some(old), Some(told)) if same_breakers(told, upstream) => old.breakers.clone(),
+                _ => Breakers::new(&upstream.breaker, ground).map(Arc::new),
             },
             breaker_shadow: upstream.breaker.shadow,
             budget: match (old, told) {
@@ -125,10 +126,12 @@ impl Origin {
                 per_try: upstream.retry.per_try_timeout,
                 ..RetrySettings::default()
             },
-            hash_on: (upstream.balance.algorithm == BalanceAlgorithm::Hash)
+            hash_on: (upstream.balance.algorithm == BalanceAlgorithm::ConsistentHash)
                 .then(|| upstream.balance.hash_on.clone()),
+            by_load: upstream.balance.algorithm == BalanceAlgorithm::Prequal,
             zone: zone(upstream.balance.zone.as_deref()),
             fallback: Fallback::new(&upstream.fallback),
+            tries: old.map_or_else(Arc::default, |old| old.tries.clone()),
             admission,
             queueing: old.map_or_else(
                 || Arc::new(crate::signals::delay()),
@@ -163,6 +166,11 @@ impl Origin {
             None => Scheme::HTTP,
         }
     }
+}
+
+fn same_breakers(told: &Upstream, upstream: &Upstream) -> bool {
+    let (old, new) = (&told.breaker, &upstream.breaker);
+    (old.kind, old.per) == (new.kind, new.per)
 }
 
 fn replicas(
@@ -209,26 +217,4 @@ fn reserve(
             }))
         }),
     })
-}
-
-fn breaker(kind: BreakerKind, ground: &Ground) -> Option<Arc<dyn Breaker>> {
-    let (now, shards) = (ground.clock.now(), ground.cores);
-    match kind {
-        BreakerKind::Off => None,
-        BreakerKind::Throttle => {
-            let settings = ThrottleSettings {
-                shards,
-                ..ThrottleSettings::default()
-            };
-            Some(Arc::new(Throttle::new(settings, now)))
-        }
-        BreakerKind::Window => {
-            let settings = WindowSettings {
-                shards,
-                scope: Scope::Route,
-                ..WindowSettings::default()
-            };
-            Some(Arc::new(Window::new(settings, now)))
-        }
-    }
 }

@@ -34,6 +34,29 @@ fn a_slow_host_among_eleven_costs_one_call_in_a_thousand() {
 }
 
 #[test]
+fn a_host_that_hangs_shows_it_before_any_call_ends() {
+    // Latency of the others in ms; calls in a time limit of 10 s, for five seeds together. By the
+    // count alone they are 150 and 40.
+    for (usual, most) in [(162, 120), (20, 15)] {
+        let calls = |seed| {
+            let mut client = Client::new(BalanceSettings::default(), 11, seed);
+            client.timeout = ms(10_000);
+            let run = client.run(1_000.0, 20, |at, now, random| Host {
+                latency: if at == 3 && now >= Tick::from_millis(10_000) {
+                    ms(60_000)
+                } else {
+                    ms(usual + random % (usual / 10))
+                },
+                outcome: Outcome::Success,
+            });
+            run.to[3][10..].iter().sum::<u32>()
+        };
+        let all: u32 = (0..5).map(calls).sum();
+        assert!(all <= most, "{usual} ms: {all}");
+    }
+}
+
+#[test]
 fn a_host_that_fails_fast_gets_next_to_nothing() {
     for algorithm in [Algorithm::PeakEwma, Algorithm::LeastRequest] {
         for outcome in [Outcome::Failure, Outcome::Overloaded] {
@@ -81,6 +104,57 @@ fn a_dead_host_is_left_alone_and_back_within_a_second() {
     }
     assert!(run.share(0, 22) >= 0.05, "{}", run.share(0, 22));
     assert!(run.failed[22..].iter().all(|&failed| failed == 0));
+}
+
+#[test]
+fn of_two_or_three_hosts_a_bad_one_is_found_and_taken_back() {
+    for hosts in [2, 3] {
+        for dead in [ms(1), ms(60_000)] {
+            let mut client = Client::new(BalanceSettings::default(), hosts, 23);
+            client.timeout = ms(1_000);
+            let bad = |at: usize, now: Tick| at == 0 && (10..20).contains(&(now.0 / 1_000_000_000));
+            let run = client.run(300.0, 40, |at, now, random| Host {
+                latency: if bad(at, now) {
+                    dead
+                } else {
+                    ms(20 + random % 20)
+                },
+                outcome: if bad(at, now) {
+                    Outcome::Failure
+                } else {
+                    Outcome::Success
+                },
+            });
+            assert!(
+                (12..20).all(|second| run.share(0, second) <= 0.02),
+                "{:?}",
+                run.to[0]
+            );
+            let fair = 1.0 / hosts as f64;
+            assert!(run.share(0, 23) >= 0.7 * fair, "{:?}", run.to[0]);
+        }
+    }
+}
+
+#[test]
+fn a_quiet_fleet_that_fails_as_a_whole_is_mostly_left_alone() {
+    let mut client = Client::new(BalanceSettings::default(), 10, 29);
+    let mut out = 0;
+    client.run_watched(
+        5.0,
+        300,
+        |_, _, random| Host {
+            latency: ms(20),
+            outcome: if random % 10 < 3 {
+                Outcome::Failure
+            } else {
+                Outcome::Success
+            },
+        },
+        |hosts, now| out = hosts.snapshot(now).map(|host| host.ejections).sum::<u64>(),
+    );
+    // Of 1,500 calls. Some are bound to fail five in a row.
+    assert!(out <= 45, "{out}");
 }
 
 #[test]

@@ -10,7 +10,6 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 use seawall::admission::GateSnapshot;
 use seawall::telemetry::LogLane;
-use seawall_policy::retry::Why;
 use seawall_policy::{Criticality, Reason};
 
 use super::upstreams;
@@ -47,7 +46,7 @@ impl Collector for Gathered {
         self.lanes(&plan, &mut out)?;
         self.connections(&plan, &mut out)?;
         self.certificates(&mut out)?;
-        self.attempts(&mut out)?;
+        upstreams::tries(&plan, &mut out)?;
         upstreams::hosts(&plan, self.shared.clock.now(), &mut out)?;
         upstreams::breakers(&plan, self.shared.clock.now(), &mut out)?;
         self.reloads(&mut out)?;
@@ -223,21 +222,6 @@ impl Gathered {
             .iter()
             .filter_map(|(labels, lane)| Some((*labels, f64::from(lane.cap?))));
         out.gauges("lane_cap", help.2, capped)
-    }
-
-    fn attempts(&self, out: &mut Out<'_>) -> fmt::Result {
-        let retries = self.sum(|counters| &counters.retries);
-        let help = "Attempts after a call's first";
-        out.counters("retries", help, [([], retries)])?;
-        let stopped = Why::ALL.map(|why| {
-            let count = self.sum(|counters| &counters.stopped[why as usize]);
-            ([("reason", why.as_str())], count)
-        });
-        let help = "Failed attempts that no other followed, by the reason";
-        out.counters("retries_stopped", help, stopped)?;
-        let fallbacks = self.sum(|counters| &counters.fallbacks);
-        let help = "Answers of the fallback in place of the upstream's";
-        out.counters("fallbacks", help, [([], fallbacks)])
     }
 
     fn reloads(&self, out: &mut Out<'_>) -> fmt::Result {

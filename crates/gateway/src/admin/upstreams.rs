@@ -1,16 +1,19 @@
 //! What metrics and explanations say of an upstream's hosts, breaker and gutter.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use seawall_policy::Tick;
 use seawall_policy::balance::HostState;
 use seawall_policy::breaker::State;
 use seawall_policy::fallback::Stage;
+use seawall_policy::retry::Why;
 use serde::Serialize;
 
 use super::metrics::Out;
 use crate::origin::Origin;
 use crate::plan::Plan;
+use crate::tries::Tries;
 
 /// One host.
 #[derive(Debug, Serialize)]
@@ -100,7 +103,7 @@ pub(super) struct BreakerState {
 impl BreakerState {
     /// `None` where there is none, or it has never had anything to do.
     pub(super) fn of(origin: &Origin, now: Tick) -> Option<Self> {
-        let breaker = origin.breaker.as_ref()?;
+        let breaker = origin.breakers.as_ref()?;
         let counts = breaker.counts();
         let state = breaker.state(now);
         (state != State::Closed || counts.rejected > 0).then(|| Self {
@@ -200,13 +203,36 @@ pub(super) fn hosts(plan: &Plan, now: Tick, out: &mut Out<'_>) -> fmt::Result {
     out.counters("host_ejections", "How often a host was ejected", ejections)
 }
 
+/// What became of the calls that each upstream failed.
+pub(super) fn tries(plan: &Plan, out: &mut Out<'_>) -> fmt::Result {
+    let rows = |of: fn(&Tries) -> &AtomicU64| {
+        plan.origins.iter().map(move |origin| {
+            let count = of(&origin.tries).load(Relaxed);
+            ([("upstream", origin.name.as_str())], count)
+        })
+    };
+    let retries = rows(|tries| &tries.retries);
+    out.counters("retries", "Attempts after a call's first", retries)?;
+    let stopped = plan.origins.iter().flat_map(|origin| {
+        Why::ALL.map(|why| {
+            let labels = [("upstream", origin.name.as_str()), ("reason", why.as_str())];
+            (labels, origin.tries.stopped[why as usize].load(Relaxed))
+        })
+    });
+    let help = "Failed attempts that no other followed, by the reason";
+    out.counters("retries_stopped", help, stopped)?;
+    let fallbacks = rows(|tries| &tries.fallbacks);
+    let help = "Answers of the fallback in place of the upstream's";
+    out.counters("fallbacks", help, fallbacks)
+}
+
 /// Every breaker's state and counts.
 pub(super) fn breakers(plan: &Plan, now: Tick, out: &mut Out<'_>) -> fmt::Result {
     let breakers: Vec<_> = plan
         .origins
         .iter()
         .filter_map(|origin| {
-            let breaker = origin.breaker.as_ref()?;
+            let breaker = origin.breakers.as_ref()?;
             Some((origin.name.as_str(), breaker.state(now), breaker.counts()))
         })
         .collect();

@@ -17,7 +17,8 @@ use seawall::discovery;
 use seawall::sync::Snapshot;
 use seawall_policy::Tick;
 use seawall_policy::balance::{
-    Algorithm, Ask, BalanceSettings, Choice, HostSnapshot, HostSpec, Hosts, OutlierSettings,
+    Algorithm, Ask, BalanceSettings, Choice, HostSnapshot, HostSpec, Hosts, Load, OutlierSettings,
+    Subset,
 };
 
 use crate::address::Address;
@@ -110,6 +111,23 @@ impl Fleet {
         let choice = list.hosts.pick(ask, now, random)?;
         let endpoint = list.endpoints.get(choice.at())?.clone();
         Some(Picked { choice, endpoint })
+    }
+
+    /// A host that is to be asked for its load, if one is due.
+    pub(crate) fn probe_wanted(&self, now: Tick, random: u64) -> Option<Arc<Endpoint>> {
+        let list = self.list.load();
+        let at = list.hosts.probe_wanted(now, random)?;
+        list.endpoints.get(at).cloned()
+    }
+
+    /// What it said.
+    pub(crate) fn probed(&self, endpoint: &Endpoint, load: Load, now: Tick) {
+        let list = self.list.load();
+        // The list may have changed meanwhile.
+        let at = list.endpoints.iter().position(|e| e.key == endpoint.key);
+        if let Some(at) = at {
+            list.hosts.probe_result(at, load, now);
+        }
     }
 
     /// What a call usually takes.
@@ -307,6 +325,11 @@ pub(crate) fn zone(name: Option<&str>) -> u16 {
     ((hash >> 16) as u16 ^ hash as u16).max(1)
 }
 
+/// Who we are, as subsets are drawn: the same after a restart.
+fn client() -> u64 {
+    discovery::Settings::default().subset
+}
+
 fn settings(upstream: &Upstream) -> BalanceSettings {
     let balance = &upstream.balance;
     BalanceSettings {
@@ -314,9 +337,14 @@ fn settings(upstream: &Upstream) -> BalanceSettings {
             BalanceAlgorithm::PeakEwma => Algorithm::PeakEwma,
             BalanceAlgorithm::LeastRequest => Algorithm::LeastRequest,
             BalanceAlgorithm::RoundRobin => Algorithm::RoundRobin,
-            BalanceAlgorithm::Hash | BalanceAlgorithm::Prequal => Algorithm::PeakEwma,
+            BalanceAlgorithm::ConsistentHash => Algorithm::ConsistentHash,
+            BalanceAlgorithm::Prequal => Algorithm::Prequal,
         },
         slow_start: balance.slow_start,
+        subset: balance.subset.map(|size| Subset {
+            client: client(),
+            size: size as usize,
+        }),
         outlier: OutlierSettings {
             consecutive: upstream.ejection.consecutive_failures,
             max_share: upstream.ejection.max_share,

@@ -56,7 +56,9 @@ fn an_origin_that_resets_in_the_middle() {
         }
         false
     });
-    let gateway = Setup::to(origin.addr).start();
+    let gateway = Setup::to(origin.addr)
+        .upstream("retry.attempts = 1\nbreaker.kind = 'off'\n")
+        .start();
     for path in ["/half", "/chunk"] {
         let response = get(gateway.addr, path);
         assert_eq!(
@@ -96,7 +98,7 @@ fn what_was_sent_is_not_sent_again() {
     // One client connection, so one core and its pool.
     let mut client = Client::connect(gateway.addr);
     let mut ask = || {
-        let request = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+        let request = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\n\r\nx";
         client.send(request).response().unwrap().status()
     };
     assert_eq!((ask(), ask()), (200, 502));

@@ -17,3 +17,4 @@ mod reload;
 mod support;
 mod time_limits;
 mod tls;
+mod upstream;

@@ -223,7 +223,9 @@ impl Hosts {
     /// Chooses a host for a call that is sent at `now`. `random` is drawn by the caller, any 64
     /// bits, new for each call.
     ///
-    /// Ten times a second the call that comes by looks all hosts over: O(hosts).
+    /// With its finish about 33 ns on one thread and 73 ns on two that share ten hosts (peak EWMA; see
+    /// the example `balance_cost`). Ten times a second the call that comes by looks all hosts over:
+    /// O(hosts).
     #[inline]
     #[must_use]
     pub fn pick(&self, ask: &Ask<'_>, now: Tick, random: u64) -> Option<Choice> {

@@ -17,7 +17,7 @@ pub enum BalanceAlgorithm {
     PeakEwma,
     LeastRequest,
     RoundRobin,
-    Hash,
+    ConsistentHash,
     Prequal,
 }
 
@@ -65,6 +65,7 @@ pub struct BalanceConfig {
     #[serde(deserialize_with = "time")]
     pub slow_start: Duration,
     pub zone: Option<String>,
+    pub subset: Option<u32>,
 }
 
 impl Default for BalanceConfig {
@@ -74,6 +75,7 @@ impl Default for BalanceConfig {
             hash_on: HashOn::default(),
             slow_start: Duration::from_secs(10),
             zone: None,
+            subset: None,
         }
     }
 }
@@ -107,12 +109,24 @@ pub enum BreakerKind {
     Off,
 }
 
+/// What has a breaker of its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs, reason = "described in SETTINGS")]
+pub enum BreakerPer {
+    #[default]
+    Upstream,
+    Route,
+    Tenant,
+}
+
 /// The upstream's breaker.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[allow(missing_docs, reason = "described in SETTINGS")]
 pub struct BreakerConfig {
     pub kind: BreakerKind,
+    pub per: BreakerPer,
     pub shadow: bool,
 }
 

@@ -36,7 +36,7 @@ use std::time::{Duration, Instant};
 use crate::{FOREVER, ambient, panics};
 #[cfg(feature = "rt")]
 pub use detached::Detached;
-use table::{Keep, Table};
+use table::{Keep, Table, Which};
 use waiter::Waiter;
 use work::Work;
 
@@ -99,7 +99,7 @@ pub struct Flight<K, V> {
 
 struct Settings<V> {
     capacity: usize,
-    keep: Option<(Duration, fn(&V) -> bool)>,
+    keep: Option<(Duration, Which<V>)>,
 }
 
 impl<V> Clone for Settings<V> {

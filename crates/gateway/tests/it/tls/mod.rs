@@ -1,6 +1,7 @@
 //! TLS with clients and with origins, by rustls on the other side, curl and nginx.
 
 mod listener;
+mod reload;
 mod upstream;
 
 use std::convert::Infallible;

@@ -19,9 +19,14 @@ use crate::support::{Origin, Setup, assert_all_free, eventually, get, metric};
 
 const BOTH: &[&str] = &["h2", "http/1.1"];
 
+/// It would answer in the place of what is looked at.
+const NO_BREAKER: &str = "[upstreams.default.breaker]\nkind = \"off\"\n";
+
 fn gateway(url: &str, tls: &str, more: &str) -> Running {
     Setup::to_url(url)
-        .upstream(&format!("{more}\n[upstreams.default.tls]\n{tls}\n"))
+        .upstream(&format!(
+            "{more}\n{NO_BREAKER}[upstreams.default.tls]\n{tls}\n"
+        ))
         .start()
 }
 
