@@ -223,6 +223,9 @@ pub(crate) fn config(args: &Args) -> Result<Config, Failure> {
         config.admin.address = address;
     }
     config.admission.shadow |= args.shadow;
+    for upstream in config.upstreams.values_mut() {
+        upstream.breaker.shadow |= args.shadow;
+    }
     if let Some((key, text)) = config.address_conflicts().first() {
         let flags = "--listen, --admin and --upstream stand over the file";
         return Err(Failure::new(format!("`{key}` {text} ({flags})")));
