@@ -96,6 +96,10 @@ fn every_choice_and_both_ends_of_every_range_are_taken() {
                 text += "[listeners.a]\naddress = \"127.0.0.1:0\"\n[[listeners.a.tls.certificates]]\ncert = \"c\"\nkey = \"k\"\n[listeners.a.tls]\nclient_ca = \"a\"\n";
             }
             "upstreams.*" => text += "[upstreams.a]\nurl = \"http://a\"\n",
+            below if below.starts_with("upstreams.*.") => {
+                let below = below.replace('*', "a");
+                text += &format!("[upstreams.a]\nurl = \"http://a\"\n[{below}]\n");
+            }
             "lanes.*" => text += "[lanes.a]\n",
             list if list.ends_with("[]") => {
                 text += &format!("[[{}]]\n", list.trim_end_matches("[]"))
@@ -106,7 +110,7 @@ fn every_choice_and_both_ends_of_every_range_are_taken() {
         if name == "algorithm" && value.contains("fixed") {
             text += "initial_limit = 5\n";
         }
-        let parsed = Config::parse(&if parent == "upstreams.*" {
+        let parsed = Config::parse(&if parent.starts_with("upstreams.*") {
             text
         } else {
             format!("{text}{UPSTREAM}")
@@ -156,7 +160,12 @@ fn every_choice_and_both_ends_of_every_range_are_taken() {
             }
             Kind::Ratio(from, to) => (
                 vec![from.to_string(), format!("{to:?}")],
-                vec!["2.0".into(), "0.0".into(), "nan".into(), "\"half\"".into()],
+                vec![
+                    "2.0".into(),
+                    format!("{:?}", from - 0.5),
+                    "nan".into(),
+                    "\"half\"".into(),
+                ],
             ),
             Kind::Flag => (
                 vec!["true".into(), "false".into()],
