@@ -78,9 +78,22 @@ impl Running {
             let mut there = listening.iter();
             there.find(|old| *old.name == *name && Some(old.address) == address)
         };
+        let mut changed = Vec::new();
         for (name, listener) in &config.listeners {
-            if stays(name).is_none() {
-                opened.push(Opened::new(name, listener, cores)?);
+            let old = before.config.listeners.get(name);
+            let acceptor = || self.ground.certificates.acceptor(name, listener);
+            match stays(name) {
+                None => {
+                    let tls = acceptor().map_err(StartError::from)?;
+                    opened.push(Opened::new(name, listener, tls, cores)?);
+                }
+                Some(_) if old == Some(listener) => {}
+                Some(same) if old.is_some_and(|old| old.tls == listener.tls) => {
+                    changed.push((same, listener, same.site().tls.clone()));
+                }
+                Some(same) => {
+                    changed.push((same, listener, acceptor().map_err(StartError::from)?));
+                }
             }
         }
         let plan = setup::plan(config, Some(&before), &self.ground)?;
@@ -88,12 +101,8 @@ impl Running {
         let retired = plan.take_over(&before, self.shared.clock.now());
         self.shared.retired.lock().extend(retired);
         self.install(plan);
-        for (name, listener) in &config.listeners {
-            if let Some(same) = stays(name)
-                && before.config.listeners.get(name) != Some(listener)
-            {
-                same.change(listener);
-            }
+        for (same, listener, tls) in changed {
+            same.change(listener, tls);
         }
         let is_gone = |old: &&Arc<Listening>| stays(&old.name).is_none();
         for gone in listening.iter().filter(is_gone) {

@@ -31,7 +31,7 @@ pub enum Kind {
     Choice(&'static [&'static str]),
     /// `"127.0.0.1:8080"`.
     Address,
-    /// `"http://host:port"`.
+    /// `"http://host:port"` or `"https://host:port"`.
     Url,
     /// A list of networks.
     Networks,
@@ -49,6 +49,8 @@ pub enum Kind {
     Host,
     /// 1 to 64 letters, digits, `-`, `_`.
     Name,
+    /// The path of a file.
+    File,
     /// Any text.
     Text,
     /// A text of at least so many bytes, fit for a header, never shown.
@@ -66,7 +68,7 @@ impl fmt::Display for Kind {
             Self::Flag => f.write_str("true or false"),
             Self::Choice(names) => write!(f, "one of {}", names.join(", ")),
             Self::Address => f.write_str("IP address and port"),
-            Self::Url => f.write_str("http://host:port"),
+            Self::Url => f.write_str("http://host:port or https://host:port"),
             Self::Networks => f.write_str("list of networks such as [\"10.0.0.0/8\"]"),
             Self::Addresses => f.write_str("list of IP addresses and ports such as \"10.0.0.2:53\""),
             Self::Endpoints => f.write_str("list of \"host:port\", \"dns://name:port\", \"srv://_service._tcp.name\", \"file:///path\""),
@@ -75,6 +77,7 @@ impl fmt::Display for Kind {
             Self::Path => f.write_str("path beginning with `/`"),
             Self::Host => f.write_str("host name without port"),
             Self::Name => f.write_str("1 to 64 letters, digits, `-` or `_`"),
+            Self::File => f.write_str("path of a file"),
             Self::Text => f.write_str("text"),
             Self::Secret(least) => write!(f, "text of at least {least} bytes"),
         }
@@ -170,6 +173,7 @@ impl Kind {
                         .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.'),
             ),
             Self::Name => valid(is_name(text)),
+            Self::File => valid(!text.is_empty() && !text.contains('\0')),
             Self::Secret(least) if text.len() < least => Err(Problem::Invalid(format!(
                 "{} bytes are too few: {self}",
                 text.len()

@@ -20,6 +20,7 @@ mod network;
 mod print;
 mod relations;
 mod settings;
+mod tls;
 mod units;
 
 use http::Uri;
@@ -41,6 +42,7 @@ pub use network::{Network, NetworkError};
 pub use print::{default_toml, explain, json_schema, setting};
 pub use relations::{BUILT_IN_LANES, MAX_NAMED_LANES, Warning};
 pub use settings::{SETTINGS, Setting};
+pub use tls::{CertificateFiles, ClientAuth, ListenerTls, TlsVersion, UpstreamTls};
 pub use units::{UnitError, parse_size, parse_time};
 
 use error::Findings;

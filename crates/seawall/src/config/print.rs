@@ -68,7 +68,15 @@ impl Shown {
                 commented: true,
             },
             list if list.ends_with("[]") => Self {
-                header: format!("[[{}]]", list.trim_end_matches("[]")),
+                header: format!(
+                    "[[{}]]",
+                    list.trim_end_matches("[]").replace('*', "default")
+                ),
+                commented: true,
+            },
+            // Being there says that TLS is wanted.
+            tls if tls.ends_with(".tls") => Self {
+                header: format!("[{}]", tls.replace('*', "default")),
                 commented: true,
             },
             plain => Self {
@@ -208,7 +216,7 @@ fn leaf(setting: &Setting) -> Value {
         Kind::Path => json!({ "type": "string", "pattern": "^/" }),
         Kind::Secret(least) => json!({ "type": "string", "minLength": least }),
         Kind::Name => json!({ "type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$" }),
-        Kind::Address | Kind::Url | Kind::Host | Kind::Text | Kind::HashOn => {
+        Kind::Address | Kind::Url | Kind::Host | Kind::File | Kind::Text | Kind::HashOn => {
             json!({ "type": "string" })
         }
     };
