@@ -1,0 +1,233 @@
+//! What the client side must show: scenarios, policies to compare, figures and their bounds.
+//!
+//! | row | what happens |
+//! |---|---|
+//! | `slow-server` | one of eleven hosts takes 2 s instead of 167 ms, for 30 s |
+//! | `prequal` | a load of 0.75 to 1.74 times what 100 hosts are allotted, among antagonists |
+//! | `fast-failures` | one of ten hosts answers 500 in a millisecond |
+//! | `retry-rates` | a part of all calls fails, from none to every one |
+//! | `outage` | ten seconds without the upstream, or without one host of ten |
+//! | `retry-tiers` | the lowest of three tiers fails, and each is willing to retry three times |
+//! | `new-host` | a cold host joins a busy fleet |
+
+mod policies;
+mod scenarios;
+mod verdicts;
+
+pub use policies::{OURS, policy};
+
+use std::fmt;
+
+use super::{Report, Scenario};
+
+/// What a figure must be.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Bound {
+    /// This or more.
+    AtLeast(f64),
+    /// This or less.
+    AtMost(f64),
+    /// As much as another policy has, less this.
+    AtLeastOf(&'static str, f64),
+    /// As little as another policy has, times this.
+    AtMostOf(&'static str, f64),
+}
+
+/// One number that a run showed.
+#[derive(Clone, Debug)]
+pub struct Figure {
+    /// What it is.
+    pub name: String,
+    /// How much.
+    pub value: f64,
+    /// In what.
+    pub unit: Unit,
+    /// What it must be for the policy proper.
+    pub bound: Option<Bound>,
+}
+
+/// How a figure is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// A part of one, written in percent.
+    Part,
+    /// Seconds, written in milliseconds.
+    Seconds,
+    /// A plain number.
+    Number,
+}
+
+impl Figure {
+    /// The value as it is read.
+    #[must_use]
+    pub fn written(&self) -> String {
+        self.unit.write(self.value)
+    }
+}
+
+impl Unit {
+    fn write(self, value: f64) -> String {
+        match self {
+            Self::Part => format!("{:.2} %", 100.0 * value),
+            Self::Seconds => format!("{:.0} ms", 1e3 * value),
+            Self::Number => format!("{value:.2}"),
+        }
+    }
+}
+
+/// A scenario with the name of its variant.
+pub type Variant = (&'static str, Scenario);
+
+/// A row of the table.
+pub struct Row {
+    /// Its name.
+    pub name: &'static str,
+    /// What must hold, in words.
+    pub must: &'static str,
+    /// Whom it compares, [`OURS`] first.
+    pub policies: &'static [&'static str],
+    scenarios: fn(u64) -> Vec<Variant>,
+    figures: fn(&str, &Scenario, &Report) -> Vec<Figure>,
+}
+
+impl fmt::Debug for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Row")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The rows.
+pub const ROWS: [Row; 7] = [
+    Row {
+        name: "slow-server",
+        must: "at least 99.9 % of the calls succeed while it is slow",
+        policies: &[OURS, "round-robin", "least-loaded", "p2c", "peak-ewma"],
+        scenarios: scenarios::slow_server,
+        figures: verdicts::slow_server,
+    },
+    Row {
+        name: "prequal",
+        must: "p99 at 0.9 no higher than Prequal's with half its probes; no errors on the ramp",
+        policies: &[
+            OURS,
+            "prequal",
+            "prequal-half",
+            "weighted",
+            "p2c",
+            "peak-ewma",
+        ],
+        scenarios: scenarios::prequal,
+        figures: verdicts::prequal,
+    },
+    Row {
+        name: "fast-failures",
+        must: "at most 2 % of the traffic goes there a second later",
+        policies: &[OURS, "round-robin", "least-loaded", "peak-ewma"],
+        scenarios: scenarios::fast_failures,
+        figures: verdicts::fast_failures,
+    },
+    Row {
+        name: "retry-rates",
+        must: "success no less than with a token bucket of 0.1, load at most 1.11",
+        policies: &[
+            "seawall-retry",
+            OURS,
+            "token-bucket",
+            "naive-retries",
+            "no-retries",
+        ],
+        scenarios: scenarios::retry_rates,
+        figures: verdicts::retry_rates,
+    },
+    Row {
+        name: "outage",
+        must: "99 % again within a second of its end; at most 2 % of the calls reach the dead",
+        policies: &[OURS, "round-robin", "naive-retries", "peak-ewma"],
+        scenarios: scenarios::outage,
+        figures: verdicts::outage,
+    },
+    Row {
+        name: "retry-tiers",
+        must: "at most 1.2 attempts at the bottom for each call",
+        policies: &["seawall-retry", OURS, "token-bucket", "naive-retries"],
+        scenarios: scenarios::retry_tiers,
+        figures: verdicts::retry_tiers,
+    },
+    Row {
+        name: "new-host",
+        must: "a share within a fifth of fair after its slow start; p99 does not spike",
+        policies: &[OURS, "least-loaded", "p2c", "peak-ewma"],
+        scenarios: scenarios::new_host,
+        figures: verdicts::new_host,
+    },
+];
+
+impl Row {
+    /// The row of this name.
+    #[must_use]
+    pub fn find(name: &str) -> Option<&'static Self> {
+        ROWS.iter().find(|row| row.name == name)
+    }
+
+    /// Runs every scenario under a policy; figures carry the names of their variants. None for a
+    /// policy that [`policy`] does not know.
+    #[must_use]
+    pub fn run(&self, name: &str, seed: u64) -> Option<Vec<Figure>> {
+        policy(name, 0)?;
+        let mut figures = Vec::new();
+        for (variant, scenario) in (self.scenarios)(seed) {
+            let report = scenario.run(&mut |tier| {
+                policy(name, tier).unwrap_or_else(|| unreachable!("it was there just now"))
+            });
+            for figure in (self.figures)(variant, &scenario, &report) {
+                let name = format!("{variant} {}", figure.name).trim().to_owned();
+                figures.push(Figure { name, ..figure });
+            }
+        }
+        Some(figures)
+    }
+
+    /// What does not hold for the row's first policy, in words; with the given seed.
+    #[must_use]
+    pub fn misses(&self, seed: u64) -> Vec<String> {
+        let ours = self.run(self.policies[0], seed).unwrap_or_default();
+        let mut others: Vec<(&str, Vec<Figure>)> = Vec::new();
+        let mut misses = Vec::new();
+        for (i, figure) in ours.iter().enumerate() {
+            let Some(bound) = figure.bound else { continue };
+            let mut of = |name: &'static str| {
+                if !others.iter().any(|(known, _)| *known == name) {
+                    others.push((name, self.run(name, seed).unwrap_or_default()));
+                }
+                let found = others.iter().find(|(known, _)| *known == name);
+                found
+                    .and_then(|(_, f)| f.get(i))
+                    .map_or(f64::NAN, |f| f.value)
+            };
+            let (holds, limit) = match bound {
+                Bound::AtLeast(limit) => (figure.value >= limit, limit),
+                Bound::AtMost(limit) => (figure.value <= limit, limit),
+                Bound::AtLeastOf(name, less) => {
+                    let limit = of(name) - less;
+                    (figure.value >= limit, limit)
+                }
+                Bound::AtMostOf(name, times) => {
+                    let limit = of(name) * times;
+                    (figure.value <= limit, limit)
+                }
+            };
+            if !holds {
+                let limit = figure.unit.write(limit);
+                misses.push(format!(
+                    "{} (seed {seed}): {}: {}, must be {bound:?}: {limit}",
+                    self.name,
+                    figure.name,
+                    figure.written()
+                ));
+            }
+        }
+        misses
+    }
+}

@@ -1,0 +1,2 @@
+//! The rows of the client side.
+#![cfg(feature = "sim")]
