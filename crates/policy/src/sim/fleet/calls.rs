@@ -1,5 +1,7 @@
 //! The life of a call: what a driver does around a policy.
 
+use std::time::Duration;
+
 use super::client::{Ask, Pick, Reply, Verdict};
 use super::engine::{Event, Run, nanos, seconds};
 use super::host::{AttemptId, Mode};
@@ -13,6 +15,8 @@ fn ask(call: &CallState) -> Ask<'_> {
         began: Tick(call.began),
         deadline: Tick(call.deadline),
         tried: &call.tried,
+        attempt: call.attempt,
+        waited: call.waited,
     }
 }
 
@@ -36,6 +40,8 @@ impl Run<'_> {
             tried: Vec::new(),
             live: Vec::new(),
             waiting: false,
+            attempt: parent.map_or(0, |p| self.attempts.get(p).map_or(0, |a| a.number)),
+            waited: Duration::ZERO,
         };
         let client = &mut self.callers[caller as usize].client;
         client.begin(&ask(&call), now);
@@ -61,6 +67,7 @@ impl Run<'_> {
             sent: self.now,
             luck: call.luck,
             deadline: call.deadline,
+            number: call.attempt.saturating_add(call.tried.len().min(255) as u8),
             state: State::Travelling,
             orphan: false,
             job: None,
@@ -132,6 +139,7 @@ impl Run<'_> {
             outcome,
             latency: Tick(self.now).since(Tick(sent)),
             load: None,
+            may_have_run: true,
             retried: false,
         }
     }
@@ -155,6 +163,7 @@ impl Run<'_> {
             Verdict::Stop { retried } => self.finish(id, End::Failed, retried),
             Verdict::Again(after) => {
                 call.waiting = true;
+                call.waited = after;
                 let at = self.now.saturating_add(nanos(after));
                 self.schedule(at, Event::Again(id));
             }
@@ -252,10 +261,12 @@ impl Run<'_> {
             return;
         }
         let (at, luck) = (attempt.host, attempt.luck);
-        attempt.state = State::Present;
         let host = &mut self.hosts[at as usize];
+        if host.model.mode == Mode::Refuses {
+            return self.reply(id, Outcome::Failure, false, false);
+        }
+        attempt.state = State::Present;
         match host.model.mode {
-            Mode::Refuses => return self.reply(id, Outcome::Failure, false, false),
             Mode::Silent => {
                 attempt.state = State::Lost;
                 return;
@@ -267,7 +278,7 @@ impl Run<'_> {
                 }
                 self.hosts[at as usize].in_flight -= 1;
             }
-            Mode::Up => {}
+            Mode::Up | Mode::Refuses => {}
         }
         let host = &mut self.hosts[at as usize];
         host.advance(self.now);
@@ -337,10 +348,12 @@ impl Run<'_> {
             self.attempts.remove(id);
             return;
         }
+        let may_have_run = attempt.state != State::Travelling;
         attempt.state = State::Returning;
         attempt.reply = Some(Reply {
             outcome,
-            latency: std::time::Duration::ZERO,
+            latency: Duration::ZERO,
+            may_have_run,
             load: speaks.then(|| self.hosts[attempt.host as usize].load()),
             retried,
         });

@@ -14,6 +14,10 @@ pub struct Ask<'a> {
     pub deadline: Tick,
     /// The hosts that attempts were sent to so far, oldest first.
     pub tried: &'a [u32],
+    /// Retries of the layers above that led to this call.
+    pub attempt: u8,
+    /// The wait before the latest attempt.
+    pub waited: Duration,
 }
 
 /// What a host says of itself, on a reply or a probe.
@@ -34,6 +38,8 @@ pub struct Reply {
     pub latency: Duration,
     /// What the host said of itself.
     pub load: Option<HostLoad>,
+    /// The host may have begun to work on it: not so where it refused the connection.
+    pub may_have_run: bool,
     /// The layers below have tried again already: `seawall-retried`.
     pub retried: bool,
 }

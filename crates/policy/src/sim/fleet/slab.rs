@@ -1,5 +1,7 @@
 //! Calls and attempts by slot and generation, so that an event that comes too late finds nothing.
 
+use std::time::Duration;
+
 use super::client::Reply;
 use super::host::{AttemptId, Job};
 
@@ -20,6 +22,9 @@ pub(super) struct CallState {
     pub(super) live: Vec<AttemptId>,
     /// Another attempt is decided upon and waits for its time.
     pub(super) waiting: bool,
+    /// Retries above.
+    pub(super) attempt: u8,
+    pub(super) waited: Duration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +46,8 @@ pub(super) struct Attempt {
     pub(super) sent: u64,
     pub(super) luck: u64,
     pub(super) deadline: u64,
+    /// Retries that led to it, here and above.
+    pub(super) number: u8,
     pub(super) state: State,
     /// Nobody waits for it any more.
     pub(super) orphan: bool,
