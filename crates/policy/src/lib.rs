@@ -5,6 +5,7 @@
 //! simulation and a benchmark run one and the same code, and a test is exact.
 
 pub mod admit;
+pub mod balance;
 mod call;
 pub mod limit;
 mod rejection;

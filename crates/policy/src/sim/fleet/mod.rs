@@ -52,11 +52,13 @@ mod report;
 pub mod rows;
 mod scenario;
 mod slab;
+mod stack;
 
 pub use client::{Ask, Client, HostLoad, Member, Pick, Reply, Verdict};
 pub use host::{HostModel, Mode, Work};
 pub use report::{End, Ended, Report, Sent};
 pub use scenario::{Antagonists, Change, Scenario, What};
+pub use stack::{Stack, StackSettings};
 
 #[cfg(test)]
 mod tests;

@@ -1,10 +1,10 @@
 //! Policies by name.
 
-use super::super::Client;
 use super::super::baseline::{
     LeastLoaded, Naive, Never, PeakEwma, Plain, Prequal, RoundRobin, TokenBucket, TwoLeastLoaded,
     Weighted,
 };
+use super::super::{Client, Stack, StackSettings};
 
 /// The policy proper: balance with ejection, breaker, retries within a budget, hedges.
 pub const OURS: &str = "seawall";
@@ -17,6 +17,7 @@ pub fn policy(name: &str, tier: usize) -> Option<Box<dyn Client>> {
         Box::new(Plain { pick, retry: Never })
     }
     Some(match name {
+        OURS | "seawall-retry" => Box::new(Stack::new(StackSettings::default())),
         "round-robin" | "no-retries" => plain(RoundRobin::default()),
         "least-loaded" => plain(LeastLoaded::default()),
         "p2c" => plain(TwoLeastLoaded::default()),

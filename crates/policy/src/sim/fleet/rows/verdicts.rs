@@ -121,6 +121,11 @@ pub(super) fn outage(variant: &str, _: &Scenario, report: &Report) -> Vec<Figure
         part("reached the dead", reached, Some(Bound::AtMost(0.02))),
         seconds("99 % again after", again, Some(Bound::AtMost(1.0))),
         part("success meanwhile", report.success(from, to), None),
+        number(
+            "share of fair two seconds later",
+            10.0 * report.share(DEAD, end + 2.0, end + 4.5),
+            None,
+        ),
     ]
 }
 

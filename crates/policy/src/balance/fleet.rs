@@ -1,0 +1,137 @@
+//! What the hosts of one list have in common: settings, and what is typical of them.
+//!
+//! Written about ten times a second, read by every call: one cache line that every core holds.
+
+use std::sync::atomic::{
+    AtomicU32, AtomicU64,
+    Ordering::{AcqRel, Acquire, Relaxed},
+};
+use std::time::Duration;
+
+use seawall_sync::CachePadded;
+
+use super::BalanceSettings;
+use super::peak_ewma::Rate;
+use crate::Tick;
+
+/// How often the fleet is looked over.
+pub(super) const SWEEP: Duration = Duration::from_millis(100);
+/// How often hosts are judged by the share of calls that failed.
+const JUDGEMENT: Duration = Duration::from_secs(1);
+/// What an unknown host is taken for while nothing is known of any: 10 ms.
+const UNKNOWN_NS: f32 = 1e7;
+
+#[derive(Debug)]
+struct Shared {
+    next_event: AtomicU64,
+    /// A typical host's latency in ns.
+    latency: AtomicU32,
+    /// A typical host's load, in the measure of the algorithm.
+    load: AtomicU32,
+    ejected: AtomicU32,
+    /// The most hosts that may be ejected.
+    cap: AtomicU32,
+}
+
+/// Shared by all lists that come out of one another by updates.
+#[derive(Debug)]
+pub(super) struct Fleet {
+    pub(super) settings: BalanceSettings,
+    pub(super) rate: Rate,
+    pub(super) failure_weight: f32,
+    next_judgement: AtomicU64,
+    shared: CachePadded<Shared>,
+}
+
+impl Fleet {
+    pub(super) fn new(settings: BalanceSettings, now: Tick) -> Self {
+        let settings = settings.sound();
+        Self {
+            rate: Rate::new(settings.decay),
+            failure_weight: settings.failure_weight as f32,
+            next_judgement: AtomicU64::new((now + JUDGEMENT).0),
+            shared: CachePadded::new(Shared {
+                next_event: AtomicU64::new((now + SWEEP).0),
+                latency: AtomicU32::new(UNKNOWN_NS.to_bits()),
+                load: AtomicU32::new(UNKNOWN_NS.to_bits()),
+                ejected: AtomicU32::new(0),
+                cap: AtomicU32::new(0),
+            }),
+            settings,
+        }
+    }
+
+    #[inline]
+    pub(super) fn latency(&self) -> f32 {
+        f32::from_bits(self.shared.latency.load(Relaxed))
+    }
+
+    #[inline]
+    pub(super) fn load(&self) -> f32 {
+        f32::from_bits(self.shared.load.load(Relaxed))
+    }
+
+    pub(super) fn set_typical(&self, latency: Option<f32>, load: Option<f32>) {
+        if let Some(latency) = latency {
+            self.shared.latency.store(latency.to_bits(), Relaxed);
+        }
+        if let Some(load) = load {
+            self.shared.load.store(load.to_bits(), Relaxed);
+        }
+    }
+
+    /// At least one of two or more, never all.
+    pub(super) fn set_cap(&self, hosts: usize) {
+        let most = (hosts as f64 * self.settings.outlier.max_share) as usize;
+        let least = usize::from(self.settings.outlier.max_share > 0.0);
+        let cap = most.max(least).min(hosts.saturating_sub(1));
+        self.shared.cap.store(cap as u32, Relaxed);
+    }
+
+    /// Room for one more ejection is taken, if there is any.
+    pub(super) fn take_ejection(&self) -> bool {
+        let cap = self.shared.cap.load(Relaxed);
+        let more = |ejected| (ejected < cap).then_some(ejected + 1);
+        let ejected = &self.shared.ejected;
+        ejected.fetch_update(Relaxed, Relaxed, more).is_ok()
+    }
+
+    pub(super) fn give_ejection(&self) {
+        let less = |ejected: u32| Some(ejected.saturating_sub(1));
+        let _ = self.shared.ejected.fetch_update(Relaxed, Relaxed, less);
+    }
+
+    /// The count as a sweep found it: what removed hosts took with them is forgotten.
+    pub(super) fn set_ejected(&self, ejected: u32) {
+        self.shared.ejected.store(ejected, Relaxed);
+    }
+
+    /// A second has passed since hosts were last judged by their failures, and it is the caller who
+    /// judges.
+    pub(super) fn judge(&self, now: Tick) -> bool {
+        let next = self.next_judgement.load(Relaxed);
+        let later = (now + JUDGEMENT).0;
+        let judgement = &self.next_judgement;
+        let mine = || judgement.compare_exchange(next, later, Relaxed, Relaxed);
+        now.0 >= next && mine().is_ok()
+    }
+
+    /// Something is to be done no later than `at`.
+    pub(super) fn remind(&self, at: Tick) {
+        self.shared.next_event.fetch_min(at.0, AcqRel);
+    }
+
+    /// Something is to be done now, and the caller is who does it.
+    #[inline]
+    pub(super) fn event(&self, now: Tick) -> bool {
+        let next = self.shared.next_event.load(Acquire);
+        now.0 >= next && self.claim(next, now)
+    }
+
+    #[cold]
+    fn claim(&self, next: u64, now: Tick) -> bool {
+        let later = (now + SWEEP).0;
+        let event = &self.shared.next_event;
+        event.compare_exchange(next, later, AcqRel, Relaxed).is_ok()
+    }
+}

@@ -1,0 +1,348 @@
+//! One host: what every call of it writes, and what is known of it.
+//!
+//! All that a call reads and writes lies on one cache line; whatever else is touched only when
+//! something fails. Only the count in flight is exact. Averages and tallies are read and stored
+//! without an exchange: of two calls that end at the same moment one may go uncounted, which costs
+//! nothing and saves a locked instruction each.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use seawall_sync::CachePadded;
+
+use super::dice::mix;
+use super::fleet::Fleet;
+use super::flight::{Begun, FULL, Flight};
+use super::outlier::{HostState, Record, State};
+use super::peak_ewma::{PeakLatency, Stamped, fade};
+use super::{Algorithm, slow_start};
+use crate::{Outcome, Tick};
+
+/// A host as discovery names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct HostSpec {
+    /// What it is known by from one list to the next: a hash of its address. Two of the same key
+    /// are one host with two places in the list.
+    pub key: u64,
+    /// Its share against the others'; 0 takes it out of the choice, unless all have 0.
+    pub weight: u32,
+    /// Where it is; 0 where nothing is said.
+    pub zone: u16,
+}
+
+impl HostSpec {
+    /// Weight 1, no zone.
+    #[must_use]
+    pub const fn new(key: u64) -> Self {
+        Self {
+            key,
+            weight: 1,
+            zone: 0,
+        }
+    }
+}
+
+/// What a host says of itself on a response or in answer to a probe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Load {
+    /// Calls at the host, from all its clients.
+    pub in_flight: u32,
+    /// What a call that arrived now would take.
+    pub latency: Duration,
+}
+
+/// The share of failures that one more moves by: 1 in 5, so that two in a row weigh 0.36.
+const FAILING_STEP: f32 = 0.2;
+/// Below it a share of failures is none.
+const FAILING_LEAST: f32 = 1e-3;
+
+#[derive(Debug, Default)]
+struct Hot {
+    flight: Flight,
+    latency: PeakLatency,
+    state: State,
+    /// The share of calls that failed of late.
+    failing: Stamped,
+    /// Calls in the low half, failures in the high one, since the last judgement.
+    tally: AtomicU64,
+}
+
+/// A host's state. Survives updates of the list for as long as it is named in each.
+#[derive(Debug)]
+pub struct Host {
+    key: u64,
+    hot: CachePadded<Hot>,
+    record: Record,
+    fleet: Arc<Fleet>,
+}
+
+/// What is known of a host at a moment, for metrics and explanations.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct HostSnapshot {
+    /// Its key.
+    pub key: u64,
+    /// Its latency: risen at once, fallen slowly.
+    pub latency: Duration,
+    /// Calls of ours under way.
+    pub in_flight: u32,
+    /// The share of its calls that failed of late, 0 to 1.
+    pub failing: f64,
+    /// What it is doing.
+    pub state: HostState,
+    /// Its share of what it would get, 0 to 1: 0 while ejected.
+    pub share: f64,
+    /// Ejections in its life.
+    pub ejections: u64,
+}
+
+impl Host {
+    /// `warm`: time to its full share.
+    pub(super) fn new(key: u64, fleet: &Arc<Fleet>, warm: Duration, now: Tick) -> Self {
+        let state = if warm.is_zero() {
+            HostState::Serving
+        } else {
+            HostState::Warming
+        };
+        Self {
+            key,
+            hot: CachePadded::new(Hot {
+                state: State::new(state, now),
+                ..Hot::default()
+            }),
+            record: Record::joined(now, warm),
+            fleet: Arc::clone(fleet),
+        }
+    }
+
+    /// What it is known by.
+    #[must_use]
+    pub fn key(&self) -> u64 {
+        self.key
+    }
+
+    /// Calls of ours under way.
+    #[must_use]
+    pub fn in_flight(&self) -> u32 {
+        self.hot.flight.read().count()
+    }
+
+    /// What is known of it.
+    #[must_use]
+    pub fn snapshot(&self, now: Tick) -> HostSnapshot {
+        HostSnapshot {
+            key: self.key,
+            latency: Duration::from_nanos(self.latency(now) as u64),
+            in_flight: self.in_flight(),
+            failing: f64::from(self.failing(now)),
+            state: self.state().0,
+            share: self.share(now),
+            ejections: self.record.ejections.load(Relaxed),
+        }
+    }
+
+    pub(super) fn state(&self) -> (HostState, Tick) {
+        self.hot.state.read()
+    }
+
+    #[inline]
+    pub(super) fn is_serving(&self) -> bool {
+        self.hot.state.is_serving()
+    }
+
+    /// The share that it is to be drawn with: 0 while ejected, 1 while serving.
+    pub(super) fn share(&self, now: Tick) -> f64 {
+        match self.state() {
+            (HostState::Serving, _) => 1.0,
+            (HostState::Warming, from) => {
+                let floor = self.fleet.settings.slow_start_floor;
+                slow_start::share(from, self.record.warm(), floor, now)
+            }
+            _ => 0.0,
+        }
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.in_flight() >= FULL
+    }
+
+    #[inline]
+    fn latency(&self, now: Tick) -> f32 {
+        let fleet = &self.fleet;
+        self.hot.latency.at(now, fleet.rate, fleet.latency())
+    }
+
+    #[inline]
+    fn failing(&self, now: Tick) -> f32 {
+        let last = self.hot.failing.read(now, self.fleet.rate);
+        if last.value == 0.0 {
+            return 0.0;
+        }
+        last.value * fade(last.age)
+    }
+
+    /// Its load without the weight of failures; `inverse` is 1 / weight.
+    ///
+    /// (in flight / weight + 1), so that an idle fleet is drawn by weight alone, and a busy one has
+    /// calls under way by weight. What is under way for longer than the latency raises it.
+    #[inline]
+    pub(super) fn work(&self, algorithm: Algorithm, inverse: f32, now: Tick) -> f32 {
+        let under_way = self.hot.flight.read();
+        let queue = under_way.count() as f32 * inverse + 1.0;
+        match algorithm {
+            Algorithm::PeakEwma => queue * self.latency(now).max(under_way.latency(now)),
+            Algorithm::LeastRequest | Algorithm::RoundRobin => queue,
+        }
+    }
+
+    /// What hosts are compared by; the least is best. Never NaN.
+    #[inline]
+    pub(super) fn load(&self, algorithm: Algorithm, inverse: f32, now: Tick) -> f32 {
+        let work = self.work(algorithm, inverse, now);
+        let failing = self.failing(now);
+        if failing == 0.0 {
+            return work;
+        }
+        work + failing * self.fleet.failure_weight * self.fleet.load()
+    }
+
+    /// The latency as it was last written, where anything was.
+    pub(super) fn known_latency(&self, now: Tick) -> Option<f32> {
+        self.hot.latency.last(now, self.fleet.rate)
+    }
+
+    #[inline]
+    pub(super) fn begin(&self, now: Tick) -> Begun {
+        self.hot.flight.begin(now)
+    }
+
+    pub(super) fn take_probe(&self, now: Tick) -> bool {
+        self.hot.state.take_probe(now)
+    }
+
+    /// A call was lost without a word: neither sample nor leak.
+    #[cold]
+    pub(super) fn lost(&self, begun: Begun, probe: bool) {
+        self.hot.flight.end(begun);
+        if probe {
+            let state = &self.hot.state;
+            self.record.next_probe(state, &self.fleet, Tick::ZERO);
+        }
+    }
+
+    #[inline]
+    pub(super) fn end(
+        &self,
+        begun: Begun,
+        probe: bool,
+        outcome: Outcome,
+        latency: Duration,
+        now: Tick,
+    ) {
+        self.hot.flight.end(begun);
+        // At most an hour, so that no sum of them is infinite.
+        let latency = latency.as_nanos().min(3_600_000_000_000) as f32;
+        if probe {
+            return self.end_probe(outcome, latency, now);
+        }
+        if outcome == Outcome::Success {
+            self.hot.latency.record(latency, now, self.fleet.rate);
+            self.record_success(now);
+        } else {
+            self.end_badly(begun, outcome, latency, now);
+        }
+    }
+
+    #[inline]
+    fn record_success(&self, now: Tick) {
+        self.tally(0);
+        let failing = self.failing(now);
+        if failing > 0.0 {
+            let less = failing * (1.0 - FAILING_STEP);
+            let less = if less < FAILING_LEAST { 0.0 } else { less };
+            self.hot.failing.write(less, now);
+            self.record.succeeded();
+        }
+    }
+
+    #[cold]
+    fn end_badly(&self, begun: Begun, outcome: Outcome, latency: f32, now: Tick) {
+        if outcome == Outcome::Ignored || !self.record.counts(begun.at()) {
+            return;
+        }
+        let failing = self.failing(now);
+        let more = failing + (1.0 - failing) * FAILING_STEP;
+        self.hot.failing.write(more, now);
+        let fleet = &*self.fleet;
+        let typical = fleet.latency();
+        self.hot.latency.raise(latency, now, fleet.rate, typical);
+        if outcome == Outcome::Failure {
+            self.tally(1);
+            if self.record.failed(&fleet.settings.outlier) {
+                self.eject(now);
+            }
+        }
+    }
+
+    pub(super) fn eject(&self, now: Tick) {
+        let salt = mix(self.key);
+        self.record.eject(&self.hot.state, &self.fleet, salt, now);
+    }
+
+    #[cold]
+    fn end_probe(&self, outcome: Outcome, latency: f32, now: Tick) {
+        let (state, fleet) = (&self.hot.state, &*self.fleet);
+        match outcome {
+            Outcome::Success => {
+                if self.record.probe_passed(state, fleet, now) {
+                    // What was known is of another time.
+                    self.hot.latency.forget(latency, now);
+                    self.hot.failing.write(0.0, now);
+                    self.clear_tally();
+                }
+            }
+            Outcome::Failure => {
+                self.record.probe_failed(state, fleet, mix(self.key), now);
+            }
+            Outcome::Overloaded => {
+                let due = now + fleet.settings.outlier.probe_every;
+                self.record.next_probe(state, fleet, due);
+            }
+            Outcome::Ignored => self.record.next_probe(state, fleet, now),
+        }
+    }
+
+    #[inline]
+    fn tally(&self, failures: u64) {
+        let tally = &self.hot.tally;
+        let more = (failures << 32) + 1;
+        tally.store(tally.load(Relaxed).wrapping_add(more), Relaxed);
+    }
+
+    /// It fails too much to be chosen and too seldom to be ejected, so nothing would tell that it
+    /// is well again: probes shall.
+    pub(super) fn is_starved(&self, now: Tick) -> bool {
+        let last = self.hot.failing.read(now, self.fleet.rate);
+        let idle = self.fleet.rate.time(last.age) >= self.fleet.settings.outlier.probe_every;
+        last.value > FAILING_STEP && idle && self.in_flight() == 0
+    }
+
+    /// Calls and failures since the last judgement.
+    pub(super) fn tallied(&self) -> (u32, u32) {
+        let tally = self.hot.tally.load(Relaxed);
+        (tally as u32, (tally >> 32) as u32)
+    }
+
+    pub(super) fn clear_tally(&self) {
+        self.hot.tally.store(0, Relaxed);
+    }
+
+    /// A host that has warmed up serves.
+    pub(super) fn settle(&self, now: Tick) {
+        if let (HostState::Warming, from) = self.state()
+            && self.share(now) >= 1.0
+        {
+            self.hot.state.warmed(from);
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! The list of hosts, and the choice among them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::choice::Choice;
+use super::dice::Dice;
+use super::fleet::{Fleet, SWEEP};
+use super::host::{Host, HostSnapshot, HostSpec};
+use super::outlier::HostState;
+use super::round_robin::RoundRobin;
+use super::sampler::Sampler;
+use super::{Algorithm, BalanceSettings, p2c, sweep};
+use crate::Tick;
+
+/// Latencies of equals differ by a tenth and more.
+const MARGIN: f32 = 0.9;
+
+/// What a call asks for.
+#[derive(Clone, Copy, Debug)]
+pub struct Ask<'a> {
+    /// What hosts are chosen by in consistent hashing; `None` where the call has nothing of the
+    /// kind.
+    pub hash: Option<u64>,
+    /// The keys of the hosts that earlier attempts of this call went to.
+    pub tried: &'a [u64],
+    /// Where the caller is; 0 where nothing is said.
+    pub zone: u16,
+    /// The call may be what an ejected host is probed with: say no for one that cannot be retried.
+    /// Only first attempts are ever used.
+    pub may_probe: bool,
+}
+
+impl Default for Ask<'_> {
+    fn default() -> Self {
+        Self {
+            hash: None,
+            tried: &[],
+            zone: 0,
+            may_probe: true,
+        }
+    }
+}
+
+/// A host's place in the list.
+#[derive(Debug)]
+pub(super) struct Seat {
+    pub(super) host: Arc<Host>,
+    /// 1 / weight, where the mean weight is 1.
+    pub(super) inverse: f32,
+}
+
+/// An immutable list of hosts that are shared, and what an algorithm prepares for it.
+///
+/// Its driver keeps it in a `Snapshot`, beside its own array of endpoints in the same order, and
+/// replaces it by [`Hosts::updated`] when discovery says so. A pick takes no lock and allocates
+/// nothing.
+///
+/// - Only hosts of the list are picked, and only such with a weight.
+/// - No host that this call tried, while an untried one serves.
+/// - If every host that serves has been tried, the best of those again: whether to try again at all
+///   is for the retry policy to say.
+/// - If none serves (the cap on ejections sees to it that this takes an update), the best of all.
+/// - `None` only from an empty list.
+///
+/// ```
+/// use std::time::Duration;
+/// use seawall_policy::balance::{Ask, BalanceSettings, HostSpec, Hosts};
+/// use seawall_policy::{Outcome, Tick};
+///
+/// let specs = [HostSpec::new(0xA), HostSpec::new(0xB)];
+/// let hosts = Hosts::new(BalanceSettings::default(), &specs, Tick::ZERO);
+/// let random = 42; // the driver draws one for each call
+///
+/// let choice = hosts.pick(&Ask::default(), Tick::ZERO, random).expect("there are hosts");
+/// assert_eq!(hosts.host(choice.at()).unwrap().in_flight(), 1);
+/// let tried = [choice.key()];
+/// let now = Tick::from_millis(20);
+/// choice.finish(Outcome::Failure, Duration::from_millis(20), None, now);
+///
+/// let again = hosts.pick(&Ask { tried: &tried, ..Ask::default() }, now, random);
+/// assert_ne!(again.expect("there are hosts").key(), tried[0]);
+/// ```
+#[derive(Debug)]
+pub struct Hosts {
+    fleet: Arc<Fleet>,
+    seats: Box<[Seat]>,
+    sampler: Sampler,
+    round_robin: RoundRobin,
+}
+
+impl Hosts {
+    /// A first list. All its hosts begin with a full share: there is nobody to be slower than.
+    #[must_use]
+    pub fn new(settings: BalanceSettings, specs: &[HostSpec], now: Tick) -> Self {
+        Self::of(Arc::new(Fleet::new(settings, now)), specs, None, now)
+    }
+
+    /// The list after a discovery update, in the order of `specs`.
+    ///
+    /// A host whose key is known keeps its latency, failures, ejection and calls under way; weight
+    /// and zone may change. A new one is taken for a typical host and starts slowly, unless no
+    /// known one is left. Calls at hosts that are gone finish without effect. O(hosts).
+    #[must_use]
+    pub fn updated(&self, specs: &[HostSpec], now: Tick) -> Self {
+        Self::of(Arc::clone(&self.fleet), specs, Some(self), now)
+    }
+
+    fn of(fleet: Arc<Fleet>, specs: &[HostSpec], before: Option<&Self>, now: Tick) -> Self {
+        let known: HashMap<u64, &Arc<Host>> = before
+            .into_iter()
+            .flat_map(|hosts| &hosts.seats)
+            .map(|seat| (seat.host.key(), &seat.host))
+            .collect();
+        let joins_others = specs.iter().any(|spec| known.contains_key(&spec.key));
+        let warm = if joins_others {
+            fleet.settings.slow_start
+        } else {
+            Duration::ZERO
+        };
+        let mut new: HashMap<u64, Arc<Host>> = HashMap::new();
+        let weights = weights(specs);
+        let seats: Box<[Seat]> = specs
+            .iter()
+            .zip(&weights)
+            .map(|(spec, &weight)| {
+                let join = || Arc::new(Host::new(spec.key, &fleet, warm, now));
+                let host = match known.get(&spec.key) {
+                    Some(host) => host,
+                    None => &*new.entry(spec.key).or_insert_with(join),
+                };
+                Seat {
+                    host: Arc::clone(host),
+                    inverse: if weight > 0.0 {
+                        weight.recip() as f32
+                    } else {
+                        1.0
+                    },
+                }
+            })
+            .collect();
+        let members: Vec<(u32, f64)> = (0_u32..)
+            .zip(weights)
+            .filter(|&(_, weight)| weight > 0.0)
+            .collect();
+        fleet.set_cap(members.len());
+        let turn = before.map_or(now.0 as u32, |hosts| hosts.round_robin.next());
+        let hosts = Self {
+            round_robin: RoundRobin::new(&members, turn),
+            sampler: Sampler::new(members),
+            seats,
+            fleet,
+        };
+        sweep::run(&hosts.seats, hosts.sampler.members(), &hosts.fleet, now);
+        hosts
+    }
+
+    /// How many places the list has.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.seats.len()
+    }
+
+    /// There is no host.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.seats.is_empty()
+    }
+
+    /// The host at a place of the list.
+    #[must_use]
+    pub fn host(&self, at: usize) -> Option<&Arc<Host>> {
+        self.seats.get(at).map(|seat| &seat.host)
+    }
+
+    /// What is known of each host, in order.
+    pub fn snapshot(&self, now: Tick) -> impl Iterator<Item = HostSnapshot> {
+        self.seats.iter().map(move |seat| seat.host.snapshot(now))
+    }
+
+    /// Chooses a host for a call that is sent at `now`. `random` is drawn by the caller, any 64
+    /// bits, new for each call.
+    ///
+    /// Ten times a second the call that comes by looks all hosts over: O(hosts).
+    #[inline]
+    #[must_use]
+    pub fn pick(&self, ask: &Ask<'_>, now: Tick, random: u64) -> Option<Choice> {
+        let mut dice = Dice::new(random);
+        if self.fleet.event(now)
+            && let Some(at) = self.look_over(ask, now)
+        {
+            return Some(Choice::new(&self.seats[at].host, at, true, now));
+        }
+        let at = self.choose(ask, now, &mut dice)?;
+        Some(Choice::new(&self.seats[at].host, at, false, now))
+    }
+
+    #[inline]
+    fn choose(&self, ask: &Ask<'_>, now: Tick, dice: &mut Dice) -> Option<usize> {
+        let algorithm = self.fleet.settings.algorithm;
+        let usable = |at: usize, dice: &mut Dice| self.usable(at, ask, now, dice);
+        let found = match algorithm {
+            Algorithm::PeakEwma => {
+                let load = |at: usize| self.load(at, Algorithm::PeakEwma, now);
+                p2c::pick(&self.sampler, dice, MARGIN, usable, load)
+            }
+            Algorithm::LeastRequest => {
+                let load = |at: usize| self.load(at, Algorithm::LeastRequest, now);
+                p2c::pick(&self.sampler, dice, 1.0, usable, load)
+            }
+            Algorithm::RoundRobin => self.round_robin.pick(|at| self.usable(at, ask, now, dice)),
+        };
+        found.or_else(|| self.best_of_all(ask, now, dice))
+    }
+
+    #[inline]
+    fn load(&self, at: usize, algorithm: Algorithm, now: Tick) -> f32 {
+        let seat = &self.seats[at];
+        seat.host.load(algorithm, seat.inverse, now)
+    }
+
+    /// Not tried, and serving, or warming and its share says so.
+    #[inline]
+    fn usable(&self, at: usize, ask: &Ask<'_>, now: Tick, dice: &mut Dice) -> bool {
+        let Some(seat) = self.seats.get(at) else {
+            return false;
+        };
+        let host = &seat.host;
+        let untried = ask.tried.is_empty() || !ask.tried.contains(&host.key());
+        untried && (host.is_serving() || host.share(now) > dice.unit())
+    }
+
+    /// Who could not be drawn is looked for: untried before tried, serving before ejected, then the
+    /// least load.
+    #[cold]
+    fn best_of_all(&self, ask: &Ask<'_>, now: Tick, dice: &mut Dice) -> Option<usize> {
+        let members = self.sampler.members();
+        let skip = (dice.unit() * members.len() as f64) as usize;
+        let rank = |&at: &u32| {
+            let host = &self.seats[at as usize].host;
+            let out = matches!(host.state().0, HostState::Ejected | HostState::Probing);
+            let tried = ask.tried.contains(&host.key());
+            let load = self.load(at as usize, self.fleet.settings.algorithm, now);
+            (out, tried, host.is_full(), load)
+        };
+        // From a random place on: of equals the first is taken, and not always the same.
+        let turned = members.iter().cycle().skip(skip).take(members.len());
+        turned
+            .map(|at| (rank(at), *at))
+            .min_by(|(a, _), (b, _)| {
+                let kind = (a.0, a.1, a.2).cmp(&(b.0, b.1, b.2));
+                kind.then(a.3.total_cmp(&b.3))
+            })
+            .map(|(_, at)| at as usize)
+    }
+
+    /// The look-over that is due; the host that this call shall probe, if one is due.
+    #[cold]
+    fn look_over(&self, ask: &Ask<'_>, now: Tick) -> Option<usize> {
+        let members = self.sampler.members();
+        let due = sweep::run(&self.seats, members, &self.fleet, now);
+        let may = ask.may_probe && ask.tried.is_empty();
+        let mine = due.filter(|_| may).and_then(|_| {
+            let mut members = members.iter().map(|&at| at as usize);
+            members.find(|&at| self.seats[at].host.take_probe(now))
+        });
+        if let Some(due) = due {
+            // Soon again for the next one that is due, or for a call that may.
+            self.fleet.remind(due.max(now + SWEEP / 100));
+        }
+        mine
+    }
+}
+
+/// Weights with a mean of 1 over those that have any; all alike where none has.
+fn weights(specs: &[HostSpec]) -> Vec<f64> {
+    let with = specs.iter().filter(|spec| spec.weight > 0).count();
+    if with == 0 {
+        return vec![1.0; specs.len()];
+    }
+    let total: f64 = specs.iter().map(|spec| f64::from(spec.weight)).sum();
+    let mean = total / with as f64;
+    let of = |spec: &HostSpec| f64::from(spec.weight) / mean;
+    specs.iter().map(of).collect()
+}

@@ -1,0 +1,128 @@
+//! A latency that rises at once and falls slowly, shared by threads without a lock.
+//!
+//! The rule is Finagle's peak EWMA: a sample above the cost becomes the cost, one below pulls it
+//! down by the time since the last, `cost += (sample - cost) · (1 - e^(-Δt/τ))`. Two things differ.
+//!
+//! - *Idle, it falls to what is typical of the fleet, not to nothing*: that a host has not been
+//!   asked for a minute makes it unknown, and the best guess for the unknown is the others.
+//! - *No `exp`*: e^-x is taken as 1/(1 + x + x²/2), which is right to x³/6. At steps of 10 ms and
+//!   τ of 10 s that is 10^-10; after long idleness it forgets a little late (0.4 instead of 0.37
+//!   after τ). It costs a division, an `exp` 10–20 ns.
+//!
+//! Value and time are one word that is read and stored, not exchanged: of two samples at the same
+//! moment one may be lost, which no average notices.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use crate::Tick;
+
+/// A stamp counts 2^20 ns, about a millisecond.
+const STAMP_BITS: u32 = 20;
+const STAMP_NS: f32 = (1_u32 << STAMP_BITS) as f32;
+
+/// e^-x for x ≥ 0, nearly.
+#[inline]
+pub(super) fn fade(x: f32) -> f32 {
+    1.0 / (1.0 + x + 0.5 * x * x)
+}
+
+/// A number and when it was written, in a word. An all-zero word: never written.
+#[derive(Debug, Default)]
+pub(super) struct Stamped(AtomicU64);
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reading {
+    pub(super) value: f32,
+    /// Time since it was written, in the units of the [`Rate`]; zero where time ran backwards.
+    pub(super) age: f32,
+    pub(super) known: bool,
+}
+
+/// 1/τ per stamp.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rate(f32);
+
+impl Rate {
+    /// `tau` of at least a millisecond.
+    pub(super) fn new(tau: std::time::Duration) -> Self {
+        Self(STAMP_NS / (tau.as_nanos().max(1_000_000) as f32))
+    }
+}
+
+impl Rate {
+    /// An age in plain time.
+    pub(super) fn time(self, age: f32) -> std::time::Duration {
+        std::time::Duration::from_nanos((age / self.0 * STAMP_NS) as u64)
+    }
+}
+
+impl Stamped {
+    #[inline]
+    pub(super) fn read(&self, now: Tick, rate: Rate) -> Reading {
+        let word = self.0.load(Relaxed);
+        let age = (stamp(now).wrapping_sub((word >> 32) as u32)) as i32;
+        Reading {
+            value: f32::from_bits(word as u32),
+            age: age.max(0) as f32 * rate.0,
+            known: word != 0,
+        }
+    }
+
+    #[inline]
+    pub(super) fn write(&self, value: f32, now: Tick) {
+        let word = u64::from(stamp(now)) << 32 | u64::from(value.to_bits());
+        self.0.store(word, Relaxed);
+    }
+}
+
+#[inline]
+fn stamp(now: Tick) -> u32 {
+    // Never zero, so that a word that was written differs from one that was not.
+    ((now.0 >> STAMP_BITS) as u32).max(1)
+}
+
+/// A host's latency in ns.
+#[derive(Debug, Default)]
+pub(super) struct PeakLatency(Stamped);
+
+impl PeakLatency {
+    /// The latency at `now`; `typical` where nothing is known, and more so the longer ago it was.
+    #[inline]
+    pub(super) fn at(&self, now: Tick, rate: Rate, typical: f32) -> f32 {
+        let last = self.0.read(now, rate);
+        if !last.known {
+            return typical;
+        }
+        typical + (last.value - typical) * fade(last.age)
+    }
+
+    /// Takes a call's latency in ns.
+    #[inline]
+    pub(super) fn record(&self, sample: f32, now: Tick, rate: Rate) {
+        let last = self.0.read(now, rate);
+        if !last.known || sample >= last.value {
+            self.0.write(sample, now);
+        } else if last.age > 0.0 {
+            let keep = fade(last.age);
+            self.0.write(sample + (last.value - sample) * keep, now);
+        }
+    }
+
+    /// Takes a latency that can only be a lower bound: a failure's.
+    pub(super) fn raise(&self, sample: f32, now: Tick, rate: Rate, typical: f32) {
+        if sample > self.at(now, rate, typical) {
+            self.0.write(sample, now);
+        }
+    }
+
+    /// What was known no longer holds; `sample` does.
+    pub(super) fn forget(&self, sample: f32, now: Tick) {
+        self.0.write(sample, now);
+    }
+
+    /// What was last written, where something was.
+    pub(super) fn last(&self, now: Tick, rate: Rate) -> Option<f32> {
+        let last = self.0.read(now, rate);
+        last.known.then_some(last.value)
+    }
+}

@@ -1,0 +1,86 @@
+//! The look over all hosts, ten times a second, by whichever call comes by.
+//!
+//! What is typical is the median, which half of the hosts cannot move: a mean would follow the slow
+//! host that it is there to show up.
+
+use super::fleet::Fleet;
+use super::hosts::Seat;
+use super::outlier::HostState;
+use crate::Tick;
+
+/// So many hosts, spread over the list, speak for all.
+const SAMPLE: usize = 64;
+
+/// The median of what `values` yields, of at most [`SAMPLE`].
+fn median(values: impl Iterator<Item = f32>) -> Option<f32> {
+    let mut sample = [0.0; SAMPLE];
+    let mut count = 0;
+    for (slot, value) in sample.iter_mut().zip(values) {
+        *slot = value;
+        count += 1;
+    }
+    let sample = &mut sample[..count];
+    sample.sort_unstable_by(f32::total_cmp);
+    sample.get(count / 2).copied()
+}
+
+/// Finds what is typical, counts the ejected, lets the warm serve. When the next probe is due.
+pub(super) fn run(seats: &[Seat], members: &[u32], fleet: &Fleet, now: Tick) -> Option<Tick> {
+    let stride = members.len().div_ceil(SAMPLE).max(1);
+    let sampled = || {
+        members
+            .iter()
+            .step_by(stride)
+            .map(|&at| &seats[at as usize])
+    };
+    let serving = || sampled().filter(|seat| seat.host.is_serving());
+    let latency = median(serving().filter_map(|seat| seat.host.known_latency(now)));
+    let algorithm = fleet.settings.algorithm;
+    let load = median(serving().map(|seat| seat.host.work(algorithm, seat.inverse, now)));
+    fleet.set_typical(latency, load);
+
+    if fleet.judge(now) {
+        judge(seats, members, fleet, now);
+    }
+    let (mut ejected, mut due) = (0, None);
+    for &at in members {
+        let host = &seats[at as usize].host;
+        match host.state() {
+            (HostState::Serving, _) if host.is_starved(now) => host.eject(now),
+            (HostState::Serving, _) => {}
+            (HostState::Warming, _) => host.settle(now),
+            (HostState::Probing, _) => ejected += 1,
+            (HostState::Ejected, at) => {
+                ejected += 1;
+                due = Some(due.map_or(at, |due: Tick| due.min(at)));
+            }
+        }
+    }
+    fleet.set_ejected(ejected);
+    due
+}
+
+/// Ejects who fails far more of its calls than the others together: not more than the mean, which
+/// it is part of, nor by deviations of it, since one of five is never off by 1.9 of those.
+fn judge(seats: &[Seat], members: &[u32], fleet: &Fleet, now: Tick) {
+    let settings = &fleet.settings.outlier;
+    let hosts = || members.iter().map(|&at| &*seats[at as usize].host);
+    let (mut calls, mut failures) = (0_u64, 0_u64);
+    for host in hosts() {
+        let (own, failed) = host.tallied();
+        calls += u64::from(own);
+        failures += u64::from(failed);
+    }
+    for host in hosts() {
+        let (own, failed) = host.tallied();
+        host.clear_tally();
+        let others = calls.saturating_sub(u64::from(own));
+        if own < settings.least_calls || others < u64::from(settings.least_calls) {
+            continue;
+        }
+        let theirs = failures.saturating_sub(u64::from(failed)) as f64 / others as f64;
+        if f64::from(failed) / f64::from(own) - theirs > settings.excess {
+            host.eject(now);
+        }
+    }
+}
