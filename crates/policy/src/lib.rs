@@ -9,6 +9,7 @@ pub mod balance;
 mod call;
 pub mod limit;
 mod rejection;
+pub mod retry;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
 pub mod stats;

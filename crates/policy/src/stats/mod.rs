@@ -15,12 +15,14 @@
 
 mod ewma;
 mod extremum;
+mod pair;
 mod quantile;
 mod rolling;
 mod sliding_quantile;
 
 pub use ewma::{DecayingEwma, PeakEwma};
 pub use extremum::{WindowedMax, WindowedMin};
+pub(crate) use pair::{Pair, PairWindow, SliceNumber};
 pub use quantile::{Mismatch, QuantileSketch, Resolution};
 pub use rolling::{Bucket, RollingWindow, Span};
 pub use sliding_quantile::SlidingQuantile;
