@@ -6,6 +6,7 @@
 
 pub mod admit;
 pub mod balance;
+pub mod breaker;
 mod call;
 pub mod limit;
 mod rejection;
