@@ -66,6 +66,13 @@ impl Report {
         self.begun(from, to).count()
     }
 
+    /// All of them, with those whose users left early.
+    #[must_use]
+    pub fn arrived(&self, from: f64, to: f64) -> usize {
+        let within = |c: &&Ended| c.began >= from && c.began < to;
+        self.calls.iter().filter(within).count()
+    }
+
     /// Good answers in time, as a part of the calls that began from `from` to `to`.
     #[must_use]
     pub fn success(&self, from: f64, to: f64) -> f64 {
@@ -107,7 +114,7 @@ impl Report {
     /// Attempts at a tier for each user's call, from `from` to `to`.
     #[must_use]
     pub fn load(&self, tier: u8, from: f64, to: f64) -> f64 {
-        self.attempts(tier, from, to) as f64 / self.offered(from, to).max(1) as f64
+        self.attempts(tier, from, to) as f64 / self.arrived(from, to).max(1) as f64
     }
 
     /// Part of the attempts at its tier that `host` got from `from` to `to`.

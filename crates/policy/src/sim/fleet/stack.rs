@@ -1,27 +1,61 @@
 //! The policy proper, driven as the layers drive it.
 
+use std::time::Duration;
+
 use super::client::{self, Client, Member, Pick, Reply, Verdict};
-use crate::Tick;
 use crate::balance::{Ask, BalanceSettings, Choice, HostSpec, Hosts, Load};
+use crate::breaker::{Breaker, Pass, Throttle, ThrottleSettings};
+use crate::retry::{self, Budget, BudgetSettings, Retry, RetrySettings};
 use crate::sim::Rng;
+use crate::stats::DecayingEwma;
+use crate::{Call, Outcome, Tick};
 
 /// What a [`Stack`] is made of.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct StackSettings {
     /// The choice of a host, and when one is taken out.
     pub balance: BalanceSettings,
+    /// The breaker around the whole upstream, if there is one.
+    pub breaker: Option<ThrottleSettings>,
+    /// Whether and when a call is sent again.
+    pub retry: RetrySettings,
+    /// How often, all calls together.
+    pub budget: BudgetSettings,
 }
 
-/// One client instance of the crate's own policies, in the order that they are vetted in: budget;
-/// for each attempt the breaker, then the choice of a host.
+impl Default for StackSettings {
+    fn default() -> Self {
+        Self {
+            balance: BalanceSettings::default(),
+            breaker: Some(ThrottleSettings::default()),
+            retry: RetrySettings::default(),
+            budget: BudgetSettings::default(),
+        }
+    }
+}
+
+/// An attempt under way.
+#[derive(Debug)]
+struct Ticket {
+    choice: Choice,
+    pass: Option<Pass>,
+}
+
+/// One client instance of the crate's own policies in the order that they are vetted in: budget;
+/// for each attempt the breaker, then the choice of a host. Calls are idempotent.
 #[derive(Debug)]
 pub struct Stack {
     settings: StackSettings,
+    breaker: Option<Throttle>,
+    retry: Retry,
+    budget: Budget,
     hosts: Option<Hosts>,
     /// The scenario's number of each host of the list.
     numbers: Vec<u32>,
     /// By attempt.
-    tickets: Vec<Option<Choice>>,
+    tickets: Vec<Option<Ticket>>,
+    /// Latency of the answers of late, in seconds.
+    typical: DecayingEwma,
 }
 
 /// A host's identity in `balance`.
@@ -29,16 +63,37 @@ fn key(host: u32) -> u64 {
     u64::from(host) + 1
 }
 
+fn call(ask: &client::Ask<'_>) -> Call {
+    Call {
+        deadline: ask.deadline,
+        attempt: ask.attempt,
+        idempotent: true,
+        ..Call::default()
+    }
+}
+
 impl Stack {
     /// A client that has not heard of any host yet.
     #[must_use]
     pub fn new(settings: StackSettings) -> Self {
         Self {
-            settings,
+            breaker: settings.breaker.map(|b| Throttle::new(b, Tick::ZERO)),
+            retry: Retry::new(settings.retry),
+            budget: Budget::new(&settings.budget),
             hosts: None,
             numbers: Vec::new(),
             tickets: Vec::new(),
+            typical: DecayingEwma::new(Duration::from_secs(1)),
+            settings,
         }
+    }
+
+    fn ticket(&mut self, attempt: u32) -> &mut Option<Ticket> {
+        let slot = attempt as usize;
+        if self.tickets.len() <= slot {
+            self.tickets.resize_with(slot + 1, || None);
+        }
+        &mut self.tickets[slot]
     }
 }
 
@@ -56,7 +111,20 @@ impl Client for Stack {
         });
     }
 
+    fn begin(&mut self, ask: &client::Ask<'_>, now: Tick) {
+        if ask.attempt == 0 {
+            self.budget.deposit(now);
+        }
+    }
+
     fn pick(&mut self, attempt: u32, ask: &client::Ask<'_>, now: Tick, rng: &mut Rng) -> Pick {
+        let pass = match &self.breaker {
+            Some(breaker) => match breaker.ask(now, rng.bits()) {
+                Ok(pass) => Some(pass),
+                Err(_) => return Pick::Reject,
+            },
+            None => None,
+        };
         let tried: Vec<u64> = ask.tried.iter().map(|&host| key(host)).collect();
         let asked = Ask {
             tried: &tried,
@@ -64,23 +132,18 @@ impl Client for Stack {
         };
         let hosts = self.hosts.as_ref();
         let Some(choice) = hosts.and_then(|hosts| hosts.pick(&asked, now, rng.bits())) else {
+            if let (Some(breaker), Some(pass)) = (&self.breaker, pass) {
+                breaker.record(pass, Outcome::Ignored, Duration::ZERO, now);
+            }
             return Pick::Reject;
         };
         let host = self.numbers[choice.at()];
-        let slot = attempt as usize;
-        if self.tickets.len() <= slot {
-            self.tickets.resize_with(slot + 1, || None);
-        }
-        self.tickets[slot] = Some(choice);
+        *self.ticket(attempt) = Some(Ticket { choice, pass });
         Pick::Host(host)
     }
 
     fn done(&mut self, attempt: u32, _: u32, reply: &Reply, now: Tick) {
-        let Some(choice) = self
-            .tickets
-            .get_mut(attempt as usize)
-            .and_then(Option::take)
-        else {
+        let Some(Ticket { choice, pass }) = self.ticket(attempt).take() else {
             return;
         };
         let load = reply.load.map(|l| Load {
@@ -88,9 +151,39 @@ impl Client for Stack {
             latency: l.latency,
         });
         choice.finish(reply.outcome, reply.latency, load, now);
+        if let (Some(breaker), Some(pass)) = (&self.breaker, pass) {
+            breaker.record(pass, reply.outcome, reply.latency, now);
+        }
+        if reply.outcome == Outcome::Success {
+            self.typical.record(now, reply.latency.as_secs_f64());
+        }
     }
 
-    fn decide(&mut self, _: &client::Ask<'_>, _: &Reply, _: Tick, _: &mut Rng) -> Verdict {
-        Verdict::Stop { retried: false }
+    fn decide(
+        &mut self,
+        ask: &client::Ask<'_>,
+        reply: &Reply,
+        now: Tick,
+        rng: &mut Rng,
+    ) -> Verdict {
+        let reply = retry::Reply {
+            attempts: ask.tried.len().min(255) as u8,
+            waited: ask.waited,
+            may_have_run: reply.may_have_run,
+            marked: reply.retried,
+            ..retry::Reply::new(reply.outcome)
+        };
+        let typical = self.typical.value().map(Duration::from_secs_f64);
+        let budget = &self.budget;
+        match (self.retry).decide(&call(ask), &reply, typical, budget, now, rng.bits()) {
+            retry::Verdict::After(wait, _paid) => Verdict::Again(wait),
+            retry::Verdict::Stop(why) => Verdict::Stop {
+                retried: self.retry.must_mark(&reply, why),
+            },
+        }
+    }
+
+    fn attempt_limit(&self) -> Option<Duration> {
+        self.settings.retry.per_try
     }
 }

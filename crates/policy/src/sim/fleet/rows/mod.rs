@@ -189,13 +189,19 @@ impl Row {
         Some(figures)
     }
 
-    /// What does not hold for the row's first policy, in words; with the given seed.
+    /// What does not hold for the row's first policy, in words.
     #[must_use]
     pub fn misses(&self, seed: u64) -> Vec<String> {
-        let ours = self.run(self.policies[0], seed).unwrap_or_default();
+        self.missed_by(self.policies[0], seed)
+    }
+
+    /// What would not hold for a policy, in words; nothing for one that is not known.
+    #[must_use]
+    pub fn missed_by(&self, policy: &str, seed: u64) -> Vec<String> {
+        let figures = self.run(policy, seed).unwrap_or_default();
         let mut others: Vec<(&str, Vec<Figure>)> = Vec::new();
         let mut misses = Vec::new();
-        for (i, figure) in ours.iter().enumerate() {
+        for (i, figure) in figures.iter().enumerate() {
             let Some(bound) = figure.bound else { continue };
             let mut of = |name: &'static str| {
                 if !others.iter().any(|(known, _)| *known == name) {
@@ -206,25 +212,22 @@ impl Row {
                     .and_then(|(_, f)| f.get(i))
                     .map_or(f64::NAN, |f| f.value)
             };
-            let (holds, limit) = match bound {
-                Bound::AtLeast(limit) => (figure.value >= limit, limit),
-                Bound::AtMost(limit) => (figure.value <= limit, limit),
-                Bound::AtLeastOf(name, less) => {
-                    let limit = of(name) - less;
-                    (figure.value >= limit, limit)
-                }
-                Bound::AtMostOf(name, times) => {
-                    let limit = of(name) * times;
-                    (figure.value <= limit, limit)
-                }
+            let (least, greatest) = match bound {
+                Bound::AtLeast(limit) => (limit, f64::INFINITY),
+                Bound::AtMost(limit) => (f64::NEG_INFINITY, limit),
+                Bound::AtLeastOf(name, less) => (of(name) - less, f64::INFINITY),
+                Bound::AtMostOf(name, times) => (f64::NEG_INFINITY, of(name) * times),
             };
+            // Not the same as outside: a figure that is no number holds nothing.
+            let holds = figure.value >= least && figure.value <= greatest;
             if !holds {
-                let limit = figure.unit.write(limit);
+                let limit = if least.is_finite() { least } else { greatest };
                 misses.push(format!(
-                    "{} (seed {seed}): {}: {}, must be {bound:?}: {limit}",
+                    "{} under {policy}, seed {seed}: {} is {}, must be {bound:?} ({})",
                     self.name,
                     figure.name,
-                    figure.written()
+                    figure.written(),
+                    figure.unit.write(limit)
                 ));
             }
         }

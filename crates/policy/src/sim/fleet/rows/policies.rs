@@ -17,7 +17,11 @@ pub fn policy(name: &str, tier: usize) -> Option<Box<dyn Client>> {
         Box::new(Plain { pick, retry: Never })
     }
     Some(match name {
-        OURS | "seawall-retry" => Box::new(Stack::new(StackSettings::default())),
+        OURS => Box::new(Stack::new(StackSettings::default())),
+        "seawall-retry" => Box::new(Stack::new(StackSettings {
+            breaker: None,
+            ..StackSettings::default()
+        })),
         "round-robin" | "no-retries" => plain(RoundRobin::default()),
         "least-loaded" => plain(LeastLoaded::default()),
         "p2c" => plain(TwoLeastLoaded::default()),

@@ -1,6 +1,6 @@
 //! What is read from a run, and what it must be, row by row.
 
-use super::super::{Report, Scenario};
+use super::super::{Report, Scenario, Sent};
 use super::scenarios::{DEAD, JOINS, NEW, OUTAGE, START, STEP, STEPS};
 use super::{Bound, Figure, Unit};
 
@@ -35,6 +35,11 @@ pub(super) fn slow_server(_: &str, scenario: &Scenario, report: &Report) -> Vec<
             Some(Bound::AtLeast(0.999)),
         ),
         seconds("p99", p99, None),
+        number(
+            "share of fair five seconds after it",
+            11.0 * report.share(4, to + 5.0, to + 10.0),
+            None,
+        ),
         number(
             "attempts a call",
             report.load(0, from, to),
@@ -101,30 +106,24 @@ pub(super) fn retry_rates(_: &str, _: &Scenario, report: &Report) -> Vec<Figure>
 
 pub(super) fn outage(variant: &str, _: &Scenario, report: &Report) -> Vec<Figure> {
     let end = START + OUTAGE;
-    // A silent host is known by calls that a second passed over.
-    let known = if variant.ends_with("silent") {
-        2.0
-    } else {
-        1.0
-    };
-    let (from, to) = (START + known, end);
+    // A silent host is known by calls that a second passed over, and then by a window of them.
+    let silent = variant.ends_with("silent");
+    let (from, to) = (START + if silent { 2.5 } else { 1.0 }, end);
     let all = variant.starts_with("all");
-    let dead = |s: &&super::super::Sent| all || s.host == DEAD;
-    let reached = report
-        .sent
-        .iter()
-        .filter(dead)
-        .filter(|s| s.at >= from && s.at < to);
-    let reached = reached.count() as f64 / report.offered(from, to).max(1) as f64;
-    let again = report.recovered(0.99, end, end + 4.5, 0.1);
+    let dead = |s: &&Sent| (all || s.host == DEAD) && s.at >= from && s.at < to;
+    let reached = report.sent.iter().filter(dead).count() as f64;
+    let reached = reached / report.arrived(from, to).max(1) as f64;
+    let little = (!variant.ends_with("stalls")).then_some(Bound::AtMost(0.02));
+    let again = report.recovered(0.99, end, end + 5.5, 0.1);
+    let later = 10.0 * report.share(DEAD, end + 3.0, end + 6.0);
     vec![
-        part("reached the dead", reached, Some(Bound::AtMost(0.02))),
+        part("reached the dead", reached, little),
         seconds("99 % again after", again, Some(Bound::AtMost(1.0))),
         part("success meanwhile", report.success(from, to), None),
         number(
-            "share of fair two seconds later",
-            10.0 * report.share(DEAD, end + 2.0, end + 4.5),
-            None,
+            "share of fair three seconds later",
+            later,
+            Some(Bound::AtLeast(0.5)),
         ),
     ]
 }
