@@ -16,6 +16,21 @@ pub enum Algorithm {
     RoundRobin,
 }
 
+impl Algorithm {
+    /// Every algorithm.
+    pub const ALL: [Self; 3] = [Self::PeakEwma, Self::LeastRequest, Self::RoundRobin];
+
+    /// The name used in configuration, metrics and logs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::PeakEwma => "peak-ewma",
+            Self::LeastRequest => "least-request",
+            Self::RoundRobin => "round-robin",
+        }
+    }
+}
+
 /// Settings of [`Hosts`](super::Hosts). A value out of range counts as the nearest one in range.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BalanceSettings {

@@ -117,7 +117,7 @@ impl Client {
                 }
                 ends.pop();
 
-                let (choice, outcome, latency, second) = calls[id].take().unwrap();
+                let (choice, outcome, latency, second) = calls[id].take().expect("ends once");
                 run.failed[second] += u32::from(outcome != Outcome::Success);
                 choice.finish(outcome, latency, None::<Load>, at);
             }
@@ -130,7 +130,9 @@ impl Client {
                 updated = now;
             }
             watch(&hosts, now);
-            let choice = hosts.pick(&Ask::default(), now, self.rng.bits()).unwrap();
+            let choice = hosts
+                .pick(&Ask::default(), now, self.rng.bits())
+                .expect("there are hosts");
             let (key, second) = (choice.key() as usize, (now.0 / 1_000_000_000) as usize);
             run.to[key][second] += 1;
             let host = answer(key, now, self.rng.bits() >> 20);
