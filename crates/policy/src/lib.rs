@@ -8,6 +8,7 @@ pub mod admit;
 pub mod balance;
 pub mod breaker;
 mod call;
+pub mod fallback;
 pub mod limit;
 mod rejection;
 pub mod retry;

@@ -18,13 +18,21 @@
 //! | whether there is budget for one more | [`Budget`] |
 //! | what the server asked for | [`Pushback`] |
 //! | whether to retry, all in all | [`Retry`] |
+//! | how long calls take of late | [`Latencies`] |
+//! | when to send a second copy without waiting for the first to fail | [`Hedge`] |
 
 mod backoff;
 mod budget;
 mod decide;
+#[cfg(test)]
+mod decide_tests;
+mod hedge;
+mod latency;
 mod pushback;
 
 pub use backoff::{Backoff, Schedule};
 pub use budget::{Budget, BudgetSettings, Withdrawal};
 pub use decide::{Rejected, Reply, Retry, RetrySettings, Verdict, Why};
+pub use hedge::{Hedge, HedgeSettings};
+pub use latency::{Latencies, LatencySettings};
 pub use pushback::Pushback;

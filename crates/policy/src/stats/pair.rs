@@ -145,6 +145,16 @@ impl PairWindow {
         });
     }
 
+    /// Forgets everything.
+    pub(crate) fn clear(&self) {
+        let mut ring = self.ring.lock();
+        ring.ring.fill(Pair::default());
+        let number = SliceNumber::of(self.present.load(Relaxed)).0;
+        let word = Pair::default().word(number.wrapping_add(1));
+        self.present.store(word, Relaxed);
+        self.past.store(word, Relaxed);
+    }
+
     /// Both counts over the window.
     pub(crate) fn total(&self, now: Tick) -> Pair {
         self.catch_up(now);
