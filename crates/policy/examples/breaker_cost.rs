@@ -25,7 +25,7 @@ const ROUNDS: u64 = 60;
 const STEP: u64 = 1_000;
 
 /// Makes `CALLS` calls, the `n`th of which fails if `n & mask` is `mask`.
-fn calls(breaker: &impl Breaker, round: u64, mask: u64) -> Duration {
+fn calls(breaker: &impl Breaker, round: u64, mask: u64) -> (Instant, Instant) {
     let mut random = round | 1;
     let begin = Instant::now();
     for n in 0..CALLS {
@@ -41,10 +41,11 @@ fn calls(breaker: &impl Breaker, round: u64, mask: u64) -> Duration {
             breaker.record(pass, black_box(outcome), Duration::from_nanos(STEP), now);
         }
     }
-    begin.elapsed()
+    (begin, Instant::now())
 }
 
-/// The best round of `threads` at once: what the slowest of them took.
+/// The best round of `threads` at once, from the first one's begin to the last one's end: a round in
+/// which they did not overlap is no good one.
 fn best(breaker: &impl Breaker, threads: usize, mask: u64) -> f64 {
     let barrier = Barrier::new(threads);
     let run = || {
@@ -55,14 +56,18 @@ fn best(breaker: &impl Breaker, threads: usize, mask: u64) -> f64 {
             })
             .collect::<Vec<_>>()
     };
-    let times: Vec<Vec<Duration>> = std::thread::scope(|scope| {
+    let times: Vec<Vec<(Instant, Instant)>> = std::thread::scope(|scope| {
         let all: Vec<_> = (0..threads).map(|_| scope.spawn(run)).collect();
         all.into_iter()
             .map(|t| t.join().expect("no thread panics"))
             .collect()
     });
     (0..ROUNDS as usize)
-        .filter_map(|round| times.iter().map(|of| of[round]).max())
+        .filter_map(|round| {
+            let begin = times.iter().map(|of| of[round].0).min()?;
+            let end = times.iter().map(|of| of[round].1).max()?;
+            Some(end - begin)
+        })
         .min()
         .map_or(f64::NAN, |t| t.as_nanos() as f64 / CALLS as f64)
 }

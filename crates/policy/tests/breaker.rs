@@ -134,6 +134,17 @@ fn a_probe_slower_than_the_next_still_closes() {
     assert_eq!(breaker.state(now), State::Closed);
 }
 
+/// Its place has gone to the next one already.
+#[test]
+fn a_slow_probe_that_is_cancelled_makes_room_for_no_third() {
+    let breaker = window(one_failure_opens());
+    let (now, slow) = half_open(&breaker, 0);
+    let now = now + MS * 500;
+    let _next = pass(&breaker, now);
+    breaker.record(slow, Outcome::Ignored, MS * 500, now);
+    assert!(breaker.ask(now, 0).is_err());
+}
+
 #[test]
 fn a_count_window_slides() {
     let breaker = window(WindowSettings {
@@ -451,23 +462,25 @@ fn a_success_within_the_penalty_ends_it() {
 /// What was before it closed is forgiven: the same failures must come together once more.
 #[test]
 fn it_closes_with_an_empty_window() {
-    let breaker = window(WindowSettings {
-        min_calls: 8,
-        consecutive: None,
-        ..WindowSettings::default()
-    });
-    let eight = |now| {
-        for n in 0..8 {
-            assert_eq!(breaker.state(now), State::Closed, "before failure {n}");
-            call(&breaker, Outcome::Failure, now);
+    for (failure_ratio, consecutive) in [(Some(0.5), None), (None, Some(8))] {
+        let breaker = window(WindowSettings {
+            min_calls: 8,
+            failure_ratio,
+            consecutive,
+            ..WindowSettings::default()
+        });
+        for now in [Tick::ZERO, Tick::from_millis(500)] {
+            if now > Tick::ZERO {
+                call(&breaker, Outcome::Success, now);
+            }
+            for n in 0..8 {
+                assert_eq!(breaker.state(now), State::Closed, "before failure {n}");
+                call(&breaker, Outcome::Failure, now);
+            }
+            assert_eq!(breaker.state(now), State::Open);
+            assert!(breaker.ask(now, 0).is_err());
         }
-        assert_eq!(breaker.state(now), State::Open);
-        assert!(breaker.ask(now, 0).is_err());
-    };
-    eight(Tick::ZERO);
-    let now = Tick::from_millis(500);
-    call(&breaker, Outcome::Success, now);
-    eight(now);
+    }
 }
 
 #[test]

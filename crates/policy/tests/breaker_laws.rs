@@ -10,6 +10,99 @@ use seawall_policy::{Outcome, Tick};
 
 const MS: Duration = Duration::from_millis(1);
 
+/// Long after the time that the clock is set back to.
+const BEFORE: Tick = Tick::from_millis(1_000_000);
+
+/// A throttle that was open when the clock was set back.
+fn set_back(success: bool) -> Throttle {
+    let throttle = Throttle::new(ThrottleSettings::default(), BEFORE);
+    for ms in 0..200 {
+        fail(&throttle, BEFORE + MS * ms);
+    }
+    if success {
+        let now = BEFORE + MS * 200;
+        let pass = throttle
+            .ask(now, u64::MAX)
+            .expect("not all are turned away");
+        throttle.record(pass, Outcome::Success, MS, now);
+    }
+    assert_eq!(throttle.state(BEFORE), State::Open);
+    throttle
+}
+
+fn fail(breaker: &dyn Breaker, now: Tick) {
+    if let Ok(pass) = breaker.ask(now, now.0.wrapping_mul(0x9e37_79b9_7f4a_7c15)) {
+        breaker.record(pass, Outcome::Failure, MS, now);
+    }
+}
+
+#[test]
+fn a_clock_that_is_set_back_ends_silence_and_keeps_failures_fresh() {
+    let silent = set_back(false);
+    for ms in 0..11_000 {
+        let _ = silent.ask(Tick::from_millis(ms), ms << 50);
+    }
+    assert_eq!(silent.state(Tick::from_millis(11_000)), State::Closed);
+
+    let revived = set_back(true);
+    let failures = revived.counts().failure;
+    for ms in 0..2_000 {
+        fail(&revived, Tick::from_millis(ms));
+    }
+    assert!(revived.counts().failure > failures);
+    assert_eq!(revived.state(Tick::from_millis(2_000)), State::Open);
+}
+
+#[test]
+fn a_window_slides_after_the_clock_was_set_back() {
+    let settings = WindowSettings {
+        consecutive: None,
+        ..WindowSettings::default()
+    };
+    let breaker = Window::new(settings, BEFORE);
+    fail(&breaker, BEFORE);
+    for _ in 0..19 {
+        fail(&breaker, Tick::ZERO);
+    }
+    fail(&breaker, Tick::from_millis(100_000));
+    assert_eq!(breaker.state(Tick::ZERO), State::Closed);
+}
+
+/// An origin that serves 100/s and refuses the rest of 1,000/s is sent √(K·C·rate) = 447/s.
+#[test]
+fn a_throttle_sends_an_overloaded_origin_what_its_formula_says() {
+    let throttle = Throttle::new(ThrottleSettings::default(), Tick::ZERO);
+    let (mut sent, mut served_at) = (0, 0);
+    for ms in 0..20_000u64 {
+        let now = Tick::from_millis(ms);
+        if let Ok(pass) = throttle.ask(now, now.0.wrapping_mul(0x9e37_79b9_7f4a_7c15)) {
+            sent += u64::from(ms >= 10_000);
+            let outcome = if ms >= served_at {
+                served_at = ms + 10;
+                Outcome::Success
+            } else {
+                Outcome::Overloaded
+            };
+            throttle.record(pass, outcome, MS, now);
+        }
+    }
+    assert!((4_000..=4_900).contains(&sent), "{sent} in 10 s");
+}
+
+/// A result counts from when it came, not from when somebody asked last.
+#[test]
+fn a_throttle_that_is_seldom_asked_still_knows_how_old_its_results_are() {
+    let throttle = Throttle::new(ThrottleSettings::default(), Tick::ZERO);
+    let passes: Vec<_> = (0..20)
+        .map(|_| throttle.ask(Tick::ZERO, 0).unwrap())
+        .collect();
+    for pass in passes {
+        throttle.record(pass, Outcome::Failure, MS * 900, Tick::from_millis(900));
+    }
+    let now = Tick::from_millis(1_060);
+    assert!(throttle.ask(now, 0).is_err());
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Ended {
     /// Nanoseconds after the one before.

@@ -46,7 +46,7 @@
 //!
 //! A call that passes a closed breaker reads two words that hardly ever change, and its success
 //! writes one word of the thread's own: 25 ns at most for both, and 40 where two threads share the
-//! breaker (`examples/breaker_cost.rs`). A failure also takes the lock, to judge. A rejection writes
+//! breaker (`examples/breaker_cost.rs`), but for a window of few calls. A failure also takes the lock, to judge. A rejection writes
 //! one word of the thread's own.
 
 mod keyed;

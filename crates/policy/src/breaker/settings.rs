@@ -16,8 +16,8 @@ const CHUNKS: u64 = 16;
 pub enum Span {
     /// The calls of this time, 10 ms to an hour; slides by tenths of it.
     Time(Duration),
-    /// The latest so many calls, at least 1, and up to an eighth more. With several shards, a
-    /// window of fewer than 16 calls a shard takes the lock at each call.
+    /// The latest so many calls, at least 1, and up to an eighth more. A window of fewer
+    /// than 32 calls a shard takes the lock at each call: 40 ns instead of 10. Prefer time.
     Calls(u32),
 }
 
@@ -43,7 +43,7 @@ pub struct WindowSettings {
     /// Polly and resilience4j have 100, which a host of one in ten does not see at 80 calls/s in 10 s.
     pub min_calls: u32,
     /// So many failures one after another open it, at least 1. Default 10; Envoy has 5, linkerd 7,
-    /// which come by chance every 80 s at 1,000 calls/s of which a fifth fails; 10 every 3 hours.
+    /// which come by chance every 100 s at 1,000 calls/s of which a fifth fails; 10 every 3 hours.
     /// `None`: this never opens it.
     pub consecutive: Option<u32>,
     /// Opens it by the share of slow calls. Default `None`: what is slow, only its user knows.

@@ -246,7 +246,6 @@ impl Throttle {
         if history.newest_first().next().is_some_and(|b| b.calls() > 0) {
             *heard = now;
         }
-        *heard = now.min(*heard); // a clock that was set back
         let (share, state, cause) = match self.rule.judge(history) {
             Verdict::Hold if now.saturating_sub(*heard) <= nanos(SILENCE) => return,
             Verdict::Hold => (0.0, State::Closed, Cause::NoEvidence),
