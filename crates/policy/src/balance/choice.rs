@@ -56,9 +56,8 @@ impl Choice {
     /// [`Outcome::Ignored`] leaves no trace, and gives a probe back at once.
     #[inline]
     pub fn finish(mut self, outcome: Outcome, latency: Duration, load: Option<Load>, now: Tick) {
-        let _ = load;
         if let Some(host) = self.host.take() {
-            host.end(self.begun, self.probe, outcome, latency, now);
+            host.end(self.begun, self.probe, outcome, latency, load, now);
         }
     }
 }

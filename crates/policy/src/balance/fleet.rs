@@ -10,12 +10,15 @@ use std::time::Duration;
 
 use seawall_sync::CachePadded;
 
-use super::BalanceSettings;
 use super::peak_ewma::Rate;
+use super::prequal::Pool;
+use super::{Algorithm, BalanceSettings};
 use crate::Tick;
 
 /// How often the fleet is looked over.
 pub(super) const SWEEP: Duration = Duration::from_millis(100);
+/// Nothing that is to be done lies a second ahead.
+const FAR_NS: u64 = 1_000_000_000;
 /// How often hosts are judged by the share of calls that failed.
 const JUDGEMENT: Duration = Duration::from_secs(1);
 /// What an unknown host is taken for while nothing is known of any: 10 ms.
@@ -39,6 +42,10 @@ pub(super) struct Fleet {
     pub(super) settings: BalanceSettings,
     pub(super) rate: Rate,
     pub(super) failure_weight: f32,
+    /// What the hosts say of themselves, where that is asked for.
+    pub(super) pool: Option<Pool>,
+    /// Calls under way at all hosts, where a bound hangs on it.
+    total: Option<CachePadded<AtomicU64>>,
     next_judgement: AtomicU64,
     shared: CachePadded<Shared>,
 }
@@ -49,6 +56,8 @@ impl Fleet {
         Self {
             rate: Rate::new(settings.decay),
             failure_weight: settings.failure_weight as f32,
+            pool: (settings.algorithm == Algorithm::Prequal).then(|| Pool::new(&settings.prequal)),
+            total: (settings.algorithm == Algorithm::ConsistentHash).then(CachePadded::default),
             next_judgement: AtomicU64::new((now + JUDGEMENT).0),
             shared: CachePadded::new(Shared {
                 next_event: AtomicU64::new((now + SWEEP).0),
@@ -59,6 +68,29 @@ impl Fleet {
             }),
             settings,
         }
+    }
+
+    #[inline]
+    pub(super) fn count_begin(&self) {
+        if let Some(total) = &self.total {
+            total.fetch_add(1, Relaxed);
+        }
+    }
+
+    #[inline]
+    pub(super) fn count_end(&self) {
+        if let Some(total) = &self.total {
+            total.fetch_sub(1, Relaxed);
+        }
+    }
+
+    /// Calls under way at all hosts, where they are counted.
+    pub(super) fn total(&self) -> u64 {
+        self.total.as_ref().map_or(0, |total| total.load(Relaxed))
+    }
+
+    pub(super) fn ejected(&self) -> u32 {
+        self.shared.ejected.load(Relaxed)
     }
 
     #[inline]
@@ -121,11 +153,12 @@ impl Fleet {
         self.shared.next_event.fetch_min(at.0, AcqRel);
     }
 
-    /// Something is to be done now, and the caller is who does it.
+    /// Something is to be done now, and the caller is who does it. Also where what is to be done
+    /// lies far ahead: somebody brought a wrong time.
     #[inline]
     pub(super) fn event(&self, now: Tick) -> bool {
         let next = self.shared.next_event.load(Acquire);
-        now.0 >= next && self.claim(next, now)
+        next.wrapping_sub(now.0).wrapping_sub(1) >= FAR_NS && self.claim(next, now)
     }
 
     #[cold]

@@ -68,6 +68,10 @@ impl Stamped {
         }
     }
 
+    pub(super) fn clear(&self) {
+        self.0.store(0, Relaxed);
+    }
+
     #[inline]
     pub(super) fn write(&self, value: f32, now: Tick) {
         let word = u64::from(stamp(now)) << 32 | u64::from(value.to_bits());
@@ -116,8 +120,13 @@ impl PeakLatency {
     }
 
     /// What was known no longer holds; `sample` does.
-    pub(super) fn forget(&self, sample: f32, now: Tick) {
+    pub(super) fn restart(&self, sample: f32, now: Tick) {
         self.0.write(sample, now);
+    }
+
+    /// What was known no longer holds.
+    pub(super) fn forget(&self) {
+        self.0.clear();
     }
 
     /// What was last written, where something was.

@@ -35,8 +35,8 @@ pub(super) fn run(seats: &[Seat], members: &[u32], fleet: &Fleet, now: Tick) -> 
     };
     let serving = || sampled().filter(|seat| seat.host.is_serving());
     let latency = median(serving().filter_map(|seat| seat.host.known_latency(now)));
-    let algorithm = fleet.settings.algorithm;
-    let load = median(serving().map(|seat| seat.host.work(algorithm, seat.inverse, now)));
+    let by_latency = fleet.settings.algorithm.by_latency();
+    let load = median(serving().map(|seat| seat.host.work(by_latency, seat.inverse, now)));
     fleet.set_typical(latency, load);
 
     if fleet.judge(now) {
