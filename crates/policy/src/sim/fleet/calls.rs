@@ -134,12 +134,14 @@ impl Run<'_> {
         self.settle(id, call, host, &reply);
     }
 
+    /// The end of an attempt that was sent then and has no answer.
     fn unanswered(&self, sent: u64, outcome: Outcome) -> Reply {
         Reply {
             outcome,
             latency: Tick(self.now).since(Tick(sent)),
             load: None,
             may_have_run: true,
+            overtaken: false,
             retried: false,
         }
     }
@@ -211,7 +213,10 @@ impl Run<'_> {
             let Some(&Attempt { host, sent, .. }) = self.attempts.get(attempt) else {
                 continue;
             };
-            let reply = self.unanswered(sent, outcome);
+            let reply = Reply {
+                overtaken: end == End::Ok,
+                ..self.unanswered(sent, outcome)
+            };
             let client = &mut self.callers[call.caller as usize].client;
             client.done(attempt.0, host, &reply, Tick(self.now));
             self.abandon(attempt);
@@ -354,6 +359,7 @@ impl Run<'_> {
             outcome,
             latency: Duration::ZERO,
             may_have_run,
+            overtaken: false,
             load: speaks.then(|| self.hosts[attempt.host as usize].load()),
             retried,
         });

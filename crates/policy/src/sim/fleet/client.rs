@@ -40,6 +40,8 @@ pub struct Reply {
     pub load: Option<HostLoad>,
     /// The host may have begun to work on it: not so where it refused the connection.
     pub may_have_run: bool,
+    /// Another attempt of the same call was quicker.
+    pub overtaken: bool,
     /// The layers below have tried again already: `seawall-retried`.
     pub retried: bool,
 }

@@ -103,8 +103,8 @@ pub(super) fn seconds(at: u64) -> f64 {
 impl<'a> Run<'a> {
     pub(super) fn new(
         scenario: &'a Scenario,
-        client: &mut dyn FnMut(usize) -> Box<dyn Client>,
-    ) -> Self {
+        client: &mut dyn FnMut() -> Option<Box<dyn Client>>,
+    ) -> Option<Self> {
         let seed = |n: u64| Rng::new(scenario.seed ^ n.wrapping_mul(0xD6E8_FEB8_6659_FD93));
         let tiers: Vec<u8> = (scenario.tiers.iter().enumerate())
             .flat_map(|(tier, hosts)| std::iter::repeat_n(tier as u8, hosts.len()))
@@ -115,10 +115,12 @@ impl<'a> Run<'a> {
             .filter(|&&tier| tier < last)
             .map(|tier| tier + 1);
         let users = std::iter::repeat_n(0, scenario.clients as usize);
-        let callers = users.chain(inner).enumerate().map(|(i, tier)| Caller {
-            client: client(usize::from(tier)),
-            tier,
-            rng: seed(100 + i as u64),
+        let callers = users.chain(inner).enumerate().map(|(i, tier)| {
+            Some(Caller {
+                client: client()?,
+                tier,
+                rng: seed(100 + i as u64),
+            })
         });
         let mut run = Self {
             scenario,
@@ -129,7 +131,7 @@ impl<'a> Run<'a> {
             chance: seed(2),
             others: seed(3),
             rate: 0,
-            callers: callers.collect(),
+            callers: callers.collect::<Option<_>>()?,
             hosts: scenario
                 .tiers
                 .iter()
@@ -143,7 +145,7 @@ impl<'a> Run<'a> {
             report: Report::default(),
         };
         run.set_up();
-        run
+        Some(run)
     }
 
     fn set_up(&mut self) {

@@ -36,9 +36,8 @@
 //! let host = HostModel::latency(Work::Fixed(Duration::from_millis(20)));
 //! let scenario = Scenario::new(vec![host; 10], 500.0)
 //!     .at(2.0, 3, What::Work(Work::Fixed(Duration::from_secs(2))));
-//! let report = scenario.run(&mut |_| {
-//!     Box::new(Plain { pick: LeastLoaded::default(), retry: Never })
-//! });
+//! let client = || Plain { pick: LeastLoaded::default(), retry: Never };
+//! let report = scenario.run(&mut || Some(Box::new(client()))).expect("there is a client");
 //! assert_eq!(report.success(0.0, 1.0), 1.0);
 //! assert!(report.success(2.0, 8.0) > 0.98);
 //! ```

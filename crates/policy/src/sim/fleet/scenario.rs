@@ -113,10 +113,10 @@ impl Scenario {
         self
     }
 
-    /// Runs it. `client` makes the policy of each client instance, told its tier: instances of
-    /// tier 0 belong to users, those of tier k to the hosts of tier k − 1.
+    /// Runs it. `client` makes the policy of each client instance: those of users, and those of
+    /// the hosts of every tier but the last. None where it makes none.
     #[must_use]
-    pub fn run(&self, client: &mut dyn FnMut(usize) -> Box<dyn Client>) -> Report {
-        Run::new(self, client).run()
+    pub fn run(&self, client: &mut dyn FnMut() -> Option<Box<dyn Client>>) -> Option<Report> {
+        Some(Run::new(self, client)?.run())
     }
 }

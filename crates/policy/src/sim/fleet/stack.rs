@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use super::client::{self, Client, Member, Pick, Reply, Verdict};
+use super::client::{self, Client, HostLoad, Member, Pick, Reply, Verdict};
 use crate::balance::{Ask, BalanceSettings, Choice, HostSpec, Hosts, Load};
 use crate::breaker::{Breaker, Pass, Throttle, ThrottleSettings};
-use crate::retry::{self, Budget, BudgetSettings, Retry, RetrySettings};
+use crate::retry::{
+    self, Budget, BudgetSettings, Hedge, HedgeSettings, Latencies, LatencySettings, Retry,
+    RetrySettings,
+};
 use crate::sim::Rng;
-use crate::stats::DecayingEwma;
 use crate::{Call, Outcome, Tick};
 
 /// What a [`Stack`] is made of.
@@ -21,6 +23,10 @@ pub struct StackSettings {
     pub retry: RetrySettings,
     /// How often, all calls together.
     pub budget: BudgetSettings,
+    /// Second copies of calls that take long, if there are any.
+    pub hedge: Option<HedgeSettings>,
+    /// What is long, and what is typical.
+    pub latencies: LatencySettings,
 }
 
 impl Default for StackSettings {
@@ -30,6 +36,8 @@ impl Default for StackSettings {
             breaker: Some(ThrottleSettings::default()),
             retry: RetrySettings::default(),
             budget: BudgetSettings::default(),
+            hedge: Some(HedgeSettings::default()),
+            latencies: LatencySettings::default(),
         }
     }
 }
@@ -54,8 +62,8 @@ pub struct Stack {
     numbers: Vec<u32>,
     /// By attempt.
     tickets: Vec<Option<Ticket>>,
-    /// Latency of the answers of late, in seconds.
-    typical: DecayingEwma,
+    hedge: Option<Hedge>,
+    latencies: Latencies,
 }
 
 /// A host's identity in `balance`.
@@ -72,6 +80,13 @@ fn call(ask: &client::Ask<'_>) -> Call {
     }
 }
 
+fn reported(load: HostLoad) -> Load {
+    Load {
+        in_flight: load.in_flight,
+        latency: load.latency,
+    }
+}
+
 impl Stack {
     /// A client that has not heard of any host yet.
     #[must_use]
@@ -83,7 +98,8 @@ impl Stack {
             hosts: None,
             numbers: Vec::new(),
             tickets: Vec::new(),
-            typical: DecayingEwma::new(Duration::from_secs(1)),
+            hedge: settings.hedge.map(Hedge::new),
+            latencies: Latencies::new(&settings.latencies),
             settings,
         }
     }
@@ -146,16 +162,12 @@ impl Client for Stack {
         let Some(Ticket { choice, pass }) = self.ticket(attempt).take() else {
             return;
         };
-        let load = reply.load.map(|l| Load {
-            in_flight: l.in_flight,
-            latency: l.latency,
-        });
-        choice.finish(reply.outcome, reply.latency, load, now);
+        choice.finish(reply.outcome, reply.latency, reply.load.map(reported), now);
         if let (Some(breaker), Some(pass)) = (&self.breaker, pass) {
             breaker.record(pass, reply.outcome, reply.latency, now);
         }
-        if reply.outcome == Outcome::Success {
-            self.typical.record(now, reply.latency.as_secs_f64());
+        if reply.outcome == Outcome::Success || reply.overtaken {
+            self.latencies.record(reply.latency, now);
         }
     }
 
@@ -173,13 +185,41 @@ impl Client for Stack {
             marked: reply.retried,
             ..retry::Reply::new(reply.outcome)
         };
-        let typical = self.typical.value().map(Duration::from_secs_f64);
+        let typical = self.latencies.typical();
         let budget = &self.budget;
         match (self.retry).decide(&call(ask), &reply, typical, budget, now, rng.bits()) {
             retry::Verdict::After(wait, _paid) => Verdict::Again(wait),
             retry::Verdict::Stop(why) => Verdict::Stop {
                 retried: self.retry.must_mark(&reply, why),
             },
+        }
+    }
+
+    fn hedge_after(&mut self, ask: &client::Ask<'_>, now: Tick) -> Option<Duration> {
+        let hedge = self.hedge.as_ref()?;
+        let due = hedge.due(&call(ask), true, 1, &self.latencies, now)?;
+        Some(due.since(now))
+    }
+
+    fn hedge(&mut self, ask: &client::Ask<'_>, now: Tick) -> bool {
+        let (latencies, budget) = (&self.latencies, &self.budget);
+        self.hedge.as_ref().is_some_and(|hedge| {
+            let paid = hedge.send(&call(ask), true, 1, latencies, budget, now);
+            paid.is_some()
+        })
+    }
+
+    fn probes(&mut self, now: Tick, rng: &mut Rng, wanted: &mut Vec<u32>) {
+        let Some(hosts) = &self.hosts else { return };
+        while let Some(at) = hosts.probe_wanted(now, rng.bits()) {
+            wanted.push(self.numbers[at]);
+        }
+    }
+
+    fn probed(&mut self, host: u32, load: HostLoad, now: Tick) {
+        let at = self.numbers.iter().position(|&number| number == host);
+        if let (Some(hosts), Some(at)) = (&self.hosts, at) {
+            hosts.probe_result(at, reported(load), now);
         }
     }
 

@@ -1,19 +1,22 @@
 use std::time::Duration;
 
 use super::baseline::{LeastLoaded, Naive, Never, Plain, Random, RoundRobin};
-use super::{End, HostModel, Mode, Report, Scenario, What, Work};
+use super::{Client, End, HostModel, Mode, Report, Scenario, What, Work};
 use crate::Outcome;
 
 fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
+fn under<C: Client + 'static>(scenario: &Scenario, client: impl Fn() -> C) -> Report {
+    let run = scenario.run(&mut || Some(Box::new(client())));
+    run.expect("there is a client")
+}
+
 fn plain(scenario: &Scenario) -> Report {
-    scenario.run(&mut |_| {
-        Box::new(Plain {
-            pick: Random::default(),
-            retry: Never,
-        })
+    under(&scenario, || Plain {
+        pick: Random::default(),
+        retry: Never,
     })
 }
 
@@ -90,11 +93,9 @@ fn no_call_is_lost() {
             .at(1.0, 4, What::Mode(mode))
             .at(2.0, 1, What::Mode(mode))
             .at(3.0, 1, What::Mode(Mode::Up));
-        let naive = scenario.run(&mut |_| {
-            Box::new(Plain {
-                pick: RoundRobin::default(),
-                retry: Naive(3),
-            })
+        let naive = under(&scenario, || Plain {
+            pick: RoundRobin::default(),
+            retry: Naive(3),
         });
         // Traffic is the policy's in nothing.
         let mut begun: Vec<u64> = naive.calls.iter().map(|c| c.began.to_bits()).collect();
@@ -124,11 +125,9 @@ fn retries_multiply_from_tier_to_tier() {
         tiers: vec![vec![host], vec![host], vec![host]],
         ..Scenario::new(Vec::new(), 10.0)
     };
-    let report = scenario.at(0.0, 2, What::Mode(mode)).run(&mut |_| {
-        Box::new(Plain {
-            pick: LeastLoaded::default(),
-            retry: Naive(3),
-        })
+    let report = under(&scenario.at(0.0, 2, What::Mode(mode)), || Plain {
+        pick: LeastLoaded::default(),
+        retry: Naive(3),
     });
     let load = report.load(2, 1.0, 9.0);
     assert!((load - 64.0).abs() < 2.0, "{load}");

@@ -84,7 +84,7 @@ pub struct Row {
     pub name: &'static str,
     /// What must hold, in words.
     pub must: &'static str,
-    /// Whom it compares, [`OURS`] first.
+    /// Whom it compares; the bounds are for the first.
     pub policies: &'static [&'static str],
     scenarios: fn(u64) -> Vec<Variant>,
     figures: fn(&str, &Scenario, &Report) -> Vec<Figure>,
@@ -103,7 +103,14 @@ pub const ROWS: [Row; 7] = [
     Row {
         name: "slow-server",
         must: "at least 99.9 % of the calls succeed while it is slow",
-        policies: &[OURS, "round-robin", "least-loaded", "p2c", "peak-ewma"],
+        policies: &[
+            OURS,
+            "seawall-no-hedge",
+            "round-robin",
+            "least-loaded",
+            "p2c",
+            "peak-ewma",
+        ],
         scenarios: scenarios::slow_server,
         figures: verdicts::slow_server,
     },
@@ -111,6 +118,7 @@ pub const ROWS: [Row; 7] = [
         name: "prequal",
         must: "p99 at 0.9 no higher than Prequal's with half its probes; no errors on the ramp",
         policies: &[
+            "seawall-pool",
             OURS,
             "prequal",
             "prequal-half",
@@ -124,7 +132,13 @@ pub const ROWS: [Row; 7] = [
     Row {
         name: "fast-failures",
         must: "at most 2 % of the traffic goes there a second later",
-        policies: &[OURS, "round-robin", "least-loaded", "peak-ewma"],
+        policies: &[
+            OURS,
+            "seawall-pool",
+            "round-robin",
+            "least-loaded",
+            "peak-ewma",
+        ],
         scenarios: scenarios::fast_failures,
         figures: verdicts::fast_failures,
     },
@@ -144,7 +158,13 @@ pub const ROWS: [Row; 7] = [
     Row {
         name: "outage",
         must: "99 % again within a second of its end; at most 2 % of the calls reach the dead",
-        policies: &[OURS, "round-robin", "naive-retries", "peak-ewma"],
+        policies: &[
+            OURS,
+            "seawall-pool",
+            "round-robin",
+            "naive-retries",
+            "peak-ewma",
+        ],
         scenarios: scenarios::outage,
         figures: verdicts::outage,
     },
@@ -158,7 +178,7 @@ pub const ROWS: [Row; 7] = [
     Row {
         name: "new-host",
         must: "a share within a fifth of fair after its slow start; p99 does not spike",
-        policies: &[OURS, "least-loaded", "p2c", "peak-ewma"],
+        policies: &[OURS, "seawall-pool", "least-loaded", "p2c", "peak-ewma"],
         scenarios: scenarios::new_host,
         figures: verdicts::new_host,
     },
@@ -171,16 +191,19 @@ impl Row {
         ROWS.iter().find(|row| row.name == name)
     }
 
+    /// Its scenarios, by name of the variant.
+    #[must_use]
+    pub fn variants(&self, seed: u64) -> Vec<Variant> {
+        (self.scenarios)(seed)
+    }
+
     /// Runs every scenario under a policy; figures carry the names of their variants. None for a
     /// policy that [`policy`] does not know.
     #[must_use]
     pub fn run(&self, name: &str, seed: u64) -> Option<Vec<Figure>> {
-        policy(name, 0)?;
         let mut figures = Vec::new();
-        for (variant, scenario) in (self.scenarios)(seed) {
-            let report = scenario.run(&mut |tier| {
-                policy(name, tier).unwrap_or_else(|| unreachable!("it was there just now"))
-            });
+        for (variant, scenario) in self.variants(seed) {
+            let report = scenario.run(&mut || policy(name))?;
             for figure in (self.figures)(variant, &scenario, &report) {
                 let name = format!("{variant} {}", figure.name).trim().to_owned();
                 figures.push(Figure { name, ..figure });

@@ -1,27 +1,36 @@
 //! Policies by name.
 
 use super::super::baseline::{
-    LeastLoaded, Naive, Never, PeakEwma, Plain, Prequal, RoundRobin, TokenBucket, TwoLeastLoaded,
-    Weighted,
+    LeastLoaded, Naive, Never, PeakEwma, Picker, Plain, Prequal, RoundRobin, TokenBucket,
+    TwoLeastLoaded, Weighted,
 };
 use super::super::{Client, Stack, StackSettings};
+use crate::balance::Algorithm;
 
 /// The policy proper: balance with ejection, breaker, retries within a budget, hedges.
 pub const OURS: &str = "seawall";
 
-/// A client of the policy of this name, for a caller of `tier`.
+fn ours(change: impl FnOnce(&mut StackSettings)) -> Box<dyn Client> {
+    let mut settings = StackSettings::default();
+    change(&mut settings);
+    Box::new(Stack::new(settings))
+}
+
+fn plain<P: Picker + 'static>(pick: P) -> Box<dyn Client> {
+    Box::new(Plain { pick, retry: Never })
+}
+
+/// A client of the policy of this name; none for a name that is not known.
+///
+/// [`OURS`] has variants: `seawall-pool` chooses by what hosts report (Prequal), `seawall-retry`
+/// has neither breaker nor hedges, `seawall-no-hedge` only no hedges.
 #[must_use]
-pub fn policy(name: &str, tier: usize) -> Option<Box<dyn Client>> {
-    let _ = tier;
-    fn plain<P: super::super::baseline::Picker + 'static>(pick: P) -> Box<dyn Client> {
-        Box::new(Plain { pick, retry: Never })
-    }
+pub fn policy(name: &str) -> Option<Box<dyn Client>> {
     Some(match name {
-        OURS => Box::new(Stack::new(StackSettings::default())),
-        "seawall-retry" => Box::new(Stack::new(StackSettings {
-            breaker: None,
-            ..StackSettings::default()
-        })),
+        OURS => ours(|_| {}),
+        "seawall-pool" => ours(|s| s.balance.algorithm = Algorithm::Prequal),
+        "seawall-no-hedge" => ours(|s| s.hedge = None),
+        "seawall-retry" => ours(|s| (s.breaker, s.hedge) = (None, None)),
         "round-robin" | "no-retries" => plain(RoundRobin::default()),
         "least-loaded" => plain(LeastLoaded::default()),
         "p2c" => plain(TwoLeastLoaded::default()),
