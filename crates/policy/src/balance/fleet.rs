@@ -21,6 +21,8 @@ pub(super) const SWEEP: Duration = Duration::from_millis(100);
 const FAR_NS: u64 = 1_000_000_000;
 /// How often hosts are judged by the share of calls that failed.
 const JUDGEMENT: Duration = Duration::from_secs(1);
+/// One call in so many, at most, is sent to a host to learn whether it is still slow.
+const LOOK_PART: u64 = 20;
 /// What an unknown host is taken for while nothing is known of any: 10 ms.
 const UNKNOWN_NS: f32 = 1e7;
 
@@ -46,7 +48,13 @@ pub(super) struct Fleet {
     pub(super) pool: Option<Pool>,
     /// Calls under way at all hosts, where a bound hangs on it.
     total: Option<CachePadded<AtomicU64>>,
+    /// After so long without an answer what was known is of another time, in units of `rate`.
+    pub(super) silence: f32,
     next_judgement: AtomicU64,
+    /// When the next look at a forgotten host may be taken.
+    next_look: AtomicU64,
+    /// The time between two, in ns.
+    look_every: AtomicU64,
     shared: CachePadded<Shared>,
 }
 
@@ -55,6 +63,9 @@ impl Fleet {
         let settings = settings.sound();
         Self {
             rate: Rate::new(settings.decay),
+            silence: Rate::new(settings.decay).age(settings.outlier.probe_every),
+            next_look: AtomicU64::new(0),
+            look_every: AtomicU64::new(u64::MAX),
             failure_weight: settings.failure_weight as f32,
             pool: (settings.algorithm == Algorithm::Prequal).then(|| Pool::new(&settings.prequal)),
             total: (settings.algorithm == Algorithm::ConsistentHash).then(CachePadded::default),
@@ -146,6 +157,23 @@ impl Fleet {
         let judgement = &self.next_judgement;
         let mine = || judgement.compare_exchange(next, later, Relaxed, Relaxed);
         now.0 >= next && mine().is_ok()
+    }
+
+    /// So many calls were made in the last [`JUDGEMENT`]: of twenty, one may be a look.
+    pub(super) fn set_calls(&self, calls: u64) {
+        let every = JUDGEMENT.as_nanos() as u64 * LOOK_PART;
+        let every = every.checked_div(calls).unwrap_or(u64::MAX);
+        self.look_every.store(every, Relaxed);
+    }
+
+    /// A look at a forgotten host is due, and the caller takes it.
+    pub(super) fn take_look(&self, now: Tick) -> bool {
+        let next = self.next_look.load(Relaxed);
+        let every = self.look_every.load(Relaxed);
+        let later = now.0.saturating_add(every);
+        let look = &self.next_look;
+        let mine = || look.compare_exchange(next, later, Relaxed, Relaxed);
+        every != u64::MAX && now.0 >= next && mine().is_ok()
     }
 
     /// Something is to be done no later than `at`.

@@ -1,10 +1,13 @@
 //! A latency that rises at once and falls slowly, shared by threads without a lock.
 //!
 //! The rule is Finagle's peak EWMA: a sample above the cost becomes the cost, one below pulls it
-//! down by the time since the last, `cost += (sample - cost) · (1 - e^(-Δt/τ))`. Two things differ.
+//! down by the time since the last, `cost += (sample - cost) · (1 - e^(-Δt/τ))`. Three things differ.
 //!
 //! - *Idle, it falls to what is typical of the fleet, not to nothing*: that a host has not been
 //!   asked for a minute makes it unknown, and the best guess for the unknown is the others.
+//! - *After a silence* a cost that keeps calls away falls by ratio: to the cube root of what it was
+//!   above the sample. A host that stalled once is hardly asked, so that few samples pull it down,
+//!   and each by little; at τ of 10 s, half a second's stall would keep it idle for minutes.
 //! - *No `exp`*: e^-x is taken as 1/(1 + x + x²/2), which is right to x³/6. At steps of 10 ms and
 //!   τ of 10 s that is 10^-10; after long idleness it forgets a little late (0.4 instead of 0.37
 //!   after τ). It costs a division, an `exp` 10–20 ns.
@@ -16,6 +19,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::Tick;
 
+/// An hour, so that no sum is infinite.
+pub(super) const LONGEST: f32 = 3.6e12;
 /// A stamp counts 2^20 ns, about a millisecond.
 const STAMP_BITS: u32 = 20;
 const STAMP_NS: f32 = (1_u32 << STAMP_BITS) as f32;
@@ -50,6 +55,11 @@ impl Rate {
 }
 
 impl Rate {
+    /// Plain time as an age.
+    pub(super) fn age(self, time: std::time::Duration) -> f32 {
+        time.as_nanos() as f32 / STAMP_NS * self.0
+    }
+
     /// An age in plain time.
     pub(super) fn time(self, age: f32) -> std::time::Duration {
         std::time::Duration::from_nanos((age / self.0 * STAMP_NS) as u64)
@@ -102,13 +112,20 @@ impl PeakLatency {
 
     /// Takes a call's latency in ns.
     #[inline]
-    pub(super) fn record(&self, sample: f32, now: Tick, rate: Rate) {
+    ///
+    /// `old`: an age, in units of `rate`, and a cost; what is both older and higher is of another
+    /// time.
+    pub(super) fn record(&self, sample: f32, now: Tick, rate: Rate, old: (f32, f32)) {
         let last = self.0.read(now, rate);
         if !last.known || sample >= last.value {
             self.0.write(sample, now);
         } else if last.age > 0.0 {
             let keep = fade(last.age);
-            self.0.write(sample + (last.value - sample) * keep, now);
+            let mut value = sample + (last.value - sample) * keep;
+            if last.age >= old.0 && last.value > old.1 {
+                value = value.min(sample * (last.value / sample).cbrt());
+            }
+            self.0.write(value, now);
         }
     }
 
@@ -119,6 +136,14 @@ impl PeakLatency {
         }
     }
 
+    /// Takes a call that was given up after `sample` without an answer: time at the host that
+    /// brought nothing. Where answers take L on average, one comes for each L of such time, so what
+    /// none came for adds up.
+    pub(super) fn add(&self, sample: f32, now: Tick, rate: Rate, typical: f32) {
+        let sum = self.at(now, rate, typical) + sample;
+        self.0.write(sum.min(LONGEST), now);
+    }
+
     /// What was known no longer holds; `sample` does.
     pub(super) fn restart(&self, sample: f32, now: Tick) {
         self.0.write(sample, now);
@@ -127,6 +152,11 @@ impl PeakLatency {
     /// What was known no longer holds.
     pub(super) fn forget(&self) {
         self.0.clear();
+    }
+
+    /// Nothing was heard for as long as `silence`, in units of `rate`.
+    pub(super) fn is_silent(&self, now: Tick, rate: Rate, silence: f32) -> bool {
+        self.0.read(now, rate).age >= silence
     }
 
     /// What was last written, where something was.
