@@ -200,7 +200,10 @@ impl Pool {
             self.exchange(at, report, report.used());
             report.seat()
         });
-        self.remove_due(reports, best, now);
+        // What is scarce is not thrown away: a pool that lives on probes alone would run dry.
+        if count > SLOTS / 2 {
+            self.remove_due(reports, best, now);
+        }
         chosen
     }
 
