@@ -282,9 +282,9 @@ impl Host {
             pool.insert(seat, load, now);
         }
         if outcome == Outcome::Success {
-            let Fleet { rate, silence, .. } = *self.fleet;
-            let old = (silence, FORGOTTEN * self.fleet.latency());
-            self.hot.latency.record(latency, now, rate, old);
+            let fleet = &*self.fleet;
+            let old = (fleet.silence(), FORGOTTEN * fleet.latency());
+            self.hot.latency.record(latency, now, fleet.rate, old);
             self.record_success(now);
         } else {
             self.end_badly(begun, outcome, latency, now);
@@ -380,10 +380,10 @@ impl Host {
 
     /// It is so slow by what is known of it that it is hardly asked, and what is known is old.
     pub(super) fn is_forgotten(&self, now: Tick) -> bool {
-        let Fleet { rate, silence, .. } = *self.fleet;
-        self.hot.latency.is_silent(now, rate, silence)
+        let fleet = &*self.fleet;
+        self.hot.latency.is_silent(now, fleet.rate, fleet.silence())
             && self.in_flight() == 0
-            && self.latency(now) > FORGOTTEN * self.fleet.latency()
+            && self.latency(now) > FORGOTTEN * fleet.latency()
     }
 
     /// Calls and failures since the last judgement.

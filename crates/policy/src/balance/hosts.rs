@@ -404,7 +404,7 @@ impl Hosts {
         })
     }
 
-    /// A host that serves but is avoided for a latency of long ago. Nothing but a call tells
+    /// A host that serves but is avoided for a latency of some time ago. Nothing but a call tells
     /// whether it is still slow: what is known fades, but within minutes.
     fn forgotten(&self, now: Tick) -> Option<usize> {
         if self.fleet.settings.algorithm != Algorithm::PeakEwma {

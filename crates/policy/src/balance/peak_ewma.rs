@@ -21,6 +21,8 @@ use crate::Tick;
 
 /// An hour, so that no sum is infinite.
 pub(super) const LONGEST: f32 = 3.6e12;
+/// From here on, in known costs, one that was given up is a new peak, not more of the same.
+const NEWS: f32 = 1.5;
 /// A stamp counts 2^20 ns, about a millisecond.
 const STAMP_BITS: u32 = 20;
 const STAMP_NS: f32 = (1_u32 << STAMP_BITS) as f32;
@@ -136,12 +138,14 @@ impl PeakLatency {
         }
     }
 
-    /// Takes a call that was given up after `sample` without an answer: time at the host that
-    /// brought nothing. Where answers take L on average, one comes for each L of such time, so what
-    /// none came for adds up.
+    /// Takes a call that was given up after `sample` without an answer. Once, it is a peak like any
+    /// other. Where answers take L on average, one comes for each L of time at the host, so further
+    /// time that brought none adds up.
     pub(super) fn add(&self, sample: f32, now: Tick, rate: Rate, typical: f32) {
-        let sum = self.at(now, rate, typical) + sample;
-        self.0.write(sum.min(LONGEST), now);
+        let known = self.at(now, rate, typical);
+        let peak = sample >= NEWS * known;
+        let cost = if peak { sample } else { known + sample };
+        self.0.write(cost.min(LONGEST), now);
     }
 
     /// What was known no longer holds; `sample` does.
