@@ -147,9 +147,9 @@ impl Report {
             .map_or(0.0, |last| (last + 1) as f64 * slice)
     }
 
-    /// Probes for each user's call.
+    /// Probes for each attempt.
     #[must_use]
-    pub fn probes_per_call(&self) -> f64 {
-        self.probes as f64 / self.calls.len().max(1) as f64
+    pub fn probes_per_attempt(&self) -> f64 {
+        self.probes as f64 / self.sent.len().max(1) as f64
     }
 }

@@ -14,7 +14,7 @@ fn under<C: Client + 'static>(scenario: &Scenario, client: impl Fn() -> C) -> Re
 }
 
 fn plain(scenario: &Scenario) -> Report {
-    under(&scenario, || Plain {
+    under(scenario, || Plain {
         pick: Random::default(),
         retry: Never,
     })

@@ -28,6 +28,7 @@ fn number(name: &str, value: f64, bound: Option<Bound>) -> Figure {
 pub(super) fn slow_server(_: &str, scenario: &Scenario, report: &Report) -> Vec<Figure> {
     let (from, to) = (START, START + 30.0);
     let p99 = report.latency(0.99, from, to, scenario.timeout);
+    let later = 11.0 * report.share(4, to + 5.0, to + 10.0);
     vec![
         part(
             "success",
@@ -35,11 +36,7 @@ pub(super) fn slow_server(_: &str, scenario: &Scenario, report: &Report) -> Vec<
             Some(Bound::AtLeast(0.999)),
         ),
         seconds("p99", p99, None),
-        number(
-            "share of fair five seconds after it",
-            11.0 * report.share(4, to + 5.0, to + 10.0),
-            None,
-        ),
+        number("share of fair later", later, Some(Bound::AtLeast(0.5))),
         number(
             "attempts a call",
             report.load(0, from, to),
@@ -73,7 +70,7 @@ pub(super) fn prequal(variant: &str, scenario: &Scenario, report: &Report) -> Ve
             Some(Bound::AtMostOf("prequal", 1.0)),
         ),
         seconds("p99.9", quantile(0.999, from, to), None),
-        number("probes a call", report.probes_per_call(), half),
+        number("probes an attempt", report.probes_per_attempt(), half),
         number("attempts a call", report.load(0, from, to), None),
     ]
 }
@@ -120,11 +117,7 @@ pub(super) fn outage(variant: &str, _: &Scenario, report: &Report) -> Vec<Figure
         part("reached the dead", reached, little),
         seconds("99 % again after", again, Some(Bound::AtMost(1.0))),
         part("success meanwhile", report.success(from, to), None),
-        number(
-            "share of fair three seconds later",
-            later,
-            Some(Bound::AtLeast(0.5)),
-        ),
+        number("share of fair later", later, Some(Bound::AtLeast(0.5))),
     ]
 }
 
