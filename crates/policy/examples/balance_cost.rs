@@ -1,5 +1,6 @@
 //! What a pick among ten hosts and its finish cost, by algorithm, on one thread and on two that
-//! share the hosts: nanoseconds per call, the best of several rounds.
+//! share the hosts: nanoseconds per call, the best of several rounds. With Prequal, every response
+//! carries a report and the probes' answers are taken in as well.
 //!
 //! `cargo run --release -p seawall-policy --example balance_cost [ROUNDS]`
 #![allow(clippy::print_stdout, reason = "its output is the point")]
@@ -13,7 +14,7 @@ use std::hint::black_box;
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
-use seawall_policy::balance::{Algorithm, Ask, BalanceSettings, HostSpec, Hosts};
+use seawall_policy::balance::{Algorithm, Ask, BalanceSettings, HostSpec, Hosts, Load};
 use seawall_policy::{Outcome, Tick};
 
 const CALLS: u32 = 1_000_000;
@@ -33,7 +34,14 @@ fn calls(hosts: &Hosts, seed: u64) {
         };
         black_box(choice.at());
         let latency = Duration::from_nanos(1_000_000 + (random >> 50));
-        choice.finish(Outcome::Success, latency, None, now + latency);
+        let load = Load {
+            in_flight: (random >> 60) as u32,
+            latency,
+        };
+        choice.finish(Outcome::Success, latency, Some(load), now + latency);
+        if let Some(at) = hosts.probe_wanted(now, random) {
+            hosts.probe_result(at, load, now);
+        }
     }
 }
 

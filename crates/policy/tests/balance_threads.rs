@@ -7,8 +7,12 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
-use seawall_policy::balance::{Algorithm, Ask, BalanceSettings, HostSpec, Hosts, Load};
+use seawall_policy::balance::{Algorithm, Ask, BalanceSettings, Choice, HostSpec, Hosts, Load};
 use seawall_policy::{Outcome, Tick};
+
+/// A driver keeps lists and tickets across awaits.
+const fn sendable<T: Send + Sync>() {}
+const _: () = (sendable::<Hosts>(), sendable::<Choice>()).1;
 
 const CALLS: u64 = 4_000;
 const HOSTS: u64 = 5;

@@ -372,10 +372,11 @@ impl Host {
 
     /// It fails too much to be chosen and too seldom to be ejected, so nothing would tell that it
     /// is well again: probes shall.
-    pub(super) fn is_starved(&self, now: Tick) -> bool {
+    /// Where a typical host fails as much, the fault is not this one's.
+    pub(super) fn is_starved(&self, typical: f32, now: Tick) -> bool {
         let last = self.hot.failing.read(now, self.fleet.rate);
         let idle = self.fleet.rate.time(last.age) >= self.fleet.settings.outlier.probe_every;
-        idle && self.failing(now) > FAILING_STEP && self.in_flight() == 0
+        idle && self.failing(now) > typical + FAILING_STEP && self.in_flight() == 0
     }
 
     /// It is so slow by what is known of it that it is hardly asked, and what is known is old.

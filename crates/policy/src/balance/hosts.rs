@@ -217,7 +217,9 @@ impl Hosts {
     /// Chooses a host for a call that is sent at `now`. `random` is drawn by the caller, any 64
     /// bits, new for each call.
     ///
-    /// Ten times a second the call that comes by looks all hosts over: O(hosts).
+    /// With its finish about 31 ns on one thread and 60 ns on two that share ten hosts (peak EWMA; see
+    /// the example `balance_cost`). Ten times a second the call that comes by looks all hosts over:
+    /// O(hosts).
     #[inline]
     #[must_use]
     pub fn pick(&self, ask: &Ask<'_>, now: Tick, random: u64) -> Option<Choice> {

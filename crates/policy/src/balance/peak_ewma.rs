@@ -169,3 +169,53 @@ impl PeakLatency {
         last.known.then_some(last.value)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::PeakEwma;
+    use proptest::prelude::*;
+    use std::time::Duration;
+
+    proptest! {
+        #[test]
+        fn it_follows_the_plain_one(steps in prop::collection::vec((0_u64..200, 1.0..1e9_f32), 1..60)) {
+            let tau = Duration::from_secs(10);
+            let (rate, shared, mut plain) = (Rate::new(tau), PeakLatency::default(), PeakEwma::new(tau));
+            let mut now = 0;
+            for (ms, sample) in steps {
+                // Whole stamps, so that both see the same time.
+                now += ms << STAMP_BITS;
+                shared.record(sample, Tick(now), rate);
+                // The plain one weighs a step of no time by nothing, as this one does.
+                plain.record(Tick(now), f64::from(sample));
+                let (got, want) = (shared.last(Tick(now), rate).unwrap(), plain.value().unwrap());
+                prop_assert!((f64::from(got) / want - 1.0).abs() < 1e-3, "{got} {want}");
+            }
+        }
+
+        #[test]
+        fn idle_it_goes_to_what_is_typical(sample in 1.0..1e9_f32, typical in 1.0..1e9_f32, ms in 0_u64..100_000) {
+            let rate = Rate::new(Duration::from_secs(10));
+            let latency = PeakLatency::default();
+            prop_assert_eq!(latency.at(Tick::ZERO, rate, typical), typical);
+            latency.record(sample, Tick::ZERO, rate);
+            let at = |ms| latency.at(Tick::from_millis(ms), rate, typical);
+            let (low, high) = (sample.min(typical) * 0.999, sample.max(typical) * 1.001);
+            prop_assert!((low..=high).contains(&at(ms)));
+            let off = |ms| (at(ms) - typical).abs();
+            prop_assert!(off(ms + 1_000) <= off(ms) + 1e-3 * high);
+            prop_assert!(off(1_000_000) <= 1e-3 * (sample - typical).abs() + 1e-6 * high);
+        }
+    }
+
+    #[test]
+    fn time_backwards_is_no_time() {
+        let rate = Rate::new(Duration::ZERO);
+        let latency = PeakLatency::default();
+        latency.record(5.0, Tick::from_millis(10_000), rate);
+        latency.record(3.0, Tick::ZERO, rate);
+        assert_eq!(latency.at(Tick::ZERO, rate, 1.0), 5.0);
+        assert!(latency.at(Tick::MAX, rate, 1.0).is_finite());
+    }
+}

@@ -200,10 +200,7 @@ impl Pool {
             self.exchange(at, report, report.used());
             report.seat()
         });
-        // What is scarce is not thrown away: a pool that lives on probes alone would run dry.
-        if count > SLOTS / 2 {
-            self.remove_due(reports, best, now);
-        }
+        self.remove_due(reports, best, now);
         chosen
     }
 
@@ -356,7 +353,7 @@ mod tests {
             (5..18).collect::<Vec<_>>(),
             "19 used up, 4 oldest"
         );
-        assert_eq!((0..9).filter(|_| pool.take_probe()).count(), 3);
+        assert_eq!((0..9).filter(|_| pool.take_probe()).count(), 2);
         pool.reseat(|seat| (seat == 7).then_some(0));
         assert_eq!(held(&pool), [0]);
         assert_eq!(pool.pick(now, |_| true), None, "one report is no choice");
