@@ -72,13 +72,17 @@ fn a_window_slides_after_the_clock_was_set_back() {
 #[test]
 fn a_throttle_sends_an_overloaded_origin_what_its_formula_says() {
     let throttle = Throttle::new(ThrottleSettings::default(), Tick::ZERO);
-    let (mut sent, mut served_at) = (0, 0);
+    let (mut sent, mut room, mut random) = (0, 0, 1u64);
     for ms in 0..20_000u64 {
         let now = Tick::from_millis(ms);
-        if let Ok(pass) = throttle.ask(now, now.0.wrapping_mul(0x9e37_79b9_7f4a_7c15)) {
+        room = (room + 1).min(100); // tenths of a call
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        if let Ok(pass) = throttle.ask(now, random) {
             sent += u64::from(ms >= 10_000);
-            let outcome = if ms >= served_at {
-                served_at = ms + 10;
+            let outcome = if room >= 10 {
+                room -= 10;
                 Outcome::Success
             } else {
                 Outcome::Overloaded

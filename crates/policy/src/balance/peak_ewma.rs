@@ -177,6 +177,38 @@ mod tests {
     use proptest::prelude::*;
     use std::time::Duration;
 
+    /// Nothing is of another time.
+    const NEVER: (f32, f32) = (f32::INFINITY, f32::INFINITY);
+
+    #[test]
+    fn a_stall_of_long_ago_is_forgotten_by_two_answers() {
+        let rate = Rate::new(Duration::from_secs(10));
+        let latency = PeakLatency::default();
+        let old = (rate.age(Duration::from_millis(500)), 40.0);
+        let at = |ms| latency.at(Tick::from_millis(ms), rate, 20.0);
+        latency.record(1_000.0, Tick::ZERO, rate, old);
+        latency.record(20.0, Tick::from_millis(400), rate, old);
+        assert!(at(400) > 900.0, "not yet: {}", at(400));
+        latency.record(20.0, Tick::from_millis(1_000), rate, old);
+        assert!(at(1_000) < 80.0, "{}", at(1_000));
+        latency.record(20.0, Tick::from_millis(1_600), rate, old);
+        assert!(at(1_600) < 40.0, "{}", at(1_600));
+    }
+
+    #[test]
+    fn time_without_an_answer_adds_up() {
+        let rate = Rate::new(Duration::from_secs(10));
+        let latency = PeakLatency::default();
+        let add = |sample| latency.add(sample, Tick::ZERO, rate, 20.0);
+        add(50.0);
+        assert_eq!(latency.at(Tick::ZERO, rate, 20.0), 50.0);
+        add(50.0);
+        add(50.0);
+        assert_eq!(latency.at(Tick::ZERO, rate, 20.0), 150.0);
+        add(f32::MAX);
+        assert_eq!(latency.at(Tick::ZERO, rate, 20.0), LONGEST);
+    }
+
     proptest! {
         #[test]
         fn it_follows_the_plain_one(steps in prop::collection::vec((0_u64..200, 1.0..1e9_f32), 1..60)) {
@@ -186,7 +218,7 @@ mod tests {
             for (ms, sample) in steps {
                 // Whole stamps, so that both see the same time.
                 now += ms << STAMP_BITS;
-                shared.record(sample, Tick(now), rate);
+                shared.record(sample, Tick(now), rate, NEVER);
                 // The plain one weighs a step of no time by nothing, as this one does.
                 plain.record(Tick(now), f64::from(sample));
                 let (got, want) = (shared.last(Tick(now), rate).unwrap(), plain.value().unwrap());
@@ -199,7 +231,7 @@ mod tests {
             let rate = Rate::new(Duration::from_secs(10));
             let latency = PeakLatency::default();
             prop_assert_eq!(latency.at(Tick::ZERO, rate, typical), typical);
-            latency.record(sample, Tick::ZERO, rate);
+            latency.record(sample, Tick::ZERO, rate, NEVER);
             let at = |ms| latency.at(Tick::from_millis(ms), rate, typical);
             let (low, high) = (sample.min(typical) * 0.999, sample.max(typical) * 1.001);
             prop_assert!((low..=high).contains(&at(ms)));
@@ -213,8 +245,8 @@ mod tests {
     fn time_backwards_is_no_time() {
         let rate = Rate::new(Duration::ZERO);
         let latency = PeakLatency::default();
-        latency.record(5.0, Tick::from_millis(10_000), rate);
-        latency.record(3.0, Tick::ZERO, rate);
+        latency.record(5.0, Tick::from_millis(10_000), rate, NEVER);
+        latency.record(3.0, Tick::ZERO, rate, NEVER);
         assert_eq!(latency.at(Tick::ZERO, rate, 1.0), 5.0);
         assert!(latency.at(Tick::MAX, rate, 1.0).is_finite());
     }
