@@ -202,14 +202,20 @@ impl Row {
     #[must_use]
     pub fn run(&self, name: &str, seed: u64) -> Option<Vec<Figure>> {
         let mut figures = Vec::new();
-        for (variant, scenario) in self.variants(seed) {
-            let report = scenario.run(&mut || policy(name))?;
-            for figure in (self.figures)(variant, &scenario, &report) {
-                let name = format!("{variant} {}", figure.name).trim().to_owned();
-                figures.push(Figure { name, ..figure });
-            }
+        for variant in self.variants(seed) {
+            figures.extend(self.run_variant(name, &variant)?);
         }
         Some(figures)
+    }
+
+    fn run_variant(&self, name: &str, (variant, scenario): &Variant) -> Option<Vec<Figure>> {
+        let report = scenario.run(&mut || policy(name))?;
+        let figures = (self.figures)(variant, scenario, &report).into_iter();
+        let named = figures.map(|figure| Figure {
+            name: format!("{variant} {}", figure.name).trim().to_owned(),
+            ..figure
+        });
+        Some(named.collect())
     }
 
     /// What does not hold for the row's first policy, in words.
@@ -221,39 +227,66 @@ impl Row {
     /// What would not hold for a policy, in words; nothing for one that is not known.
     #[must_use]
     pub fn missed_by(&self, policy: &str, seed: u64) -> Vec<String> {
-        let figures = self.run(policy, seed).unwrap_or_default();
-        let mut others: Vec<(&str, Vec<Figure>)> = Vec::new();
         let mut misses = Vec::new();
-        for (i, figure) in figures.iter().enumerate() {
-            let Some(bound) = figure.bound else { continue };
-            let mut of = |name: &'static str| {
-                if !others.iter().any(|(known, _)| *known == name) {
-                    others.push((name, self.run(name, seed).unwrap_or_default()));
+        for variant in self.variants(seed) {
+            let figures = self.run_variant(policy, &variant).unwrap_or_default();
+            let mut others = Others::new(self, &variant);
+            for (i, figure) in figures.iter().enumerate() {
+                if let Some(limit) = figure
+                    .bound
+                    .and_then(|bound| others.missed(i, figure, bound))
+                {
+                    let (name, value) = (&figure.name, figure.written());
+                    let limit = figure.unit.write(limit);
+                    misses.push(format!(
+                        "{} under {policy}, seed {seed}: {name} is {value}, the bound {limit}",
+                        self.name
+                    ));
                 }
-                let found = others.iter().find(|(known, _)| *known == name);
-                found
-                    .and_then(|(_, f)| f.get(i))
-                    .map_or(f64::NAN, |f| f.value)
-            };
-            let (least, greatest) = match bound {
-                Bound::AtLeast(limit) => (limit, f64::INFINITY),
-                Bound::AtMost(limit) => (f64::NEG_INFINITY, limit),
-                Bound::AtLeastOf(name, less) => (of(name) - less, f64::INFINITY),
-                Bound::AtMostOf(name, times) => (f64::NEG_INFINITY, of(name) * times),
-            };
-            // Not the same as outside: a figure that is no number holds nothing.
-            let holds = figure.value >= least && figure.value <= greatest;
-            if !holds {
-                let limit = if least.is_finite() { least } else { greatest };
-                misses.push(format!(
-                    "{} under {policy}, seed {seed}: {} is {}, must be {bound:?} ({})",
-                    self.name,
-                    figure.name,
-                    figure.written(),
-                    figure.unit.write(limit)
-                ));
             }
         }
         misses
+    }
+}
+
+/// The figures of the policies that a bound speaks of, each run when first asked for.
+struct Others<'a> {
+    row: &'a Row,
+    variant: &'a Variant,
+    known: Vec<(&'static str, Vec<Figure>)>,
+}
+
+impl<'a> Others<'a> {
+    fn new(row: &'a Row, variant: &'a Variant) -> Self {
+        Self {
+            row,
+            variant,
+            known: Vec::new(),
+        }
+    }
+
+    /// Figure number `at` under another policy.
+    fn value(&mut self, name: &'static str, at: usize) -> f64 {
+        if !self.known.iter().any(|(known, _)| *known == name) {
+            let figures = self.row.run_variant(name, self.variant);
+            self.known.push((name, figures.unwrap_or_default()));
+        }
+        let found = self.known.iter().find(|(known, _)| *known == name);
+        found
+            .and_then(|(_, f)| f.get(at))
+            .map_or(f64::NAN, |f| f.value)
+    }
+
+    /// The limit that figure number `at` is beyond, if it is. One that is no number holds nothing.
+    fn missed(&mut self, at: usize, figure: &Figure, bound: Bound) -> Option<f64> {
+        let (least, greatest) = match bound {
+            Bound::AtLeast(limit) => (limit, f64::INFINITY),
+            Bound::AtMost(limit) => (f64::NEG_INFINITY, limit),
+            Bound::AtLeastOf(name, less) => (self.value(name, at) - less, f64::INFINITY),
+            Bound::AtMostOf(name, times) => (f64::NEG_INFINITY, self.value(name, at) * times),
+        };
+        let holds = figure.value >= least && figure.value <= greatest;
+        let limit = if least.is_finite() { least } else { greatest };
+        (!holds).then_some(limit)
     }
 }

@@ -154,7 +154,7 @@ pub(super) fn retry_rates(seed: u64) -> Vec<Variant> {
         let scenario = ten(seed);
         let hosts = 0..scenario.tiers[0].len() as u32;
         let scenario = hosts.fold(scenario, |s, host| s.at(0.0, host, What::Mode(mode)));
-        let length = Duration::from_secs(22);
+        let length = Duration::from_secs(14);
         (name, Scenario { length, ..scenario })
     };
     RATES.iter().map(failing).collect()

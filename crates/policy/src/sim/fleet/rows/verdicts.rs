@@ -89,7 +89,7 @@ pub(super) fn fast_failures(_: &str, _: &Scenario, report: &Report) -> Vec<Figur
 }
 
 pub(super) fn retry_rates(_: &str, _: &Scenario, report: &Report) -> Vec<Figure> {
-    let (from, to) = (2.0, 21.0);
+    let (from, to) = (2.0, 13.0);
     let no_less = Bound::AtLeastOf("token-bucket", 0.0005);
     vec![
         part("success", report.success(from, to), Some(no_less)),
