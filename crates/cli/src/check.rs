@@ -1,12 +1,12 @@
 //! `seawall check`: what is wrong with a file, and what a setting does.
 
 use std::fmt::Write as _;
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 
 use seawall::config::{Config, SETTINGS, default_toml, explain, json_schema, setting};
 
-use crate::Failure;
+use crate::{Failure, print};
 
 /// Check a configuration file, and learn what settings do.
 ///
@@ -22,8 +22,8 @@ Examples:
   seawall check --explain listeners             what the settings of a section do
   seawall check --schema > seawall.schema.json  a JSON schema, for editors
 
-Exit code: 0 when the file is right (warnings included), 1 when it is not or cannot be read, 2 for
-a wrong command line.")]
+Exit code: 0 when the file is right (warnings included), 1 when it is not or cannot be read, or the
+answer cannot be written, 2 for a wrong command line.")]
 pub(crate) struct Args {
     /// The file to check; `-` for standard input.
     #[arg(required_unless_present_any = ["defaults", "explain", "schema"])]
@@ -53,9 +53,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
             "name a file to check, or see `seawall check --help`",
         ));
     };
-    // A closed pipe is the reader's decision.
-    let _ = std::io::stdout().write_all(text.as_bytes());
-    Ok(())
+    print(&text)
 }
 
 fn explained(key: &str) -> Result<String, Failure> {

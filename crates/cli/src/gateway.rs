@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http::Uri;
@@ -16,6 +17,7 @@ use seawall_sync::shutdown::{Cause, Event, Life};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
 
+use crate::reload::{Follow, Watch};
 use crate::{Failure, check};
 
 /// Put a gateway in front of a service; it then keeps its goodput under any load.
@@ -23,7 +25,7 @@ use crate::{Failure, check};
 /// Nothing has to be configured. What arrives beyond what the service can do is queued for a moment
 /// and then turned away (503, with `retry-after` and `seawall-reject`), the least important first.
 /// Clients that leave, deadlines that pass, slow and malformed requests cost the service nothing.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   seawall gateway --upstream http://127.0.0.1:3000
@@ -36,12 +38,12 @@ Examples:
 While it runs:
   curl '127.0.0.1:9090/explain?text' who was turned away and why, the state of every limit
   curl 127.0.0.1:9090/metrics        Prometheus metrics
-  kill -TERM PID                     stop accepting, finish what is under way, exit 0
-
+  kill -TERM PID                     stop accepting, finish what is under way, exit
   kill -HUP PID                      the same; ignored where it was started with nohup
 
-Exit code: 0 after a drain, also one whose time ran out, 1 when it cannot start, 2 for a wrong
-command line, 130 when a second signal broke the drain off.")]
+Exit code: 0 when everything under way was finished, 1 when it cannot start, 2 for a wrong command
+line, 3 when `drain_timeout` ran out and connections were cut, 130 when a second signal broke the
+drain off.")]
 pub(crate) struct Args {
     /// The service to protect: http://HOST:PORT.
     #[arg(long, value_name = "URL", value_parser = url)]
@@ -52,8 +54,9 @@ pub(crate) struct Args {
     /// Address for metrics, health and explanations [default: 127.0.0.1:9090].
     #[arg(long, value_name = "ADDR", value_parser = address)]
     admin: Option<SocketAddr>,
-    /// A configuration file. The flags above stand over its entries named `default`, or over the only
-    /// one there is.
+    /// A configuration file, which is watched: a change takes effect without a restart, a bad one is
+    /// refused whole. The flags above stand over its entries named `default`, or over the only one
+    /// there is.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Decide and count, but turn nobody away.
@@ -91,6 +94,10 @@ what is to be protected? Name it by --upstream or in a file by --config:
 
 `seawall gateway --help` says more";
 
+/// The exit code when connections were cut as the drain's time ran out. Not 1: it did start, and it
+/// served.
+const CUT: u8 = 3;
+
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     if args.upstream.is_none() && args.config.is_none() {
         return Err(Failure {
@@ -98,13 +105,16 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
             code: 2,
         });
     }
+    // Before it is read: a change in between is one.
+    let watch = args.config.clone().map(Watch::new);
     let config = config(args)?;
     // Every connection is a descriptor, and the soft limit is often 1,024.
     raise_descriptors();
     let (log, _written) = Log::start(std::io::stderr(), LogSettings::default())
         .map_err(|error| Failure::new(format!("cannot start the log: {error}")))?;
+    let (filter, levels) = tracing_subscriber::reload::Layer::new(level(config.log.level));
     let subscriber = tracing_subscriber::registry()
-        .with(level(config.log.level))
+        .with(filter)
         .with(log.layer());
     // Only a second call could fail.
     let _ = tracing::subscriber::set_global_default(subscriber);
@@ -117,14 +127,40 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let shutdown = Shutdown::new()
         .drain_timeout(config.drain_timeout)
         .tell(tell);
-    Ok(shutdown.run_on(runtime, |life| serve(config, log, life)))
+    let follow = Follow {
+        args: args.clone(),
+        watch,
+        levels,
+    };
+    let cut = Arc::new(AtomicUsize::new(0));
+    let code = shutdown.run_on(runtime, |life| {
+        serve(config, log, follow, life, cut.clone())
+    });
+    let cut = cut.load(Ordering::Relaxed);
+    if cut > 0 {
+        let plural = if cut == 1 { " was" } else { "s were" };
+        tell!("{cut} connection{plural} cut; see `drain_timeout`");
+    }
+    // What ended it otherwise says more.
+    Ok(if cut > 0 && code == ExitCode::SUCCESS {
+        ExitCode::from(CUT)
+    } else {
+        code
+    })
 }
 
-async fn serve(config: Config, log: Log, life: Life) -> Result<(), String> {
+/// Leaves in `cut` how many connections were open when the drain was over.
+async fn serve(
+    config: Config,
+    log: Log,
+    follow: Follow,
+    life: Life,
+    cut: Arc<AtomicUsize>,
+) -> Result<(), String> {
     let running = Gateway::start_with_log(&config, Some(log)).map_err(|error| remedy(&error))?;
     let running = Arc::new(running);
     announce(&config, &running);
-    let drains = running.clone();
+    let (drains, exits) = (running.clone(), running.clone());
     life.on_drain("the gateway", async move {
         drains.drain();
         let mut look = tokio::time::interval(Duration::from_millis(5));
@@ -133,17 +169,16 @@ async fn serve(config: Config, log: Log, life: Life) -> Result<(), String> {
         }
     });
     life.on_exit("the gateway", async move {
-        let cut = running.connections();
-        if cut > 0 {
-            let plural = if cut == 1 { " was" } else { "s were" };
-            tell!("{cut} connection{plural} cut; see `drain_timeout`");
-        }
+        cut.store(exits.connections(), Ordering::Relaxed);
     });
     tokio::select! {
         () = life.stopping() => return Ok(()),
         () = warn_of_unreachable(&config) => {}
     }
-    life.stopping().await;
+    tokio::select! {
+        () = life.stopping() => {}
+        () = follow.run(&running) => {}
+    }
     Ok(())
 }
 
@@ -155,7 +190,7 @@ fn tell(event: &Event) {
     }
 }
 
-fn config(args: &Args) -> Result<Config, Failure> {
+pub(crate) fn config(args: &Args) -> Result<Config, Failure> {
     let mut config = match &args.config {
         Some(file) => check::read(file)?.0,
         None => Config::default(),
@@ -305,7 +340,7 @@ fn raise_descriptors() {
     let _ = setrlimit(Resource::Nofile, limit);
 }
 
-const fn level(level: Level) -> LevelFilter {
+pub(crate) const fn level(level: Level) -> LevelFilter {
     match level {
         Level::Error => LevelFilter::ERROR,
         Level::Warn => LevelFilter::WARN,

@@ -15,6 +15,7 @@ macro_rules! tell {
 mod check;
 mod demo;
 mod gateway;
+mod reload;
 
 use std::process::ExitCode;
 
@@ -60,6 +61,18 @@ impl Failure {
             text: text.into(),
             code: 1,
         }
+    }
+}
+
+/// Writes to standard output what was asked for. A reader that has seen enough is no error.
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    use std::io::{ErrorKind, Write as _};
+    let mut out = std::io::stdout();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::new(format!(
+            "cannot write to standard output: {error}"
+        ))),
+        _ => Ok(()),
     }
 }
 

@@ -457,9 +457,80 @@ fn a_second_signal_ends_at_once() {
     let asked = silent.incoming().nth(1);
     running.signal("TERM");
     eventually("it drains", || TcpStream::connect(running.listen).is_err());
-    running.signal("TERM");
+    // One that comes within half a second of the first belongs to it.
+    eventually("it ends", || {
+        running.signal("TERM");
+        running.child.try_wait().unwrap().is_some()
+    });
     assert_eq!(running.child.wait().unwrap().code(), Some(130));
     drop((asked, caller));
+}
+
+#[test]
+fn a_drain_whose_time_runs_out_has_a_code_of_its_own() {
+    let silent = TcpListener::bind(free()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("seawall.toml");
+    let upstream = "[upstreams.default]\nurl = 'http://127.0.0.1:3000'\n";
+    std::fs::write(&file, format!("drain_timeout = '50ms'\n{upstream}")).unwrap();
+    let config = format!("--config {}", file.display());
+    let mut running = Running::start(silent.local_addr().unwrap(), "", &config);
+    let mut caller = TcpStream::connect(running.listen).unwrap();
+    caller
+        .write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+        .unwrap();
+    // The first connection only looks whether somebody is there.
+    let asked = silent.incoming().nth(1);
+    running.signal("TERM");
+    assert_eq!(running.child.wait().unwrap().code(), Some(3));
+    let mut told = String::new();
+    let mut stderr = running.child.stderr.take().unwrap();
+    stderr.read_to_string(&mut told).unwrap();
+    assert!(told.contains("1 connection was cut"), "{told}");
+    drop((asked, caller));
+}
+
+#[test]
+fn a_full_disk_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("seawall.toml");
+    std::fs::write(
+        &file,
+        "[upstreams.default]\nurl = 'http://127.0.0.1:3000'\n",
+    )
+    .unwrap();
+    for args in [
+        &["check", file.to_str().unwrap()][..],
+        &["check", "--defaults"],
+        &["check", "--schema"],
+        &["check", "--explain", "listeners"],
+    ] {
+        let full = std::fs::File::options()
+            .write(true)
+            .open("/dev/full")
+            .unwrap();
+        let output = Command::new(SEAWALL)
+            .args(args)
+            .stdout(full)
+            .output()
+            .unwrap();
+        let told = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {told}");
+        assert!(told.contains("cannot write"), "{args:?}: {told}");
+    }
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_error() {
+    let mut child = Command::new(SEAWALL)
+        .args(["check", "--defaults"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
 }
 
 #[test]
@@ -539,4 +610,35 @@ fn nobody_reads_what_it_says_and_it_serves_and_drains_all_the_same() {
     assert!(get(running.listen, "/").contains("200 OK"));
     running.signal("TERM");
     assert_eq!(running.child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_changed_file_takes_effect_and_a_bad_one_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("seawall.toml");
+    let (upstream, dir) = (origin(), dir.path());
+    let with = |timeout: &str| {
+        format!(
+            "[context]\ntimeout = \"{timeout}\"\n[upstreams.default]\nurl = \"http://{upstream}\"\n"
+        )
+    };
+    std::fs::write(&file, with("1s")).unwrap();
+    let config = format!("--config {} 2>{}/told", file.display(), dir.display());
+    let running = Running::start(upstream, "", &config);
+    let reloads = |result: &str, count: u32| {
+        let line = format!("seawall_config_reloads_total{{result=\"{result}\"}} {count}");
+        get(running.admin, "/metrics").contains(&line)
+    };
+    std::fs::write(&file, with("22s")).unwrap();
+    eventually("it is in force", || reloads("done", 1));
+    std::fs::write(&file, with("twenty")).unwrap();
+    eventually("it is refused", || reloads("refused", 1));
+    assert!(get(running.listen, "/").contains("200"));
+    let told = std::fs::read_to_string(dir.join("told")).unwrap();
+    assert!(
+        told.contains("refused") && told.contains("seawall.toml:2:"),
+        "{told}"
+    );
+    std::fs::write(&file, with("333s")).unwrap();
+    eventually("the next good one is in force", || reloads("done", 2));
 }

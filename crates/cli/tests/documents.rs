@@ -18,6 +18,7 @@ const HEAD: &str = "\
 
 Nothing has to be configured: `seawall gateway --upstream http://HOST:PORT` runs with every default below.
 A file is TOML, passed as `--config FILE`; `--admin` and `--shadow` stand over what it says, `--upstream` and `--listen` over its entry named `default`, or the only one.
+The file is watched: a change is in force within about a second, without a restart. What keeps its name keeps what it has learned and counted, and no connection is dropped for it; listeners may come, go and change. A file with an error is refused whole and told of, and what was in force stays so. Only a restart changes `admin.address`. `seawall_config_reloads_total` counts both.
 `seawall check FILE` tells by line what is wrong with it (unknown settings and wrong values first, all at once; then what the settings say of one another) and warns of settings that work against one another; `seawall check --defaults` prints a file with every default; `seawall check --schema` a JSON schema for editors.
 
 In the names below, `*` is a name of your choosing and `[]` an entry of a list.

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use http::{HeaderName, HeaderValue, Method, Request, Uri};
-use seawall::config::AccessLogConfig;
 use seawall::telemetry::{AccessEntry, Log, Sampler};
 use seawall_policy::{Criticality, Rejection, Tick};
 
@@ -13,30 +12,21 @@ use crate::client::Client;
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
-/// Where access lines go, and which.
+/// Where access lines go.
 #[derive(Debug)]
 pub(crate) struct Writer {
-    sampler: Sampler,
     pub(crate) log: Option<Log>,
 }
 
 impl Writer {
-    pub(crate) fn new(config: &AccessLogConfig, log: Option<Log>) -> Self {
-        let sampler = if log.is_some() {
-            Sampler::new(config)
-        } else {
-            Sampler::default()
-        };
-        Self { sampler, log }
-    }
-
     /// A record, if this request is one that is logged.
     pub(crate) fn begin<B>(
         &self,
+        sampler: Sampler,
         request: &Request<B>,
         random: impl FnOnce() -> u64,
     ) -> Option<Box<Record>> {
-        if self.sampler.is_off() || !self.sampler.keeps(random()) {
+        if self.log.is_none() || sampler.is_off() || !sampler.keeps(random()) {
             return None;
         }
         Some(Box::new(Record {

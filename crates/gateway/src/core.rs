@@ -1,22 +1,26 @@
 //! What one core owns, and what all cores share.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use seawall::admission::Key;
 use seawall::clock::Clock;
+use seawall::sync::Snapshot;
 use seawall_policy::{Criticality, Rejection, Tick};
 
 use crate::access;
 use crate::counters::{Counters, Fault};
 use crate::notice::Notice;
-use crate::origin::Origin;
+use crate::plan::{Names, Plan};
+use crate::pool::Pool;
 use crate::recent::{Recent, Turned};
-use crate::router::{Router, Target};
+use crate::router::Target;
 use crate::signals::Signals;
+use crate::site::Listening;
 use crate::sweep::Sweep;
-use crate::under_way::Marks;
 
 /// Sleeping itself costs as much as a wake-up or two; for less than this it does not pay.
 const COALESCE_MIN: Duration = Duration::from_micros(200);
@@ -25,17 +29,19 @@ const COALESCE_MIN: Duration = Duration::from_micros(200);
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) clock: Clock,
-    pub(crate) origins: Vec<Arc<Origin>>,
-    pub(crate) router: Router,
-    /// Count calls whose time is up, but let them pass.
-    pub(crate) deadline_shadow: bool,
-    pub(crate) drain_timeout: Duration,
+    /// For all who are not a core: each of those has a copy.
+    pub(crate) plan: Snapshot<Plan>,
+    /// Where calls come in now.
+    pub(crate) listening: Snapshot<Vec<Arc<Listening>>>,
+    /// What this plan and the last few call things, the newest first.
+    pub(crate) names: Mutex<VecDeque<Names>>,
+    /// Pools that no plan leads to any more, until the last of their connections is closed.
+    pub(crate) retired: Mutex<Vec<Arc<Pool>>>,
+    pub(crate) reloads: Reloads,
     pub(crate) draining: AtomicBool,
     pub(crate) access: access::Writer,
     pub(crate) signals: Signals,
     pub(crate) shortage: Notice,
-    /// `None` where no key is configured.
-    pub(crate) under_way: Option<Marks>,
     pub(crate) books: Vec<Book>,
 }
 
@@ -43,11 +49,19 @@ impl Shared {
     /// While every origin turns calls away, lets events gather before this thread looks at them;
     /// one that does not is not made to wait. Blocks the thread, for 1 ms at most.
     pub(crate) fn coalesce(&self) {
-        let waits = self.origins.iter().map(|o| o.admission.coalesce());
+        let plan = self.plan.load();
+        let waits = plan.origins.iter().map(|o| o.admission.coalesce());
         if let Some(wait) = waits.min().filter(|wait| *wait >= COALESCE_MIN) {
             std::thread::sleep(wait);
         }
     }
+}
+
+/// How often the configuration was to be replaced, and whether it was.
+#[derive(Debug, Default)]
+pub(crate) struct Reloads {
+    pub(crate) done: AtomicU64,
+    pub(crate) refused: AtomicU64,
 }
 
 /// What one core writes and the admin listener reads.
@@ -62,6 +76,7 @@ pub(crate) struct Book {
 pub(crate) struct Core {
     pub(crate) index: usize,
     pub(crate) shared: Arc<Shared>,
+    pub(crate) plan: Snapshot<Plan>,
     pub(crate) clock: Clock,
     pub(crate) sweep: Arc<Sweep>,
     random: AtomicU64,
@@ -74,6 +89,7 @@ impl Core {
         let seed = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), index);
         Arc::new(Self {
             index,
+            plan: Snapshot::new(shared.plan.load().copy()),
             shared,
             clock,
             sweep,
@@ -100,9 +116,11 @@ impl Core {
     }
 
     /// Remembers a rejection for `/explain`.
+    #[allow(clippy::too_many_arguments, reason = "one value each")]
     pub(crate) fn remember(
         &self,
         at: Tick,
+        plan: &Plan,
         target: &Target,
         key: Key,
         criticality: Criticality,
@@ -111,6 +129,7 @@ impl Core {
     ) {
         self.shared.books[self.index].recent.add(Turned {
             at,
+            plan: plan.number,
             origin: target.origin as u16,
             route: target.route,
             key,
@@ -135,8 +154,10 @@ impl Core {
 
     /// Descriptors are short: gives up the connections that are only kept in store.
     pub(crate) fn make_room(&self) {
-        for origin in &self.shared.origins {
-            origin.pool.close_idle(self.index);
+        for origin in &self.plan.load().origins {
+            for (_, set) in origin.sets() {
+                set.fleet.close_idle(self.index);
+            }
         }
     }
 }

@@ -11,14 +11,21 @@
 //! by one; what a proxy must do to headers.
 
 mod access;
+mod address;
 mod admin;
 mod answer;
+mod attempt;
+mod attempts;
 mod body;
+mod breakers;
 mod client;
 mod collect;
 mod core;
 mod counters;
+mod deliver;
 mod exchange;
+mod fallback;
+mod fleet;
 mod forward;
 mod framing;
 mod headers;
@@ -26,8 +33,11 @@ mod listen;
 mod notice;
 mod origin;
 mod pace;
+mod plan;
 mod pool;
+mod probe;
 mod recent;
+mod reload;
 mod router;
 mod send;
 mod serve;
@@ -39,7 +49,11 @@ mod socket;
 mod stall;
 mod sweep;
 mod trailers;
+mod tries;
 mod tunnel;
 mod under_way;
+mod way;
+mod writers;
 
+pub use reload::ReloadError;
 pub use server::{Gateway, Running, StartError};

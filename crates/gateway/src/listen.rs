@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::core::Core;
 use crate::serve::{self, Open};
-use crate::site::Site;
+use crate::site::{Listening, Site};
 
 /// How long accepting rests when descriptors or memory have run out.
 const BACK_OFF: Duration = Duration::from_millis(50);
@@ -54,15 +54,16 @@ fn listener(address: SocketAddr, shared: bool) -> io::Result<std::net::TcpListen
 }
 
 /// Accepts for ever. A connection that one core cannot take waits in the kernel's backlog.
-pub(crate) async fn accept(core: Arc<Core>, site: Arc<Site>, listener: TcpListener) {
+pub(crate) async fn accept(core: Arc<Core>, listening: Arc<Listening>, listener: TcpListener) {
     loop {
+        let site = listening.site();
         if site.open() >= site.max_connections {
             site.tell_full(core.clock.now());
             tokio::time::sleep(FULL).await;
             continue;
         }
         match listener.accept().await {
-            Ok((stream, peer)) => take(&core, &site, stream, peer),
+            Ok((stream, peer)) => take(&core, &listening.site(), stream, peer),
             Err(error) if is_shortage(&error) => {
                 core.tell_shortage(&error);
                 core.make_room();

@@ -52,6 +52,15 @@ pub(crate) struct Notices {
 }
 
 impl Origin {
+    /// It has no host yet.
+    #[cold]
+    pub(crate) fn tell_no_host(&self, now: Tick) {
+        if let Some(held_back) = self.notices.unreachable.due(now) {
+            let upstream = self.name.as_str();
+            tracing::warn!(upstream, held_back, "no host of the upstream is known");
+        }
+    }
+
     /// There is no connection to it.
     #[cold]
     pub(crate) fn tell_unreachable(&self, error: &DialError, now: Tick) {

@@ -1,24 +1,25 @@
-//! One origin: where it is, the connections to it, and who may go there.
+//! One upstream: its hosts, what stands before them, and who may go there.
 
-use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use http::{HeaderValue, Uri};
-use parking_lot::Mutex;
+use http::HeaderValue;
 use seawall::admission::Admission;
-use seawall::config::{Protocol, Upstream};
+use seawall::config::{BalanceAlgorithm, HashOn, Protocol, Upstream};
 use seawall::signals::PeakGauge;
+use seawall_policy::fallback::{Gutter, GutterSettings};
+use seawall_policy::retry::{Budget, BudgetSettings, RetrySettings};
 
+use crate::breakers::Breakers;
+use crate::fallback::Fallback;
+use crate::fleet::{Ground, HostSet, zone};
 use crate::notice::Notices;
-use crate::pool::Pool;
+use crate::tries::Tries;
+use crate::writers::Writers;
 
-/// How long a resolved address is used before it is asked for again.
-const RESOLVE_AFTER: Duration = Duration::from_secs(5);
-
-/// An origin and everything that is kept for it.
-#[derive(Debug)]
+/// An upstream and everything that is kept for it. Clones share what is kept; the settings are those
+/// of one configuration.
+#[derive(Clone, Debug)]
 pub(crate) struct Origin {
     pub(crate) name: String,
     protocol: Protocol,
@@ -30,36 +31,116 @@ pub(crate) struct Origin {
     pub(crate) stream_after: Duration,
     /// `host:port`, for requests that come without a host.
     pub(crate) authority: HeaderValue,
-    pub(crate) pool: Arc<Pool>,
+    pub(crate) hosts: HostSet,
+    pub(crate) replicas: Option<Replicas>,
+    pub(crate) reserve: Option<Reserve>,
+    pub(crate) breakers: Option<Arc<Breakers>>,
+    /// The breaker decides and counts, and enforces nothing.
+    pub(crate) breaker_shadow: bool,
+    pub(crate) budget: Arc<Budget>,
+    pub(crate) retry: RetrySettings,
+    /// What a host is chosen by, where it is by a hash.
+    pub(crate) hash_on: Option<HashOn>,
+    /// Hosts are chosen by what they say of themselves.
+    pub(crate) by_load: bool,
+    /// Where we are.
+    pub(crate) zone: u16,
+    pub(crate) fallback: Option<Fallback>,
+    pub(crate) tries: Arc<Tries>,
     pub(crate) admission: Admission,
     /// How long calls wait in the queue, whatever comes of it.
-    pub(crate) queueing: PeakGauge,
-    pub(crate) notices: Notices,
+    pub(crate) queueing: Arc<PeakGauge>,
+    pub(crate) notices: Arc<Notices>,
+}
+
+/// Hosts that answer reads.
+#[derive(Clone, Debug)]
+pub(crate) struct Replicas {
+    pub(crate) hosts: HostSet,
+    pub(crate) writers: Arc<Writers>,
+    /// How long a writer reads where it wrote.
+    pub(crate) remembered: Duration,
+}
+
+/// Hosts that take over while the others fail.
+#[derive(Clone, Debug)]
+pub(crate) struct Reserve {
+    pub(crate) hosts: HostSet,
+    pub(crate) gutter: Arc<Gutter>,
 }
 
 impl Origin {
+    /// `before`: the one of this name that it replaces; what that holds, has learned and has
+    /// counted goes on.
     pub(crate) fn new(
         name: &str,
         upstream: &Upstream,
         admission: Admission,
-        cores: usize,
-    ) -> Arc<Self> {
+        ground: &Ground,
+        before: Option<(&Self, &Upstream)>,
+    ) -> Self {
         let authority = upstream
             .url
             .authority()
             .and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
-        Arc::new(Self {
+        let (old, told) = before.unzip();
+        Self {
             name: name.to_owned(),
             protocol: upstream.protocol,
             response_timeout: upstream.response_timeout,
             body_timeout: upstream.body_timeout,
             stream_after: upstream.stream_after,
             authority: authority.unwrap_or_else(|| HeaderValue::from_static("localhost")),
-            pool: Pool::new(upstream, cores),
+            hosts: HostSet::new(
+                ground,
+                upstream,
+                &upstream.endpoints,
+                old.map(|old| &old.hosts),
+            ),
+            replicas: replicas(upstream, ground, old),
+            reserve: reserve(upstream, ground, old, told),
+            breakers: match (old, told) {
+                (Some(old), Some(told)) if same_breakers(told, upstream) => old.breakers.clone(),
+                _ => Breakers::new(&upstream.breaker, ground).map(Arc::new),
+            },
+            breaker_shadow: upstream.breaker.shadow,
+            budget: match (old, told) {
+                (Some(old), Some(told)) if told.retry.ratio == upstream.retry.ratio => {
+                    old.budget.clone()
+                }
+                _ => Arc::new(Budget::new(&BudgetSettings {
+                    ratio: upstream.retry.ratio,
+                    shards: ground.cores,
+                    ..BudgetSettings::default()
+                })),
+            },
+            retry: RetrySettings {
+                attempts: upstream.retry.attempts,
+                per_try: upstream.retry.per_try_timeout,
+                ..RetrySettings::default()
+            },
+            hash_on: (upstream.balance.algorithm == BalanceAlgorithm::ConsistentHash)
+                .then(|| upstream.balance.hash_on.clone()),
+            by_load: upstream.balance.algorithm == BalanceAlgorithm::Prequal,
+            zone: zone(upstream.balance.zone.as_deref()),
+            fallback: Fallback::new(&upstream.fallback),
+            tries: old.map_or_else(Arc::default, |old| old.tries.clone()),
             admission,
-            queueing: crate::signals::delay(),
-            notices: Notices::default(),
-        })
+            queueing: old.map_or_else(
+                || Arc::new(crate::signals::delay()),
+                |old| old.queueing.clone(),
+            ),
+            notices: old.map_or_else(Arc::default, |old| old.notices.clone()),
+        }
+    }
+
+    /// All of its hosts: its own, replicas, reserve.
+    pub(crate) fn sets(&self) -> impl Iterator<Item = (&'static str, &HostSet)> {
+        let replicas = self.replicas.iter().map(|r| ("replicas", &r.hosts));
+        let reserve = self.reserve.iter().map(|r| ("gutter", &r.hosts));
+        std::iter::once(("main", &self.hosts))
+            .chain(replicas)
+            .chain(reserve)
     }
 
     /// Which protocol a request goes on in.
@@ -72,76 +153,47 @@ impl Origin {
     }
 }
 
-/// A host and port, resolved as seldom as possible; the last good answer outlives a failing one.
-#[derive(Debug)]
-pub(crate) struct Address {
-    host: String,
-    port: u16,
-    known: Mutex<Known>,
+fn same_breakers(told: &Upstream, upstream: &Upstream) -> bool {
+    let (old, new) = (&told.breaker, &upstream.breaker);
+    (old.kind, old.per) == (new.kind, new.per)
 }
 
-#[derive(Debug, Default)]
-struct Known {
-    addresses: Arc<[SocketAddr]>,
-    /// `None`: for ever.
-    until: Option<Instant>,
+fn replicas(upstream: &Upstream, ground: &Ground, old: Option<&Origin>) -> Option<Replicas> {
+    let config = &upstream.replicas;
+    if config.endpoints.is_empty() {
+        return None;
+    }
+    let old = old.and_then(|old| old.replicas.as_ref());
+    let before = old.map(|old| &old.hosts);
+    Some(Replicas {
+        hosts: HostSet::new(ground, upstream, &config.endpoints, before),
+        writers: old.map_or_else(Arc::default, |old| old.writers.clone()),
+        remembered: config.read_your_writes,
+    })
 }
 
-impl Address {
-    pub(crate) fn of(url: &Uri) -> Self {
-        let port = url.port_u16().unwrap_or(80);
-        let host = url
-            .host()
-            .unwrap_or_default()
-            .trim_start_matches('[')
-            .trim_end_matches(']');
-        let known = match host.parse() {
-            Ok(ip) => Known {
-                addresses: [SocketAddr::new(ip, port)].into(),
-                until: None,
-            },
-            Err(_) => Known {
-                addresses: Arc::default(),
-                until: Some(Instant::now()),
-            },
-        };
-        Self {
-            host: host.to_owned(),
-            port,
-            known: Mutex::new(known),
-        }
+fn reserve(
+    upstream: &Upstream,
+    ground: &Ground,
+    old: Option<&Origin>,
+    told: Option<&Upstream>,
+) -> Option<Reserve> {
+    let config = &upstream.gutter;
+    if config.endpoints.is_empty() {
+        return None;
     }
-
-    /// The addresses to try, in order.
-    pub(crate) async fn resolve(&self) -> io::Result<Arc<[SocketAddr]>> {
-        {
-            let mut known = self.known.lock();
-            match &mut known.until {
-                Some(until) if *until <= Instant::now() => {
-                    // One asks; the others use what there is meanwhile.
-                    if !known.addresses.is_empty() {
-                        known.until = Some(Instant::now() + RESOLVE_AFTER);
-                    }
-                }
-                _ => return Ok(known.addresses.clone()),
-            }
-        }
-        let found = tokio::net::lookup_host((self.host.as_str(), self.port)).await;
-        let mut known = self.known.lock();
-        match found.map(Iterator::collect::<Arc<[SocketAddr]>>) {
-            Ok(found) if !found.is_empty() => {
-                *known = Known {
-                    addresses: found.clone(),
-                    until: Some(Instant::now() + RESOLVE_AFTER),
-                };
-                Ok(found)
-            }
-            _ if !known.addresses.is_empty() => Ok(known.addresses.clone()),
-            Ok(_) => Err(io::Error::new(
-                io::ErrorKind::NotFound,
-                "the name has no address",
-            )),
-            Err(error) => Err(error),
-        }
-    }
+    let old = old.and_then(|old| old.reserve.as_ref());
+    let before = old.map(|old| &old.hosts);
+    let same = told.is_some_and(|told| told.gutter.limit == config.limit);
+    let gutter = old.filter(|_| same).map(|old| old.gutter.clone());
+    Some(Reserve {
+        hosts: HostSet::new(ground, upstream, &config.endpoints, before),
+        gutter: gutter.unwrap_or_else(|| {
+            Arc::new(Gutter::new(&GutterSettings {
+                limit: config.limit,
+                shards: ground.cores,
+                ..GutterSettings::default()
+            }))
+        }),
+    })
 }

@@ -11,6 +11,8 @@ const KEPT: usize = 64;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Turned {
     pub(crate) at: Tick,
+    /// Which plan the numbers below belong to.
+    pub(crate) plan: u32,
     pub(crate) origin: u16,
     /// The route of the configuration; where there is none, `key` says what was learned.
     pub(crate) route: Option<u16>,

@@ -17,6 +17,8 @@ pub(crate) struct Target {
     pub(crate) lane: Option<Lane>,
     pub(crate) criticality: Criticality,
     pub(crate) timeout: Option<Duration>,
+    /// Its calls may run twice, whatever their method.
+    pub(crate) retry_safe: bool,
     pub(crate) shadow: bool,
     /// Which of the configured routes, for [`Router::label`].
     pub(crate) route: Option<u16>,
@@ -63,7 +65,7 @@ impl PathRule {
 }
 
 /// Every route, the most specific first.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Router {
     rules: Vec<Rule>,
     /// In the order of the configuration.
@@ -91,6 +93,11 @@ impl Router {
             labels,
             otherwise,
         }
+    }
+
+    /// What the configuration calls its routes, in its order.
+    pub(crate) fn labels(&self) -> &[Arc<str>] {
+        &self.labels
     }
 
     /// What the configuration calls a target's route; `None` where no route of it took the call.
@@ -142,6 +149,7 @@ mod tests {
             lane: None,
             criticality: Criticality::Critical,
             timeout: None,
+            retry_safe: false,
             shadow: false,
             route: None,
         };

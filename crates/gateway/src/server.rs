@@ -1,30 +1,37 @@
 //! Starting and ending: a thread with a runtime of its own for every CPU that we may use.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::thread::JoinHandle;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use seawall::clock::Clock;
-use seawall::config::Config;
+use seawall::config::{Config, Listener};
 use seawall::context::KeyError;
 use seawall::signals::scheduling_delay;
+use seawall::sync::Snapshot;
+use seawall::sync::threads::{Cpus, Single};
 use seawall::telemetry::Log;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle as Task;
 
+use crate::access;
 use crate::admin::{self, Admin};
-use crate::core::{Core, Shared};
+use crate::core::{Book, Core, Reloads, Shared};
+use crate::fleet::{Control, Ground};
 use crate::listen;
-use crate::setup::{self, Lanes};
-use crate::site::Site;
+use crate::notice::Notice;
+use crate::setup;
+use crate::signals::Signals;
+use crate::site::Listening;
 
 /// The gateway.
 ///
 /// ```no_run
-/// use seawall::config::Config;
+/// use seawall::config::{Config, Listener};
 /// use seawall_gateway::Gateway;
 ///
 /// let config = Config::for_upstream("http://127.0.0.1:3000".parse().unwrap());
@@ -44,12 +51,15 @@ pub struct Running {
     pub addrs: Vec<(String, SocketAddr)>,
     /// Where the admin listener is.
     pub admin: SocketAddr,
-    shared: Arc<Shared>,
-    sites: Vec<Arc<Site>>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) cores: Vec<Driven>,
+    pub(crate) ground: Ground,
+    /// Held while the configuration is replaced.
+    pub(crate) reloading: parking_lot::Mutex<()>,
     stop: watch::Sender<Stage>,
     /// Shared with every core that accepts.
     accepting: Arc<()>,
-    threads: Vec<JoinHandle<()>>,
+    threads: Vec<Single>,
 }
 
 /// Why a gateway did not start.
@@ -110,56 +120,121 @@ impl Gateway {
     /// As there.
     pub fn start_with_log(config: &Config, log: Option<Log>) -> Result<Running, StartError> {
         let cores = std::thread::available_parallelism()?.get();
-        let shared = setup::shared(config, cores, Clock::system(), log)?;
-        let mut sites = Vec::new();
-        let mut addrs = Vec::new();
-        let mut sockets: Vec<Vec<(Arc<Site>, std::net::TcpListener)>> =
-            (0..cores).map(|_| Vec::new()).collect();
+        let clock = Clock::system();
+        let (control, controlled) = Control::new();
+        let ground = Ground {
+            control,
+            clock: clock.clone(),
+            cores,
+        };
+        let plan = setup::plan(config, None, &ground)?;
+        let mut opened = Vec::new();
         for (name, listener) in &config.listeners {
-            let site = Arc::new(Site::new(name, listener));
-            let bound = bind(listener.address, cores, &format!("listener `{name}`"))?;
-            addrs.push((name.clone(), bound[0].local_addr()?));
-            for (core, socket) in bound.into_iter().enumerate() {
-                sockets[core].push((site.clone(), socket));
-            }
-            sites.push(site);
+            opened.push(Opened::new(name, listener, cores)?);
+        }
+        let mut addrs = Vec::new();
+        for opened in &opened {
+            addrs.push((opened.listening.name.to_string(), opened.address()?));
         }
         let addr = addrs.first().ok_or(StartError::NoListener)?.1;
         let mut socket = bind(config.admin.address, 1, "the admin listener")?;
         let socket = socket.pop().ok_or(StartError::NoListener)?;
         let admin = socket.local_addr()?;
         let (stop, stopped) = watch::channel(Stage::Serve);
-        let state = Arc::new(Admin::new(
-            shared.clone(),
-            sites.clone(),
-            Lanes::new(&config.lanes).names(),
-            config,
-        ));
+        let listening = opened.iter().map(|opened| opened.listening.clone());
+        let shared = Arc::new(Shared {
+            clock,
+            names: parking_lot::Mutex::new(VecDeque::from([plan.names()])),
+            plan: Snapshot::new(plan),
+            listening: Snapshot::new(listening.collect()),
+            retired: parking_lot::Mutex::default(),
+            reloads: Reloads::default(),
+            draining: AtomicBool::new(false),
+            access: access::Writer { log },
+            signals: Signals::start(cores)?,
+            shortage: Notice::default(),
+            books: (0..cores).map(|_| Book::default()).collect(),
+        });
         let mut running = Running {
             addr,
             addrs,
             admin,
             shared: shared.clone(),
-            sites,
+            cores: Vec::new(),
+            ground,
+            reloading: parking_lot::Mutex::default(),
             stop,
             accepting: Arc::default(),
             threads: Vec::new(),
         };
+        let state = Arc::new(Admin::new(shared.clone()));
+        let ended = ended(stopped.clone());
         running.thread(
             "seawall-admin".into(),
-            admin::serve(state, socket, ended(stopped.clone())),
+            async move {
+                tokio::spawn(controlled);
+                admin::serve(state, socket, ended).await;
+            },
             || {},
         )?;
-        for (index, sockets) in sockets.into_iter().enumerate() {
+        for index in 0..cores {
             let core = Core::new(index, shared.clone());
+            let (orders, obeys) = mpsc::unbounded_channel();
             let shared = shared.clone();
-            running.thread(
-                format!("seawall-core-{index}"),
-                run(core, sockets, running.accepting.clone(), stopped.clone()),
-                move || shared.coalesce(),
-            )?;
+            let work = run(
+                core.clone(),
+                obeys,
+                running.accepting.clone(),
+                stopped.clone(),
+            );
+            running.cores.push(Driven { core, orders });
+            running.thread(format!("seawall-core-{index}"), work, move || {
+                shared.coalesce();
+            })?;
+        }
+        for opened in opened {
+            running.listen(opened);
         }
         Ok(running)
+    }
+}
+
+/// A core, and how it is told what to do.
+#[derive(Debug)]
+pub(crate) struct Driven {
+    pub(crate) core: Arc<Core>,
+    pub(crate) orders: mpsc::UnboundedSender<Order>,
+}
+
+/// What a core is told while it runs.
+#[derive(Debug)]
+pub(crate) enum Order {
+    Listen(Arc<Listening>, std::net::TcpListener),
+    /// Stop accepting there. Connections go on.
+    Close(Arc<Listening>),
+}
+
+/// A listener whose sockets are bound, one for every core.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) listening: Arc<Listening>,
+    sockets: Vec<std::net::TcpListener>,
+}
+
+impl Opened {
+    pub(crate) fn new(name: &str, listener: &Listener, cores: usize) -> Result<Self, StartError> {
+        let sockets = bind(listener.address, cores, &format!("listener `{name}`"))?;
+        Ok(Self {
+            listening: Listening::new(name, listener),
+            sockets,
+        })
+    }
+
+    fn address(&self) -> io::Result<SocketAddr> {
+        match self.sockets.first() {
+            Some(socket) => socket.local_addr(),
+            None => Ok(self.listening.address),
+        }
     }
 }
 
@@ -184,22 +259,25 @@ impl Running {
         work: impl Future<Output = ()> + Send + 'static,
         idle: impl Fn() + Send + Sync + 'static,
     ) -> io::Result<()> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .on_thread_park(idle)
-            .build()?;
-        self.threads.push(
-            std::thread::Builder::new()
-                .name(name)
-                .spawn(move || runtime.block_on(work))?,
-        );
+        let thread = Single::start(name, Cpus::Shared, work, idle)?;
+        self.threads.push(thread);
         Ok(())
+    }
+
+    pub(crate) fn listen(&self, opened: Opened) {
+        for (driven, socket) in self.cores.iter().zip(opened.sockets) {
+            // A core that has ended accepts nothing.
+            let _ = driven
+                .orders
+                .send(Order::Listen(opened.listening.clone(), socket));
+        }
     }
 
     /// Client connections that are open now.
     #[must_use]
     pub fn connections(&self) -> usize {
-        self.sites.iter().map(|site| site.open()).sum()
+        let open = |book: &Book| book.counters.connections.load(Ordering::Acquire);
+        self.shared.books.iter().map(open).sum::<u64>() as usize
     }
 
     /// Stops accepting and lets what is under way finish. Returns at once.
@@ -220,7 +298,7 @@ impl Running {
     /// Blocks the calling thread for as long.
     pub fn shutdown(self) -> usize {
         self.drain();
-        let until = Instant::now() + self.shared.drain_timeout;
+        let until = Instant::now() + self.shared.plan.load().drain_timeout;
         while !self.is_drained() && Instant::now() < until {
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -239,12 +317,16 @@ impl Drop for Running {
 }
 
 async fn ended(mut stop: watch::Receiver<Stage>) {
-    let _ = stop.wait_for(|stage| *stage == Stage::End).await;
+    reached(&mut stop, Stage::End).await;
+}
+
+async fn reached(stop: &mut watch::Receiver<Stage>, stage: Stage) {
+    let _ = stop.wait_for(|now| *now >= stage).await;
 }
 
 async fn run(
     core: Arc<Core>,
-    sockets: Vec<(Arc<Site>, std::net::TcpListener)>,
+    mut orders: mpsc::UnboundedReceiver<Order>,
     accepts: Arc<()>,
     mut stop: watch::Receiver<Stage>,
 ) {
@@ -252,24 +334,45 @@ async fn run(
     tokio::spawn(prune(core.clone()));
     tokio::spawn(probe(core.clone()));
     let mut accepting = Vec::new();
-    for (site, socket) in sockets {
-        // The sockets are non-blocking already; what else can fail is registering them.
-        match TcpListener::from_std(socket) {
-            Ok(listener) => {
-                accepting.push(tokio::spawn(listen::accept(core.clone(), site, listener)))
-            }
-            Err(error) => core.tell_shortage(&error),
+    loop {
+        tokio::select! {
+            () = reached(&mut stop, Stage::Drain) => break,
+            Some(order) = orders.recv() => obey(&core, order, &mut accepting).await,
         }
     }
-    let _ = stop.wait_for(|stage| *stage >= Stage::Drain).await;
-    for task in accepting {
-        task.abort();
-        // What matters is that it has ended.
-        let _ = task.await;
+    for (_, task) in accepting {
+        end(task).await;
     }
+    // Who sends another from now on learns that nobody listens.
+    orders.close();
     drop(accepts);
     core.sweep.wake_all();
     ended(stop).await;
+}
+
+async fn obey(core: &Arc<Core>, order: Order, accepting: &mut Vec<(Arc<Listening>, Task<()>)>) {
+    match order {
+        // The sockets are non-blocking already; what else can fail is registering them.
+        Order::Listen(listening, socket) => match TcpListener::from_std(socket) {
+            Ok(listener) => {
+                let task = listen::accept(core.clone(), listening.clone(), listener);
+                accepting.push((listening, tokio::spawn(task)));
+            }
+            Err(error) => core.tell_shortage(&error),
+        },
+        Order::Close(gone) => {
+            let is_gone = |at: &(Arc<Listening>, _)| Arc::ptr_eq(&at.0, &gone);
+            if let Some(at) = accepting.iter().position(is_gone) {
+                end(accepting.swap_remove(at).1).await;
+            }
+        }
+    }
+}
+
+async fn end(task: Task<()>) {
+    task.abort();
+    // What matters is that it has ended.
+    let _ = task.await;
 }
 
 /// Measures how late this core runs what is ready.
@@ -278,15 +381,25 @@ async fn probe(core: Arc<Core>) {
     match scheduling_delay(delay, &core.clock).await {}
 }
 
-/// Closes upstream connections that have been idle for too long.
+/// Closes upstream connections that have been idle for too long, or that no plan leads to any more.
 async fn prune(core: Arc<Core>) {
     let mut tick = tokio::time::interval(Duration::from_millis(500));
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
         let now = core.clock.now();
-        for origin in &core.shared.origins {
-            origin.pool.prune(core.index, now);
+        for origin in &core.plan.load().origins {
+            for (_, set) in origin.sets() {
+                set.fleet.prune(core.index, now);
+                let mut retired = set.fleet.take_retired();
+                core.shared.retired.lock().append(&mut retired);
+            }
         }
+        let mut retired = core.shared.retired.lock();
+        for pool in retired.iter() {
+            pool.prune(core.index, now);
+        }
+        // While a request or a connection holds it, something may come back to it.
+        retired.retain(|pool| Arc::strong_count(pool) > 1);
     }
 }

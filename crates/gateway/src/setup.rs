@@ -2,42 +2,37 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
-use seawall::admission::{Admission, GateSettings, Lane, LaneSettings};
-use seawall::clock::Clock;
+use seawall::admission::{Admission, GateChange, GateSettings, Lane, LaneSettings};
 use seawall::config::{AdmissionConfig, Algorithm, BUILT_IN_LANES, Config, LaneConfig, Route};
-use seawall::telemetry::Log;
+use seawall::telemetry::Sampler;
+use seawall_policy::Tick;
 use seawall_policy::limit::{
     Adaptive, AdaptiveSettings, Aimd, AimdSettings, Bbr, BbrSettings, Fixed, Gradient2,
     Gradient2Settings, Limit, Vegas, VegasSettings,
 };
 
-use crate::access;
-use crate::core::{Book, Shared};
-use crate::notice::Notice;
+use crate::fleet::{Ground, HostSet};
 use crate::origin::Origin;
+use crate::plan::Plan;
+use crate::pool::Pool;
 use crate::router::{PathRule, Router, Rule, Target};
 use crate::server::StartError;
-use crate::signals::Signals;
 use crate::under_way::Marks;
 
-/// Everything that the cores share.
-pub(crate) fn shared(
+/// What `config` amounts to, beside the plan that it replaces, if it does. Whatever keeps its name
+/// goes on with what it holds, has learned and has counted; nothing of `before` is touched until
+/// [`Plan::take_over`].
+pub(crate) fn plan(
     config: &Config,
-    cores: usize,
-    clock: Clock,
-    log: Option<Log>,
-) -> Result<Arc<Shared>, StartError> {
+    before: Option<&Plan>,
+    ground: &Ground,
+) -> Result<Plan, StartError> {
     if config.upstreams.is_empty() {
         return Err(StartError::NoUpstream);
     }
-    let lanes = Lanes::new(&config.lanes);
+    let lanes = Lanes::new(&config.lanes, before.map(|before| &before.lanes));
     let names: Vec<&String> = config.upstreams.keys().collect();
-    let origins = config.upstreams.iter().map(|(name, upstream)| {
-        let admission = Admission::new(gate(&config.admission, &lanes, cores), clock.clone());
-        Origin::new(name, upstream, admission, cores)
-    });
     let default = if names.len() == 1 {
         Some(0)
     } else {
@@ -52,22 +47,84 @@ pub(crate) fn shared(
         lane: None,
         criticality: config.context.criticality,
         timeout: config.context.timeout,
+        retry_safe: false,
         shadow: false,
         route: None,
     });
-    Ok(Arc::new(Shared {
-        clock: clock.clone(),
+    let router = Router::new(rules.collect::<Result<_, _>>()?, otherwise);
+    // What tasks have used of their exemption is not forgotten for nothing.
+    let same_keys = before.filter(|before| before.config.under_way == config.under_way);
+    let under_way = match same_keys {
+        Some(before) => before.under_way.clone(),
+        None => Marks::new(config)?.map(Arc::new),
+    };
+    // From here on nothing fails: searches for hosts begin.
+    let origins = config.upstreams.iter().map(|(name, upstream)| {
+        let same = before.and_then(|before| before.told(name));
+        let admission = match &same {
+            Some((same, _)) => same.admission.clone(),
+            None => {
+                let settings = gate(&config.admission, &lanes, ground.cores);
+                Admission::new(settings, ground.clock.clone())
+            }
+        };
+        Arc::new(Origin::new(name, upstream, admission, ground, same))
+    });
+    Ok(Plan {
+        number: before.map_or(0, |before| before.number.wrapping_add(1)),
         origins: origins.collect(),
-        router: Router::new(rules.collect::<Result<_, _>>()?, otherwise),
+        router,
         deadline_shadow: config.deadline.shadow,
         drain_timeout: config.drain_timeout,
-        draining: AtomicBool::new(false),
-        access: access::Writer::new(&config.access_log, log),
-        signals: Signals::start(cores)?,
-        shortage: Notice::default(),
-        under_way: Marks::new(config)?,
-        books: (0..cores).map(|_| Book::default()).collect(),
-    }))
+        sampler: Sampler::new(&config.access_log),
+        under_way,
+        lanes,
+        config: Arc::new(config.clone()),
+    })
+}
+
+impl Plan {
+    /// Puts what is shared with the plan `before` under this one's settings. Cannot fail. Returns the
+    /// pools that no request comes to any more.
+    pub(crate) fn take_over(&self, before: &Self, now: Tick) -> Vec<Arc<Pool>> {
+        let (config, old) = (&self.config, &before.config);
+        for (name, upstream) in &config.upstreams {
+            let (Some(origin), Some(_)) = (self.origin(name), before.origin(name)) else {
+                continue;
+            };
+            for (_, set) in origin.sets() {
+                set.fleet.configure(upstream, set.sources(), now);
+            }
+            if config.admission != old.admission || config.lanes != old.lanes {
+                let limit = origin.admission.snapshot().limit;
+                origin.admission.change(GateChange {
+                    limit: limit_changed(&config.admission, &old.admission)
+                        .then(|| self::limit(&config.admission, Some(limit))),
+                    ..GateChange::from(gate(&config.admission, &self.lanes, 1))
+                });
+            }
+        }
+        let is_used = |old: &HostSet| {
+            let mut sets = self.origins.iter().flat_map(|origin| origin.sets());
+            sets.any(|(_, new)| Arc::ptr_eq(&new.fleet, &old.fleet))
+        };
+        let old = before.origins.iter().flat_map(|origin| origin.sets());
+        let gone = old.filter(|(_, set)| !is_used(set));
+        gone.flat_map(|(_, set)| set.fleet.retire()).collect()
+    }
+}
+
+/// Whether the limit that runs is another than the one that is wanted.
+fn limit_changed(new: &AdmissionConfig, old: &AdmissionConfig) -> bool {
+    let of = |config: &AdmissionConfig| {
+        (
+            config.algorithm,
+            config.min_limit,
+            config.max_limit,
+            config.initial_limit,
+        )
+    };
+    of(new) != of(old)
 }
 
 fn rule(
@@ -88,6 +145,7 @@ fn rule(
         lane: route.lane.as_deref().and_then(|name| lanes.find(name)),
         criticality: route.criticality.unwrap_or(config.context.criticality),
         timeout: route.timeout.or(config.context.timeout),
+        retry_safe: route.retry_safe,
         shadow: route.shadow,
         route: None,
     };
@@ -122,21 +180,35 @@ fn label(route: &Route) -> String {
     format!("{methods}{host}{path}")
 }
 
-/// The lanes by name: those that exist by themselves, then the configured ones.
+/// The lanes by name: those that exist by themselves, then the configured ones. A lane keeps its
+/// number through a reload, and with it what its gates hold and know of it.
+#[derive(Clone, Debug)]
 pub(crate) struct Lanes {
+    /// Empty where a number is free.
     names: Vec<String>,
     settings: [LaneSettings; 16],
 }
 
 impl Lanes {
-    pub(crate) fn new(configured: &BTreeMap<String, LaneConfig>) -> Self {
-        let mut names: Vec<String> = BUILT_IN_LANES.map(str::to_owned).into();
-        names.extend(
-            configured
-                .keys()
-                .filter(|name| !BUILT_IN_LANES.contains(&name.as_str()))
-                .cloned(),
-        );
+    fn new(configured: &BTreeMap<String, LaneConfig>, before: Option<&Self>) -> Self {
+        let mut names: Vec<String> = match before {
+            Some(before) => before.names.clone(),
+            None => BUILT_IN_LANES.map(str::to_owned).into(),
+        };
+        for name in names.iter_mut().skip(BUILT_IN_LANES.len()) {
+            if !configured.contains_key(name) {
+                name.clear();
+            }
+        }
+        for name in configured.keys() {
+            if names.contains(name) {
+                continue;
+            }
+            match names.iter_mut().find(|name| name.is_empty()) {
+                Some(free) => free.clone_from(name),
+                None => names.push(name.clone()),
+            }
+        }
         names.truncate(16);
         let mut settings = [LaneSettings::default(); 16];
         for (at, name) in names.iter().enumerate() {
@@ -152,15 +224,16 @@ impl Lanes {
             .map(|at| Lane(at as u8))
     }
 
-    /// A lane's name in metrics and explanations.
-    pub(crate) fn names(self) -> Vec<String> {
-        self.names
+    /// A lane's name in metrics and explanations, where it has one.
+    pub(crate) fn name(&self, lane: Lane) -> Option<&str> {
+        let name = self.names.get(usize::from(lane.0))?;
+        (!name.is_empty()).then_some(name)
     }
 }
 
 fn gate(config: &AdmissionConfig, lanes: &Lanes, cores: usize) -> GateSettings {
     GateSettings {
-        limit: limit(config),
+        limit: limit(config, None),
         max_wait: config.max_wait,
         max_queued: config.max_queued as usize,
         max_streams: config.max_streams,
@@ -170,11 +243,13 @@ fn gate(config: &AdmissionConfig, lanes: &Lanes, cores: usize) -> GateSettings {
     }
 }
 
-fn limit(config: &AdmissionConfig) -> Box<dyn Limit> {
+/// `known` is what another algorithm has found before: a better start than any default.
+fn limit(config: &AdmissionConfig, known: Option<u32>) -> Box<dyn Limit> {
     let (min, max) = (config.min_limit, config.max_limit);
     let first = |default: u32| {
-        config
-            .initial_limit
+        let known = known.filter(|_| config.algorithm != Algorithm::Fixed);
+        known
+            .or(config.initial_limit)
             .unwrap_or(default)
             .clamp(min, max.max(min))
     };
@@ -226,6 +301,28 @@ fn limit(config: &AdmissionConfig) -> Box<dyn Limit> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_lane_keeps_its_number_through_a_reload() {
+        let named = |names: &[&str]| {
+            let lanes = names
+                .iter()
+                .map(|name| (name.to_string(), LaneConfig::default()));
+            lanes.collect::<BTreeMap<_, _>>()
+        };
+        let first = Lanes::new(&named(&["b", "d"]), None);
+        let second = Lanes::new(&named(&["a", "d"]), Some(&first));
+        assert_eq!(second.find("d"), first.find("d"));
+        assert_eq!(
+            second.find("a"),
+            first.find("b"),
+            "what is free is used again"
+        );
+        assert_eq!(second.find("b"), None);
+        let none = Lanes::new(&named(&[]), Some(&second));
+        assert_eq!(none.name(Lane(4)), None);
+        assert_eq!(none.name(Lane(1)), Some(BUILT_IN_LANES[1]));
+    }
 
     #[test]
     fn a_route_without_a_name_is_called_what_it_matches() {

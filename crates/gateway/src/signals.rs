@@ -3,6 +3,7 @@
 //! No call waits for these. The CPU goes to the limits that look at it; all of them go to
 //! `/metrics`, where they tell a service that is short of something from a gateway that is.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,20 +46,21 @@ pub(crate) async fn pass_on(shared: Arc<Shared>) {
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut look = tokio::time::interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut shedding: Vec<Shedding> = Vec::new();
-    shedding.resize_with(shared.origins.len(), Shedding::default);
+    let mut shedding: BTreeMap<String, Shedding> = BTreeMap::new();
     loop {
         tokio::select! {
             _ = tick.tick() => {}
             _ = look.tick() => {
-                for (shedding, origin) in shedding.iter_mut().zip(&shared.origins) {
-                    shedding.look(origin);
+                let plan = shared.plan.load_full();
+                shedding.retain(|name, _| plan.origin(name).is_some());
+                for origin in &plan.origins {
+                    shedding.entry(origin.name.clone()).or_default().look(origin);
                 }
                 continue;
             }
         }
         if let Some(used) = shared.signals.cpu.get() {
-            for origin in &shared.origins {
+            for origin in &shared.plan.load().origins {
                 origin.admission.set_cpu(used);
             }
         }

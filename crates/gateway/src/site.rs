@@ -1,12 +1,13 @@
 //! One listener, as its connections see it.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use seawall::config::{Listener, Network};
 use seawall::context::Trust;
+use seawall::sync::Snapshot;
 use seawall_policy::Tick;
 
 use crate::notice::Notice;
@@ -33,8 +34,43 @@ pub(crate) struct Site {
     pub(crate) idle_timeout: Duration,
     pub(crate) max_connections: usize,
     pub(crate) max_concurrent_streams: u32,
+    count: Arc<Count>,
+}
+
+/// What goes on through a reload.
+#[derive(Debug, Default)]
+struct Count {
     open: AtomicUsize,
     full: Notice,
+}
+
+/// A listener that accepts. What holds for new connections may change; those that are open keep
+/// what held when they came.
+#[derive(Debug)]
+pub(crate) struct Listening {
+    pub(crate) name: Arc<str>,
+    /// As configured: a port 0 stays 0.
+    pub(crate) address: SocketAddr,
+    pub(crate) site: Snapshot<Site>,
+}
+
+impl Listening {
+    pub(crate) fn new(name: &str, listener: &Listener) -> Arc<Self> {
+        Arc::new(Self {
+            name: name.into(),
+            address: listener.address,
+            site: Snapshot::new(Site::new(name, listener)),
+        })
+    }
+
+    /// What holds for a connection that is accepted now.
+    pub(crate) fn site(&self) -> Arc<Site> {
+        self.site.load_full()
+    }
+
+    pub(crate) fn change(&self, listener: &Listener) {
+        self.site.update(|site| site.again(listener));
+    }
 }
 
 impl Site {
@@ -52,8 +88,15 @@ impl Site {
             idle_timeout: listener.idle_timeout,
             max_connections: listener.max_connections as usize,
             max_concurrent_streams: listener.max_concurrent_streams,
-            open: AtomicUsize::new(0),
-            full: Notice::default(),
+            count: Arc::default(),
+        }
+    }
+
+    /// The same listener under other settings.
+    fn again(&self, listener: &Listener) -> Self {
+        Self {
+            count: self.count.clone(),
+            ..Self::new(&self.name, listener)
         }
     }
 
@@ -67,7 +110,7 @@ impl Site {
     /// It has all the connections it may.
     #[cold]
     pub(crate) fn tell_full(&self, now: Tick) {
-        if self.full.due(now).is_some() {
+        if self.count.full.due(now).is_some() {
             let (listener, max_connections) = (&*self.name, self.max_connections);
             tracing::warn!(
                 listener,
@@ -78,14 +121,14 @@ impl Site {
     }
 
     pub(crate) fn open(&self) -> usize {
-        self.open.load(Ordering::Acquire)
+        self.count.open.load(Ordering::Acquire)
     }
 
     pub(crate) fn opened(&self) {
-        self.open.fetch_add(1, Ordering::AcqRel);
+        self.count.open.fetch_add(1, Ordering::AcqRel);
     }
 
     pub(crate) fn closed(&self) {
-        self.open.fetch_sub(1, Ordering::AcqRel);
+        self.count.open.fetch_sub(1, Ordering::AcqRel);
     }
 }

@@ -34,6 +34,29 @@ fn a_slow_host_among_eleven_costs_one_call_in_a_thousand() {
 }
 
 #[test]
+fn a_host_that_hangs_shows_it_before_any_call_ends() {
+    // Latency of the others in ms; calls in a time limit of 10 s, for five seeds together. By the
+    // count alone they are 150 and 40.
+    for (usual, most) in [(162, 120), (20, 15)] {
+        let calls = |seed| {
+            let mut client = Client::new(BalanceSettings::default(), 11, seed);
+            client.timeout = ms(10_000);
+            let run = client.run(1_000.0, 20, |at, now, random| Host {
+                latency: if at == 3 && now >= Tick::from_millis(10_000) {
+                    ms(60_000)
+                } else {
+                    ms(usual + random % (usual / 10))
+                },
+                outcome: Outcome::Success,
+            });
+            run.to[3][10..].iter().sum::<u32>()
+        };
+        let all: u32 = (0..5).map(calls).sum();
+        assert!(all <= most, "{usual} ms: {all}");
+    }
+}
+
+#[test]
 fn a_host_that_fails_fast_gets_next_to_nothing() {
     for algorithm in [Algorithm::PeakEwma, Algorithm::LeastRequest] {
         for outcome in [Outcome::Failure, Outcome::Overloaded] {

@@ -4,6 +4,7 @@ pub mod admission;
 pub mod clock;
 pub mod config;
 pub mod context;
+pub mod discovery;
 pub mod layer;
 pub mod signals;
 pub mod telemetry;

@@ -28,7 +28,7 @@ pub async fn within_polls<F: Future>(future: F, polls: usize) -> Option<F::Outpu
 ///
 /// # Panics
 /// After 10,000 polls: the future does not end.
-pub async fn at_every_poll<F: Future<Output = bool>>(mut run: impl FnMut(usize) -> F) -> usize {
+pub async fn at_every_poll(mut run: impl AsyncFnMut(usize) -> bool) -> usize {
     for polls in 0..10_000 {
         if run(polls).await {
             return polls;
@@ -66,14 +66,10 @@ pub async fn drop_after_each_poll<F: Future>(
     mut make: impl FnMut() -> F,
     mut check: impl AsyncFnMut(usize),
 ) -> usize {
-    let mut polls = 0;
-    loop {
+    at_every_poll(async |polls| {
         let completed = within_polls(make(), polls).await.is_some();
         check(polls).await;
-        if completed {
-            return polls;
-        }
-        polls += 1;
-        assert!(polls < 10_000, "the future does not end");
-    }
+        completed
+    })
+    .await
 }

@@ -8,10 +8,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
-use seawall_sync::{Shard, Sharded, Snapshot};
+use seawall_sync::{Flight, Shard, Sharded, Snapshot};
 
 const VERSIONS: u64 = 5_000;
 
@@ -104,6 +105,77 @@ fn channels_publish() {
         |version| send.send(version).unwrap(),
         move || receive.recv().unwrap(),
     );
+}
+
+/// Two threads call one key after another together: whoever of them runs the work, both see what it
+/// wrote, be it while they waited or because its result is kept.
+#[test]
+fn a_flight_publishes_what_its_work_wrote() {
+    let kept = Flight::new().keep(Duration::from_secs(3_600), |_| true);
+    for flight in [Flight::new(), kept] {
+        let written: Vec<AtomicU64> = (0..VERSIONS).map(|_| AtomicU64::new(0)).collect();
+        let written = Arc::new(written);
+        let calls = || {
+            let runtime = tokio::runtime::Builder::new_current_thread().build();
+            let runtime = runtime.expect("a runtime without drivers");
+            for key in 0..VERSIONS {
+                let writes = Arc::clone(&written);
+                let work = async move {
+                    let write = |value| writes[key as usize].store(value, Ordering::Relaxed);
+                    write(1);
+                    tokio::task::yield_now().await;
+                    write(2);
+                    key
+                };
+                assert_eq!(runtime.block_on(flight.run(key, work)), Ok(key));
+                assert_eq!(written[key as usize].load(Ordering::Relaxed), 2);
+            }
+        };
+        std::thread::scope(|scope| {
+            for thread in [(); 2].map(|()| scope.spawn(calls)) {
+                thread.join().expect("a law broken");
+            }
+        });
+    }
+}
+
+/// What its owner wrote before is seen by a group's task, and what the task wrote by the owner.
+#[cfg(feature = "rt")]
+#[test]
+fn a_group_publishes_to_its_tasks_and_back() {
+    use seawall_sync::Group;
+    use std::convert::Infallible;
+
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .build()
+        .expect("a runtime without drivers");
+    runtime.block_on(async {
+        let payload = Arc::new(AtomicU64::new(0));
+        let mut group = Group::<u64, Infallible>::new();
+        for version in 0..VERSIONS {
+            payload.store(2 * version, Ordering::Relaxed);
+            let shared = Arc::clone(&payload);
+            group.spawn(async move {
+                let seen = shared.load(Ordering::Relaxed);
+                shared.store(seen + 1, Ordering::Relaxed);
+                Ok(seen)
+            });
+            let (_, seen) = group.next().await.expect("there is a task");
+            assert_eq!(seen, Ok(2 * version));
+            assert_eq!(payload.load(Ordering::Relaxed), 2 * version + 1);
+        }
+        let tasks: Arc<Vec<AtomicU64>> = Arc::new((0..VERSIONS).map(AtomicU64::new).collect());
+        for index in 0..VERSIONS as usize {
+            let tasks = Arc::clone(&tasks);
+            group.spawn(async move { Ok(tasks[index].fetch_add(1, Ordering::Relaxed)) });
+        }
+        let joined = group.join().await.all();
+        assert_eq!(joined.map(|all| all.len()), Ok(VERSIONS as usize));
+        for (index, task) in tasks.iter().enumerate() {
+            assert_eq!(task.load(Ordering::Relaxed), index as u64 + 1);
+        }
+    });
 }
 
 #[cfg(feature = "rt")]

@@ -1,7 +1,6 @@
 //! What hostile or careless use once broke.
 
 use std::future::{Future, pending};
-use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
 use std::pin::{Pin, pin};
 use std::process::{Command, ExitCode, Stdio};
@@ -122,7 +121,7 @@ fn a_program_that_panics_before_its_first_await_is_cleaned_up_after() {
 
 #[tokio::test]
 async fn a_flight_keeps_for_ever() {
-    let flight = Flight::new().keep(Duration::MAX);
+    let flight = Flight::new().keep(Duration::MAX, |_| true);
     assert_eq!(flight.run("key", async { 1 }).await, Ok(1));
     assert_eq!(at_once(flight.run("key", async { 2 })), Some(Ok(1)));
 }
@@ -347,7 +346,7 @@ async fn huge_numbers_mean_without_bound() {
     let mut batches = Vec::new();
     let run = async {
         Pipeline::<_, ()>::from_items(options, 0..10)
-            .map_parallel("same", NonZeroUsize::MIN, Order::Kept, Ok)
+            .map_parallel("same", 1, Order::Kept, Ok)
             .batch("all", usize::MAX, Duration::MAX)
             .collect_into(&mut batches)
             .await

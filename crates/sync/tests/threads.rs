@@ -2,10 +2,11 @@
 #![cfg(feature = "rt")]
 
 use std::collections::BTreeSet;
-use std::num::NonZeroUsize;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
-use seawall_sync::threads::{Cpus, Threads, ThreadsError, ThreadsOptions, Unfinished};
+use seawall_sync::threads::{Cpus, Single, Threads, ThreadsError, ThreadsOptions, Unfinished};
+use seawall_sync::{Blocking, ambient};
 use tokio::sync::oneshot;
 
 const LONG: Duration = Duration::from_secs(60);
@@ -13,7 +14,7 @@ const LONG: Duration = Duration::from_secs(60);
 fn options(name: &str, workers: usize, cpus: Cpus) -> ThreadsOptions {
     ThreadsOptions {
         name: name.to_owned(),
-        workers: NonZeroUsize::new(workers),
+        workers: Some(workers),
         cpus,
     }
 }
@@ -64,6 +65,74 @@ fn by_default_there_are_as_many_workers_as_usable_cpus() {
     assert_eq!(
         lane.workers(),
         std::thread::available_parallelism().unwrap().get()
+    );
+}
+
+#[test]
+fn one_thread_runs_one_future_and_tells_when_it_is_idle() {
+    let (send, received) = mpsc::channel();
+    let idle = send.clone();
+    let (go, wait) = oneshot::channel::<()>();
+    let work = async move {
+        let name = std::thread::current().name().map(str::to_owned);
+        let tenant = ambient::current().get::<u32>().copied();
+        let spawned = tokio::spawn(async { 1 }).await.unwrap();
+        send.send(format!("{name:?} {tenant:?} {spawned}")).unwrap();
+        let _ = wait.await;
+    };
+    let core = ambient::current().with(7_u32).enter(|| {
+        Single::start("core-of-a-test", Cpus::Shared, work, move || {
+            let _ = idle.send("idle".to_owned());
+        })
+    });
+    let core = core.unwrap();
+    let told = received.recv_timeout(LONG).unwrap();
+    assert_eq!(told, "Some(\"core-of-a-test\") Some(7) 1");
+    assert_eq!(received.recv_timeout(LONG).unwrap(), "idle");
+    go.send(()).unwrap();
+    core.join().unwrap();
+    let (panics, _) = mpsc::channel::<()>();
+    let work = async move { panics.send(()).expect("on purpose") };
+    let core = Single::start("panics", Cpus::Shared, work, || {});
+    assert!(core.unwrap().join().is_err());
+}
+
+#[test]
+fn one_thread_that_is_dropped_ends_its_future_and_what_that_spawned() {
+    let (alive, ended) = mpsc::channel::<()>();
+    let (begun, begin) = mpsc::channel();
+    let work = async move {
+        let spawned = alive.clone();
+        tokio::spawn(async move {
+            let _alive = spawned;
+            begun.send(()).unwrap();
+            std::future::pending::<()>().await;
+        });
+        let _alive = alive;
+        std::future::pending::<()>().await;
+    };
+    let core = Single::start("dropped", Cpus::Shared, work, || {}).unwrap();
+    begin.recv_timeout(LONG).unwrap();
+    drop(core);
+    assert_eq!(
+        ended.recv_timeout(LONG),
+        Err(RecvTimeoutError::Disconnected)
+    );
+}
+
+#[test]
+fn a_name_that_no_thread_can_have_is_an_error() {
+    let named = |result: Result<(), ThreadsError>| matches!(result, Err(ThreadsError::Name(_)));
+    assert!(named(
+        Threads::start(options("a\0b", 1, Cpus::Shared)).map(drop)
+    ));
+    assert!(named(
+        Single::start("a\0b", Cpus::Shared, async {}, || {}).map(drop)
+    ));
+    let blocking = Blocking::new("a\0b", 1, 1).map(drop);
+    assert_eq!(
+        blocking.unwrap_err().kind(),
+        std::io::ErrorKind::InvalidInput
     );
 }
 

@@ -1,15 +1,18 @@
 //! `/explain`: the state of every limit, and the last rejections with their reasons.
 
 use std::fmt;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::time::Duration;
 
-use seawall_policy::{Advice, Criticality};
+use seawall_policy::{Advice, Criticality, Tick};
 use serde::Serialize;
 
+use super::upstreams;
 use crate::core::Shared;
 use crate::recent::Turned;
+use crate::setup::Lanes;
 
-/// Rejections that are shown.
+/// Kinds of rejections that are shown.
 const SHOWN: usize = 50;
 
 /// Everything that is shown.
@@ -17,6 +20,9 @@ const SHOWN: usize = 50;
 pub(super) struct Explanation {
     uptime_seconds: f64,
     draining: bool,
+    /// Since the start: configurations taken over, and refused.
+    config_reloads: u64,
+    config_refused: u64,
     /// As the limits see it, 0 to 1.
     cpu_used: Option<f64>,
     upstreams: Vec<Upstream>,
@@ -40,6 +46,10 @@ struct Upstream {
     lanes: Vec<Lane>,
     slow_routes: Vec<String>,
     connections: Connections,
+    /// Where there are several, or one is in trouble.
+    hosts: Vec<upstreams::Host>,
+    breaker: Option<upstreams::BreakerState>,
+    gutter: Option<upstreams::GutterState>,
 }
 
 #[derive(Debug, Serialize)]
@@ -58,9 +68,14 @@ struct Connections {
     cap: usize,
 }
 
+/// Rejections of one kind. A flood is of few kinds, and as a line each it would hide all others.
 #[derive(Debug, Serialize)]
 struct Rejected {
+    count: usize,
+    /// The last of them.
     seconds_ago: f64,
+    /// The first that is remembered.
+    first_seconds_ago: f64,
     upstream: String,
     route: String,
     criticality: &'static str,
@@ -70,24 +85,50 @@ struct Rejected {
     shadow: bool,
 }
 
+impl Rejected {
+    /// What is told of it, but for its time and advice.
+    fn kind(&self) -> impl PartialEq {
+        let Self {
+            upstream, route, ..
+        } = self;
+        let rejection = (self.criticality, self.reason, self.scope, self.shadow);
+        (upstream, route, rejection)
+    }
+}
+
+/// One entry a kind, of rejections that come with the newest first; so do the kinds.
+fn kinds(rejections: impl Iterator<Item = Rejected>) -> Vec<Rejected> {
+    let mut kinds: Vec<Rejected> = Vec::new();
+    for rejected in rejections {
+        let alike = |kind: &&mut Rejected| kind.kind() == rejected.kind();
+        if let Some(kind) = kinds.iter_mut().find(alike) {
+            kind.first_seconds_ago = rejected.seconds_ago;
+            kind.count += 1;
+        } else if kinds.len() < SHOWN {
+            kinds.push(rejected);
+        }
+    }
+    kinds
+}
+
 impl Explanation {
-    pub(super) fn of(shared: &Shared, lanes: &[String], uptime: Duration) -> Self {
+    pub(super) fn of(shared: &Shared, uptime: Duration) -> Self {
+        let plan = shared.plan.load();
+        let names = shared.names.lock();
         let now = shared.clock.now();
         let mut turned = Vec::new();
         for book in &shared.books {
             book.recent.collect(&mut turned);
         }
         turned.sort_by_key(|turned| std::cmp::Reverse(turned.at));
-        turned.truncate(SHOWN);
         let rejection = |turned: &Turned| {
-            let origin = &shared.origins[usize::from(turned.origin)];
-            Rejected {
+            let names = names.iter().find(|names| names.number == turned.plan)?;
+            Some(Rejected {
+                count: 1,
                 seconds_ago: now.since(turned.at).as_secs_f64(),
-                upstream: origin.name.clone(),
-                route: shared.router.label(turned.route).map_or_else(
-                    || origin.admission.keys().name(turned.key),
-                    |label| label.to_string(),
-                ),
+                first_seconds_ago: now.since(turned.at).as_secs_f64(),
+                upstream: names.upstream(turned.origin).to_owned(),
+                route: names.route(turned.origin, turned.route, turned.key),
                 criticality: turned.criticality.as_str(),
                 reason: turned.rejection.reason.as_str(),
                 scope: turned.rejection.scope.as_str(),
@@ -96,21 +137,23 @@ impl Explanation {
                     _ => None,
                 },
                 shadow: turned.shadow,
-            }
+            })
         };
         Self {
             uptime_seconds: uptime.as_secs_f64(),
-            draining: shared.draining.load(std::sync::atomic::Ordering::SeqCst),
-            cpu_used: shared
+            draining: shared.draining.load(SeqCst),
+            config_reloads: shared.reloads.done.load(Relaxed),
+            config_refused: shared.reloads.refused.load(Relaxed),
+            cpu_used: plan
                 .origins
                 .first()
                 .and_then(|origin| origin.admission.snapshot().cpu),
-            upstreams: shared
+            upstreams: plan
                 .origins
                 .iter()
-                .map(|origin| Upstream::of(origin, lanes))
+                .map(|origin| Upstream::of(origin, &plan.lanes, now))
                 .collect(),
-            rejections: turned.iter().map(rejection).collect(),
+            rejections: kinds(turned.iter().filter_map(rejection)),
         }
     }
 
@@ -120,14 +163,11 @@ impl Explanation {
 }
 
 impl Upstream {
-    fn of(origin: &crate::origin::Origin, lanes: &[String]) -> Self {
+    fn of(origin: &crate::origin::Origin, lanes: &Lanes, now: Tick) -> Self {
         let gate = origin.admission.snapshot();
-        let pool = origin.pool.state();
+        let pool = origin.hosts.fleet.connections();
         let lane = |lane: &seawall_policy::admit::LaneSnapshot| Lane {
-            name: lanes
-                .get(usize::from(lane.lane.0))
-                .cloned()
-                .unwrap_or_default(),
+            name: lanes.name(lane.lane).unwrap_or_default().to_owned(),
             inflight: lane.inflight,
             queued: lane.queued,
             cap: lane.cap,
@@ -160,6 +200,9 @@ impl Upstream {
                 waiting: pool.waiting,
                 cap: pool.cap,
             },
+            hosts: upstreams::Host::all(origin, now),
+            breaker: upstreams::BreakerState::of(origin, now),
+            gutter: upstreams::GutterState::of(origin),
         }
     }
 }
@@ -170,7 +213,16 @@ impl fmt::Display for Explanation {
         let cpu = self
             .cpu_used
             .map_or(String::new(), |used| format!(", {:.0} % CPU", used * 100.0));
-        writeln!(f, "up {:.0} s, {state}{cpu}", self.uptime_seconds)?;
+        let refused = match self.config_refused {
+            0 => String::new(),
+            refused => format!(", {refused} configurations refused"),
+        };
+        let reloads = match self.config_reloads {
+            0 => String::new(),
+            reloads => format!(", configuration reloaded {reloads} times"),
+        };
+        let up = self.uptime_seconds;
+        writeln!(f, "up {up:.0} s, {state}{cpu}{reloads}{refused}")?;
         for upstream in &self.upstreams {
             write!(f, "\n{upstream}")?;
         }
@@ -185,8 +237,15 @@ impl fmt::Display for Explanation {
                 route,
                 criticality,
                 reason,
+                count,
+                first_seconds_ago,
                 ..
             } = rejected;
+            let times = if *count > 1 {
+                format!(", {count} times since {first_seconds_ago:.1} s ago")
+            } else {
+                String::new()
+            };
             let shadow = if rejected.shadow {
                 " (shadow: let through)"
             } else {
@@ -194,7 +253,7 @@ impl fmt::Display for Explanation {
             };
             writeln!(
                 f,
-                "  {seconds_ago:8.1} s ago  {reason:<14} {criticality:<14} {upstream}: {route}{shadow}"
+                "  {seconds_ago:8.1} s ago  {reason:<14} {criticality:<14} {upstream}: {route}{times}{shadow}"
             )?;
         }
         Ok(())
@@ -240,6 +299,15 @@ impl fmt::Display for Upstream {
         for route in &self.slow_routes {
             writeln!(f, "  slow: {route}")?;
         }
+        for host in &self.hosts {
+            writeln!(f, "  {host}")?;
+        }
+        if let Some(breaker) = &self.breaker {
+            writeln!(f, "  {breaker}")?;
+        }
+        if let Some(gutter) = &self.gutter {
+            writeln!(f, "  {gutter}")?;
+        }
         let Connections {
             open,
             idle,
@@ -250,5 +318,50 @@ impl fmt::Display for Upstream {
             f,
             "  connections: {open} of at most {cap}, {idle} idle, {waiting} calls wait for one"
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rejected(seconds_ago: f64, route: &str) -> Rejected {
+        Rejected {
+            count: 1,
+            seconds_ago,
+            first_seconds_ago: seconds_ago,
+            upstream: "default".into(),
+            route: route.into(),
+            criticality: "critical",
+            reason: "admission",
+            scope: "host",
+            retry_after_ms: None,
+            shadow: false,
+        }
+    }
+
+    #[test]
+    fn a_flood_of_one_kind_hides_no_other() {
+        let mut all: Vec<_> = (1..=200).map(|ago| rejected(ago.into(), "a")).collect();
+        all.insert(100, rejected(100.5, "b"));
+        let kinds = kinds(all.into_iter());
+        let told: Vec<_> = kinds
+            .iter()
+            .map(|kind| {
+                (
+                    &*kind.route,
+                    kind.count,
+                    kind.seconds_ago,
+                    kind.first_seconds_ago,
+                )
+            })
+            .collect();
+        assert_eq!(told, [("a", 200, 1.0, 200.0), ("b", 1, 100.5, 100.5)]);
+    }
+
+    #[test]
+    fn no_more_kinds_than_are_of_use() {
+        let all = (0..99).map(|route: u8| rejected(1.0, &route.to_string()));
+        assert_eq!(kinds(all).len(), SHOWN);
     }
 }

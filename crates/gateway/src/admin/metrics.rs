@@ -8,22 +8,18 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
-use seawall::admission::{GateSnapshot, Lane};
+use seawall::admission::GateSnapshot;
 use seawall::telemetry::LogLane;
-use seawall_policy::admit::LaneSnapshot;
 use seawall_policy::{Criticality, Reason};
 
+use super::upstreams;
 use crate::core::Shared;
 use crate::counters::{BOUNDS, Counters, Fault, Times};
-use crate::site::Site;
+use crate::plan::Plan;
 
-pub(super) fn registry(shared: Arc<Shared>, sites: Vec<Arc<Site>>, lanes: Vec<String>) -> Registry {
+pub(super) fn registry(shared: Arc<Shared>) -> Registry {
     let mut registry = Registry::with_prefix("seawall");
-    registry.register_collector(Box::new(Gathered {
-        shared,
-        sites,
-        lanes,
-    }));
+    registry.register_collector(Box::new(Gathered { shared }));
     registry
 }
 
@@ -36,8 +32,6 @@ pub(super) fn encode(registry: &Registry) -> Result<String, fmt::Error> {
 #[derive(Debug)]
 struct Gathered {
     shared: Arc<Shared>,
-    sites: Vec<Arc<Site>>,
-    lanes: Vec<String>,
 }
 
 type Label<'a> = (&'a str, &'a str);
@@ -45,12 +39,17 @@ type Label<'a> = (&'a str, &'a str);
 impl Collector for Gathered {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let mut out = Out(encoder);
+        let plan = self.shared.plan.load_full();
         self.requests(&mut out)?;
-        self.rejections(&mut out)?;
-        self.gates(&mut out)?;
-        self.lanes(&mut out)?;
-        self.connections(&mut out)?;
-        self.signals(&mut out)
+        self.rejections(&plan, &mut out)?;
+        self.gates(&plan, &mut out)?;
+        self.lanes(&plan, &mut out)?;
+        self.connections(&plan, &mut out)?;
+        upstreams::tries(&plan, &mut out)?;
+        upstreams::hosts(&plan, self.shared.clock.now(), &mut out)?;
+        upstreams::breakers(&plan, self.shared.clock.now(), &mut out)?;
+        self.reloads(&mut out)?;
+        self.signals(&plan, &mut out)
     }
 }
 
@@ -90,9 +89,8 @@ impl Gathered {
         out.times("queue_wait_seconds", waits, self.books().map(|c| &c.waits))
     }
 
-    fn rejections(&self, out: &mut Out<'_>) -> fmt::Result {
-        let gates: Vec<_> = self
-            .shared
+    fn rejections(&self, plan: &Plan, out: &mut Out<'_>) -> fmt::Result {
+        let gates: Vec<_> = plan
             .origins
             .iter()
             .map(|origin| origin.admission.snapshot().totals)
@@ -137,9 +135,8 @@ impl Gathered {
         out.counters("admitted", "Calls that got a place", admitted)
     }
 
-    fn gates(&self, out: &mut Out<'_>) -> fmt::Result {
-        let gates: Vec<_> = self
-            .shared
+    fn gates(&self, plan: &Plan, out: &mut Out<'_>) -> fmt::Result {
+        let gates: Vec<_> = plan
             .origins
             .iter()
             .map(|origin| (origin.name.as_str(), origin.admission.snapshot()))
@@ -194,18 +191,13 @@ impl Gathered {
         )
     }
 
-    fn lanes(&self, out: &mut Out<'_>) -> fmt::Result {
+    fn lanes(&self, plan: &Plan, out: &mut Out<'_>) -> fmt::Result {
         let mut rows = Vec::new();
-        for origin in &self.shared.origins {
-            let known = |lane: &LaneSnapshot| usize::from(lane.lane.0) < self.lanes.len();
-            for lane in origin.admission.snapshot().lanes.into_iter().filter(known) {
-                rows.push((
-                    [
-                        ("upstream", origin.name.as_str()),
-                        ("lane", self.lane(lane.lane)),
-                    ],
-                    lane,
-                ));
+        for origin in &plan.origins {
+            for lane in origin.admission.snapshot().lanes {
+                if let Some(name) = plan.lanes.name(lane.lane) {
+                    rows.push(([("upstream", origin.name.as_str()), ("lane", name)], lane));
+                }
             }
         }
         let help = (
@@ -231,17 +223,22 @@ impl Gathered {
         out.gauges("lane_cap", help.2, capped)
     }
 
-    fn lane(&self, lane: Lane) -> &str {
-        self.lanes
-            .get(usize::from(lane.0))
-            .map_or("unnamed", String::as_str)
+    fn reloads(&self, out: &mut Out<'_>) -> fmt::Result {
+        let reloads = &self.shared.reloads;
+        let rows = [
+            ([("result", "done")], reloads.done.load(Relaxed)),
+            ([("result", "refused")], reloads.refused.load(Relaxed)),
+        ];
+        let help = "Configurations taken over while running, and refused";
+        out.counters("config_reloads", help, rows)
     }
 
-    fn connections(&self, out: &mut Out<'_>) -> fmt::Result {
-        let open = self
-            .sites
-            .iter()
-            .map(|site| ([("listener", &*site.name)], site.open() as f64));
+    fn connections(&self, plan: &Plan, out: &mut Out<'_>) -> fmt::Result {
+        let listening = self.shared.listening.load();
+        let open = listening.iter().map(|listening| {
+            let open = listening.site.load().open() as f64;
+            ([("listener", &*listening.name)], open)
+        });
         out.gauges("connections", "Client connections", open)?;
         if let Some(log) = &self.shared.access.log {
             let dropped = LogLane::ALL.map(|lane| ([("lane", lane.as_str())], log.dropped(lane)));
@@ -251,11 +248,10 @@ impl Gathered {
                 dropped,
             )?;
         }
-        let pools: Vec<_> = self
-            .shared
+        let pools: Vec<_> = plan
             .origins
             .iter()
-            .map(|origin| (origin.name.as_str(), origin.pool.state()))
+            .map(|origin| (origin.name.as_str(), origin.hosts.fleet.connections()))
             .collect();
         let states = pools.iter().flat_map(|(upstream, pool)| {
             [
@@ -273,7 +269,7 @@ impl Gathered {
         )
     }
 
-    fn signals(&self, out: &mut Out<'_>) -> fmt::Result {
+    fn signals(&self, plan: &Plan, out: &mut Out<'_>) -> fmt::Result {
         let signals = &self.shared.signals;
         let now = self.shared.clock.now();
         if let Some(used) = signals.cpu.get() {
@@ -291,7 +287,7 @@ impl Gathered {
             "How long what is ready to run waits for its core: the peak, fading within 10 s",
             late.map(|(core, delay)| ([("core", core.as_str())], delay.get(now).as_secs_f64())),
         )?;
-        let queueing = self.shared.origins.iter().map(|origin| {
+        let queueing = plan.origins.iter().map(|origin| {
             let delay = origin.queueing.get(now).as_secs_f64();
             ([("upstream", origin.name.as_str())], delay)
         });
@@ -304,10 +300,10 @@ impl Gathered {
 }
 
 /// Writes metrics.
-struct Out<'e>(DescriptorEncoder<'e>);
+pub(super) struct Out<'e>(DescriptorEncoder<'e>);
 
 impl Out<'_> {
-    fn counters<'l, const N: usize>(
+    pub(super) fn counters<'l, const N: usize>(
         &mut self,
         name: &str,
         help: &str,
@@ -327,7 +323,7 @@ impl Out<'_> {
         Ok(())
     }
 
-    fn gauges<'l, const N: usize>(
+    pub(super) fn gauges<'l, const N: usize>(
         &mut self,
         name: &str,
         help: &str,

@@ -5,6 +5,7 @@
 
 mod explain;
 mod metrics;
+mod upstreams;
 mod visits;
 
 use std::sync::Arc;
@@ -15,37 +16,26 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use prometheus_client::registry::Registry;
-use seawall::config::Config;
 use tokio::net::TcpListener;
 
 use crate::body::ResponseBody;
 use crate::core::Shared;
 use crate::signals;
-use crate::site::Site;
 use visits::Visits;
 
 /// What the admin listener knows.
 #[derive(Debug)]
 pub(crate) struct Admin {
     shared: Arc<Shared>,
-    lanes: Vec<String>,
-    token: Option<String>,
     started: Instant,
     registry: Registry,
 }
 
 impl Admin {
-    pub(crate) fn new(
-        shared: Arc<Shared>,
-        sites: Vec<Arc<Site>>,
-        lanes: Vec<String>,
-        config: &Config,
-    ) -> Self {
-        let registry = metrics::registry(shared.clone(), sites, lanes.clone());
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        let registry = metrics::registry(shared.clone());
         Self {
             shared,
-            lanes,
-            token: config.admin.token.clone(),
             started: Instant::now(),
             registry,
         }
@@ -86,8 +76,7 @@ impl Admin {
                 }
             }
             "/explain" => {
-                let explained =
-                    explain::Explanation::of(&self.shared, &self.lanes, self.started.elapsed());
+                let explained = explain::Explanation::of(&self.shared, self.started.elapsed());
                 if plain {
                     reply(
                         StatusCode::OK,
@@ -111,7 +100,8 @@ impl Admin {
 
     /// Compares the whole of the token, whatever differs first.
     fn may(&self, headers: &HeaderMap) -> bool {
-        let Some(token) = &self.token else {
+        let plan = self.shared.plan.load();
+        let Some(token) = &plan.config.admin.token else {
             return true;
         };
         let given = headers

@@ -27,7 +27,7 @@ pub(crate) enum DialError {
 }
 
 impl Pool {
-    pub(super) async fn dial(&self) -> Result<TcpStream, DialError> {
+    pub(crate) async fn dial(&self) -> Result<TcpStream, DialError> {
         let attempt = async {
             let addresses = self.address.resolve().await.map_err(DialError::Resolve)?;
             let mut last = io::Error::new(io::ErrorKind::NotFound, "no address");
@@ -43,7 +43,7 @@ impl Pool {
             }
             Err(DialError::Connect(last))
         };
-        tokio::time::timeout(self.connect, attempt)
+        tokio::time::timeout(self.connect(), attempt)
             .await
             .unwrap_or(Err(DialError::Slow))
     }

@@ -64,10 +64,11 @@ impl Lease {
         } = self;
         // Before the look: a task that ends now either finds it not lent, or is seen as closed.
         send.held.lent.store(false, Ordering::SeqCst);
-        if send.send.is_closed() {
+        if send.send.is_closed() || pool.is_over() {
             return;
         }
-        let until = now + kept.map_or(pool.idle, |kept| kept.min(pool.idle));
+        let idle = pool.idle();
+        let until = now + kept.map_or(idle, |kept| kept.min(idle));
         let mut idle = Idle { send, until };
         while let Some(Turn::Connection(send)) = pool.hand_over(Turn::Connection(idle.send)) {
             let shelf = &pool.shelves[core];
@@ -201,7 +202,8 @@ mod tests {
         let url = format!("http://127.0.0.1:{port}");
         let mut upstream = seawall::config::Upstream::to(url.parse().expect("a URL"));
         upstream.max_connections = 1;
-        let pool = Pool::new(&upstream, 1);
+        let address = crate::address::Address::of(&upstream.url);
+        let pool = Pool::new(&upstream, address, 1);
         let place = pool.try_place().expect("the only one");
         let send = pool.dial_http1(0, place).await.expect("it listens");
         let until = Tick::MAX;

@@ -106,7 +106,7 @@ impl Pool {
             self.share(core, false).ok_or(DialError::Exhausted)
         };
         // The dial has the same limit of its own; this one bounds the wait for others' dials.
-        tokio::time::timeout(self.connect * 2, dial)
+        tokio::time::timeout(self.connect() * 2, dial)
             .await
             .unwrap_or(Err(DialError::Slow))
     }

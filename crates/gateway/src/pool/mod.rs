@@ -12,7 +12,7 @@ mod http2;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName};
@@ -25,9 +25,9 @@ use tokio::sync::oneshot;
 pub(crate) use dial::DialError;
 use http1::SendHttp1;
 
+use crate::address::Address;
 use crate::body::RequestBody;
 use crate::core::Core;
-use crate::origin::Address;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 
@@ -37,15 +37,23 @@ type SendHttp2 = conn::http2::SendRequest<RequestBody>;
 #[derive(Debug)]
 pub(crate) struct Pool {
     address: Address,
-    connect: Duration,
-    idle: Duration,
-    cap: usize,
+    limits: Limits,
     /// Connections that are open or being dialled.
     open: AtomicUsize,
     shelves: Box<[Mutex<Shelf>]>,
     /// Length of `queue`, to be read without its lock.
     waiting: AtomicUsize,
     queue: Mutex<VecDeque<oneshot::Sender<Turn>>>,
+}
+
+/// What a reload may change.
+#[derive(Debug, Default)]
+struct Limits {
+    /// Nanoseconds that a connection may take to open,
+    connect: AtomicU64,
+    /// and that an idle one is kept.
+    idle: AtomicU64,
+    cap: AtomicUsize,
 }
 
 /// What one core keeps.
@@ -125,17 +133,57 @@ pub(crate) struct PoolState {
 }
 
 impl Pool {
-    pub(crate) fn new(upstream: &Upstream, cores: usize) -> Arc<Self> {
-        Arc::new(Self {
-            address: Address::of(&upstream.url),
-            connect: upstream.connect_timeout,
-            idle: upstream.idle_timeout,
-            cap: upstream.max_connections.max(1) as usize,
+    pub(crate) fn new(upstream: &Upstream, address: Address, cores: usize) -> Arc<Self> {
+        let pool = Self {
+            address,
+            limits: Limits::default(),
             open: AtomicUsize::new(0),
             shelves: (0..cores.max(1)).map(|_| Mutex::default()).collect(),
             waiting: AtomicUsize::new(0),
             queue: Mutex::default(),
-        })
+        };
+        pool.configure(upstream);
+        Arc::new(pool)
+    }
+
+    /// Takes other settings over. What is open beyond a lowered cap is closed as it comes back.
+    pub(crate) fn configure(&self, upstream: &Upstream) {
+        let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        let limits = &self.limits;
+        limits
+            .connect
+            .store(nanos(upstream.connect_timeout), Ordering::Relaxed);
+        limits
+            .idle
+            .store(nanos(upstream.idle_timeout), Ordering::Relaxed);
+        limits
+            .cap
+            .store(upstream.max_connections.max(1) as usize, Ordering::Relaxed);
+    }
+
+    /// Nobody new comes here: [`Pool::prune`] from now on closes whatever is idle.
+    pub(crate) fn retire(&self) {
+        self.limits.idle.store(0, Ordering::Relaxed);
+        for shelf in &self.shelves {
+            shelf.lock().idle.clear();
+        }
+    }
+
+    fn connect(&self) -> Duration {
+        Duration::from_nanos(self.limits.connect.load(Ordering::Relaxed))
+    }
+
+    fn idle(&self) -> Duration {
+        Duration::from_nanos(self.limits.idle.load(Ordering::Relaxed))
+    }
+
+    fn cap(&self) -> usize {
+        self.limits.cap.load(Ordering::Relaxed)
+    }
+
+    /// More is open than may be: since a reload.
+    fn is_over(&self) -> bool {
+        self.open.load(Ordering::Relaxed) > self.cap()
     }
 
     /// A connection that is at hand, without any waiting.
@@ -178,7 +226,7 @@ impl Pool {
                 .map(|shelf| shelf.lock().idle.len())
                 .sum(),
             waiting: self.waiting.load(Ordering::Relaxed),
-            cap: self.cap,
+            cap: self.cap(),
         }
     }
 
@@ -190,7 +238,7 @@ impl Pool {
             .retain(|idle| idle.until > now && !idle.send.send.is_closed());
         shelf
             .multiplexed
-            .retain(|shared| !shared.is_closed() && !shared.is_stale(now, self.idle));
+            .retain(|shared| !shared.is_closed() && !shared.is_stale(now, self.idle()));
     }
 
     /// Closes every idle connection of one core: descriptors are short.
@@ -201,7 +249,7 @@ impl Pool {
     fn try_place(self: &Arc<Self>) -> Option<Place> {
         self.open
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |open| {
-                (open < self.cap).then_some(open + 1)
+                (open < self.cap()).then_some(open + 1)
             })
             .ok()
             .map(|_| Place {
@@ -225,7 +273,7 @@ impl Pool {
         if let Some(turn) = self.at_hand(http2) {
             return Ok(turn);
         }
-        match tokio::time::timeout(self.connect, receive).await {
+        match tokio::time::timeout(self.connect(), receive).await {
             Ok(Ok(turn)) => Ok(turn),
             _ => Err(DialError::Exhausted),
         }
@@ -283,7 +331,8 @@ mod tests {
         let mut upstream = Upstream::to(http::Uri::from_static("http://127.0.0.1:1"));
         upstream.max_connections = 1;
         upstream.connect_timeout = Duration::from_secs(60);
-        Pool::new(&upstream, 1)
+        let address = Address::of(&upstream.url);
+        Pool::new(&upstream, address, 1)
     }
 
     #[tokio::test(start_paused = true)]

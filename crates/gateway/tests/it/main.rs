@@ -13,5 +13,7 @@ mod faults;
 mod h2;
 mod overload;
 mod pass_through;
+mod reload;
 mod support;
 mod time_limits;
+mod upstream;

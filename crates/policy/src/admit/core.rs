@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use seawall_sync::Shard;
 
+use super::change::GateChange;
 use super::gate::{GateSettings, Shared, Waiter, Wakes, rejection};
 use super::lane::{Key, LANES, Lane, Lanes};
 use super::queue::{Entry, Queue};
 use super::shed::{Reading, Shed};
 use super::tally::{CELLS, Harvest};
-use crate::limit::{Limit, Window};
+use crate::limit::{Limit, Step, Window};
 use crate::{Call, Reason, Tick};
 
 /// A standing queue above this starts the shedding: a tenth of the deadline that is assumed
@@ -71,6 +72,22 @@ impl<W: Waiter> Core<W> {
             lanes,
             review_start: now,
         }
+    }
+
+    pub(super) fn change(&mut self, shared: &Shared, change: GateChange, now: Tick) {
+        self.max_queued = change.max_queued.max(1);
+        self.fixed_wait = change.max_wait;
+        self.lanes.set(change.lanes);
+        if let Some(limit) = change.limit {
+            // The new one is not judged by what happened under the old.
+            self.collect(shared);
+            let first = limit.start();
+            self.limit = limit;
+            self.begin_window(shared, first, shared.inflight(), now);
+        }
+        let limit = shared.places.limit();
+        let knee = self.knee().unwrap_or(limit).min(limit);
+        shared.store_caps(&self.lanes.caps(limit, knee));
     }
 
     pub(super) fn algorithm(&self) -> &'static str {
@@ -370,19 +387,21 @@ impl<W: Waiter> Core<W> {
         let window = self.window(shared, now);
         let step = self.limit.update(&window);
         self.learn_base(shared, &window);
-        shared.places.set_limit(step.limit, shared.tallies.count());
-        if step.limit != window.limit {
+        self.begin_window(shared, step, window.inflight, now);
+        true
+    }
+
+    fn begin_window(&mut self, shared: &Shared, step: Step, inflight: u32, now: Tick) {
+        if step.limit != shared.places.limit() {
+            shared.places.set_limit(step.limit, shared.tallies.count());
             shared.control.epoch.fetch_add(1, Relaxed);
         }
-        shared
-            .control
-            .next_roll
-            .store((now + step.after).0, Relaxed);
+        let next = (now + step.after).0;
+        shared.control.next_roll.store(next, Relaxed);
         self.harvest.next_window();
         self.window_start = now;
-        self.window_inflight = window.inflight;
+        self.window_inflight = inflight;
         self.bound = false;
-        true
     }
 
     fn window(&self, shared: &Shared, now: Tick) -> Window {

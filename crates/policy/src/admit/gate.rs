@@ -128,6 +128,8 @@ pub(super) struct Control {
     /// Nanoseconds for which a thread may let events gather while some lane is hot.
     pub(super) coalesce: AtomicU64,
     pub(super) rotation: AtomicU64,
+    pub(super) max_streams: AtomicU32,
+    pub(super) shadow: AtomicBool,
 }
 
 /// The part of a gate that needs no lock.
@@ -237,8 +239,6 @@ impl Shared {
 pub struct Gate<W> {
     pub(super) shared: Shared,
     pub(super) core: Mutex<Core<W>>,
-    max_streams: u32,
-    shadow: bool,
 }
 
 impl<W> fmt::Debug for Gate<W> {
@@ -264,6 +264,8 @@ impl<W: Waiter> Gate<W> {
             rotation: AtomicU64::new(0),
             patience: AtomicU64::new((PATIENCE * 1e9) as u64),
             coalesce: AtomicU64::new(0),
+            max_streams: AtomicU32::new(settings.max_streams),
+            shadow: AtomicBool::new(settings.shadow),
         };
         let shared = Shared {
             control: CachePadded::new(control),
@@ -275,13 +277,14 @@ impl<W: Waiter> Gate<W> {
             streams: AtomicU32::new(0),
             cpu: AtomicU64::new(f64::NAN.to_bits()),
         };
-        let (max_streams, shadow) = (settings.max_streams, settings.shadow);
         Self {
             core: Mutex::new(Core::new(settings, &shared, now)),
             shared,
-            max_streams,
-            shadow,
         }
+    }
+
+    fn in_shadow(&self) -> bool {
+        self.shared.control.shadow.load(Relaxed)
     }
 
     /// Decides on an arrival. `lane` where the transport knows it; else by the route `key`.
@@ -311,7 +314,7 @@ impl<W: Waiter> Gate<W> {
         });
         let hot = shared.control.hot.load(Relaxed);
         if hot & (1 << lane.index()) != 0 && !self.above_level(call, lane, shard) {
-            if !self.shadow {
+            if !self.in_shadow() {
                 return self.reject(call, Reason::Admission, shard);
             }
             shared.tallies.get(shard).lock().shadowed(Reason::Admission);
@@ -357,7 +360,7 @@ impl<W: Waiter> Gate<W> {
             }
             core.limit_binds();
         }
-        if self.shadow {
+        if self.in_shadow() {
             return Admit::Now(self.admit_in_shadow(&core, call, key, lane, shard, now));
         }
         if !core.can_meet(call, now) {
@@ -499,7 +502,7 @@ impl<W: Waiter> Gate<W> {
     ) -> Result<(), Rejection> {
         self.finish(ticket, Outcome::Success, Duration::ZERO, shard, now, wakes);
         let before = self.shared.streams.fetch_add(1, Relaxed);
-        if before < self.max_streams || self.shadow {
+        if before < self.shared.control.max_streams.load(Relaxed) || self.in_shadow() {
             return Ok(());
         }
         self.shared.streams.fetch_sub(1, Relaxed);

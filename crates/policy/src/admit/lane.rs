@@ -121,6 +121,10 @@ impl Lanes {
         }
     }
 
+    pub(super) fn set(&mut self, settings: [LaneSettings; LANES]) {
+        self.settings = settings;
+    }
+
     pub(super) fn is_slow(&self, key: usize) -> bool {
         self.routes[key].slow
     }

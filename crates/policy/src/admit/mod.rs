@@ -17,6 +17,7 @@
 //! The gate is passive. It says whom to wake; the driver (`seawall::admission`) owns wakers, the
 //! clock and the thread that calls [`Gate::tick`].
 
+mod change;
 mod core;
 mod gate;
 mod lane;
@@ -29,6 +30,7 @@ mod shed;
 mod snapshot;
 mod tally;
 
+pub use change::GateChange;
 pub use gate::{Admit, Gate, GateSettings, Ticket, Waiter, Wakes};
 pub use lane::{Key, Lane, LaneSettings};
 pub use snapshot::{GateSnapshot, LaneSnapshot};

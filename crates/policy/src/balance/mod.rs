@@ -11,8 +11,9 @@
 //!   turn, a host that hangs goes on getting its share; "the best of all" sends every client to the
 //!   same host at once.
 //! - *What is under way counts before it ends.* A host that hangs ends no call until the time limit.
-//!   The mean age of its calls says so after one typical latency: of eleven hosts one that takes 2 s
-//!   instead of 170 ms gets 20 calls too many rather than 90.
+//!   Its calls in flight pile up, and their mean age says after one typical latency that it is slow:
+//!   of eleven hosts at 1,000 calls/s the one that hangs gets 21 calls more where the others take
+//!   170 ms, and 2 where they take 20 ms; by the count alone it is 31 and 8.
 //! - *A failure is weight, not latency.* A fast 500 as a sample of 1 ms would attract all traffic; as
 //!   a sample of ten typical latencies, one failure in a hundred hides what the latencies are. So the
 //!   share of calls that failed of late is kept apart, and weighs in loads of a typical host. An

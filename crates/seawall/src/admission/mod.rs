@@ -18,7 +18,9 @@ use seawall_policy::{Advice, Call, Outcome, Reason, Rejection, Scope, Tick};
 use seawall_sync::Shard;
 
 pub use keys::{Keys, Shape};
-pub use seawall_policy::admit::{GateSettings, GateSnapshot, Key, Lane, LaneSettings, Totals};
+pub use seawall_policy::admit::{
+    GateChange, GateSettings, GateSnapshot, Key, Lane, LaneSettings, Totals,
+};
 pub use wait::Waiting;
 
 use crate::clock::Clock;
@@ -172,6 +174,17 @@ impl Admission {
     /// Takes in a CPU reading, 0 to 1, for the limits that look at it.
     pub fn set_cpu(&self, used: f64) {
         self.inner.gate.set_cpu(used);
+    }
+
+    /// Takes new settings over: calls keep their places, waiters their turns, the limit what it has
+    /// learned.
+    pub fn change(&self, change: GateChange) {
+        let mut wakes = Vec::new();
+        let now = self.inner.clock.now();
+        self.inner
+            .gate
+            .change(change, Shard::current(), now, &mut wakes);
+        self.inner.wake(wakes);
     }
 
     /// Whether calls queue or are turned away, now or a moment ago. What costs something and is only

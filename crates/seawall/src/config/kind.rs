@@ -7,10 +7,12 @@ use std::time::Duration;
 use http::{HeaderValue, Method};
 use toml::de::DeValue;
 
+use super::client::HashOn;
 use super::error::Problem;
 use super::model::parse_url;
 use super::network::Network;
-use super::units::{ShowSize, ShowTime, parse_size, parse_time};
+use super::units::{ShowSize, ShowTime, size_like, time_like};
+use crate::discovery::Source;
 
 /// The form of a value, with its range, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -33,6 +35,10 @@ pub enum Kind {
     Url,
     /// A list of networks.
     Networks,
+    /// A list of endpoints.
+    Endpoints,
+    /// What a call is hashed by.
+    HashOn,
     /// A list of HTTP methods.
     Methods,
     /// An absolute path.
@@ -59,8 +65,10 @@ impl fmt::Display for Kind {
             Self::Choice(names) => write!(f, "one of {}", names.join(", ")),
             Self::Address => f.write_str("IP address and port"),
             Self::Url => f.write_str("http://host:port"),
-            Self::Networks => f.write_str("list of networks such as \"10.0.0.0/8\""),
-            Self::Methods => f.write_str("list of methods such as \"GET\""),
+            Self::Networks => f.write_str("list of networks such as [\"10.0.0.0/8\"]"),
+            Self::Endpoints => f.write_str("list of \"host:port\", \"dns://name:port\", \"srv://_service._tcp.name\", \"file:///path\""),
+            Self::HashOn => f.write_str("client, path, header:NAME or cookie:NAME"),
+            Self::Methods => f.write_str("list of methods such as [\"GET\"]"),
             Self::Path => f.write_str("path beginning with `/`"),
             Self::Host => f.write_str("host name without port"),
             Self::Name => f.write_str("1 to 64 letters, digits, `-` or `_`"),
@@ -83,8 +91,8 @@ pub(super) fn is_name(name: &str) -> bool {
 }
 
 impl Kind {
-    /// What is wrong with `value`, if anything.
-    pub(super) fn check(self, value: &DeValue<'_>) -> Result<(), Problem> {
+    /// What is wrong with `value`, if anything; `example` is one that is right, as it is written.
+    pub(super) fn check(self, value: &DeValue<'_>, example: &'static str) -> Result<(), Problem> {
         let range = |inside: bool| {
             if inside {
                 Ok(())
@@ -94,13 +102,13 @@ impl Kind {
         };
         match self {
             Self::Time(from, to) => {
-                let time =
-                    parse_time(&self.quantity(value)?).map_err(|e| Problem::Unit(e.to_string()))?;
+                let time = time_like(&self.quantity(value)?, example.trim_matches('"'))
+                    .map_err(|e| Problem::Unit(e.to_string()))?;
                 range((Duration::from_millis(from)..=Duration::from_millis(to)).contains(&time))
             }
             Self::Size(from, to) => {
-                let size =
-                    parse_size(&self.quantity(value)?).map_err(|e| Problem::Unit(e.to_string()))?;
+                let size = size_like(&self.quantity(value)?, example.trim_matches('"'))
+                    .map_err(|e| Problem::Unit(e.to_string()))?;
                 range((from..=to).contains(&size))
             }
             Self::Count(from, to) => {
@@ -132,7 +140,7 @@ impl Kind {
                     })
                 }
             }
-            Self::Networks | Self::Methods => self.check_list(value),
+            Self::Networks | Self::Methods | Self::Endpoints => self.check_list(value),
             _ => self.check_text(self.text(value)?),
         }
     }
@@ -147,6 +155,7 @@ impl Kind {
         };
         match self {
             Self::Address => valid(text.parse::<SocketAddr>().is_ok()),
+            Self::HashOn => text.parse::<HashOn>().map(drop).map_err(Problem::Invalid),
             Self::Url => parse_url(text).map(drop).map_err(Problem::Invalid),
             Self::Path => valid(text.starts_with('/') && !text.contains(['?', '#', ' ', '*'])),
             Self::Host => valid(
@@ -170,7 +179,10 @@ impl Kind {
     fn check_list(self, value: &DeValue<'_>) -> Result<(), Problem> {
         for entry in value.as_array().ok_or_else(|| self.wrong_type(value))? {
             let text = self.text(entry.get_ref())?;
-            if self == Self::Networks {
+            if self == Self::Endpoints {
+                text.parse::<Source>()
+                    .map_err(|e| Problem::Invalid(e.to_string()))?;
+            } else if self == Self::Networks {
                 text.parse::<Network>()
                     .map_err(|e| Problem::Invalid(e.to_string()))?;
             } else if text.parse::<Method>().is_err()
@@ -198,9 +210,17 @@ impl Kind {
     }
 
     fn wrong_type(self, value: &DeValue<'_>) -> Problem {
+        let bare = match self {
+            Self::Count(..) | Self::Ratio(..) => value.as_str().map(|t| t.parse::<f64>().is_ok()),
+            Self::Flag => value.as_str().map(|t| t.parse::<bool>().is_ok()),
+            _ => None,
+        };
         Problem::Type {
             expected: self.to_string(),
-            found: value.type_str(),
+            found: match bare {
+                Some(true) => "string (leave out the quotes)",
+                _ => value.type_str(),
+            },
         }
     }
 }

@@ -12,6 +12,7 @@
 
 mod addresses;
 mod check;
+mod client;
 mod error;
 mod kind;
 mod model;
@@ -24,6 +25,10 @@ mod units;
 use http::Uri;
 use toml::de::DeTable;
 
+pub use client::{
+    BalanceAlgorithm, BalanceConfig, BreakerConfig, BreakerKind, BreakerPer, EjectionConfig,
+    FallbackConfig, GutterConfig, HashOn, HealthConfig, ReplicasConfig, RetryConfig,
+};
 pub use error::{ConfigError, ConfigErrors, Position, Problem};
 pub use kind::Kind;
 pub use model::{

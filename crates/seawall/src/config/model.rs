@@ -10,6 +10,10 @@ use http::{Method, Uri};
 use seawall_policy::Criticality;
 use serde::{Deserialize, Deserializer, de::Error as _};
 
+use super::client::{
+    BalanceConfig, BreakerConfig, EjectionConfig, FallbackConfig, GutterConfig, HealthConfig,
+    ReplicasConfig, RetryConfig,
+};
 use super::network::Network;
 use super::units::{size, some_time, time};
 use crate::context::Trust;
@@ -209,6 +213,24 @@ pub struct Upstream {
     pub idle_timeout: Duration,
     #[serde(default = "Upstream::max_connections")]
     pub max_connections: u32,
+    #[serde(default)]
+    pub endpoints: Vec<String>,
+    #[serde(default)]
+    pub balance: BalanceConfig,
+    #[serde(default)]
+    pub ejection: EjectionConfig,
+    #[serde(default)]
+    pub breaker: BreakerConfig,
+    #[serde(default)]
+    pub retry: RetryConfig,
+    #[serde(default)]
+    pub health: HealthConfig,
+    #[serde(default)]
+    pub replicas: ReplicasConfig,
+    #[serde(default)]
+    pub gutter: GutterConfig,
+    #[serde(default)]
+    pub fallback: FallbackConfig,
 }
 
 impl Upstream {
@@ -233,7 +255,7 @@ impl Upstream {
 
     /// An upstream with every default.
     #[must_use]
-    pub const fn to(url: Uri) -> Self {
+    pub fn to(url: Uri) -> Self {
         Self {
             url,
             protocol: Protocol::Auto,
@@ -243,6 +265,15 @@ impl Upstream {
             stream_after: Self::stream_after(),
             idle_timeout: Self::idle_timeout(),
             max_connections: Self::max_connections(),
+            endpoints: Vec::new(),
+            balance: BalanceConfig::default(),
+            ejection: EjectionConfig::default(),
+            breaker: BreakerConfig::default(),
+            retry: RetryConfig::default(),
+            health: HealthConfig::default(),
+            replicas: ReplicasConfig::default(),
+            gutter: GutterConfig::default(),
+            fallback: FallbackConfig::default(),
         }
     }
 }
@@ -266,6 +297,7 @@ pub struct Route {
     pub criticality: Option<Criticality>,
     #[serde(deserialize_with = "some_time")]
     pub timeout: Option<Duration>,
+    pub retry_safe: bool,
     pub shadow: bool,
 }
 

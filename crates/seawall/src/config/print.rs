@@ -59,6 +59,10 @@ impl Shown {
                 header: format!("[{}]", parent.replace('*', "default")),
                 commented: false,
             },
+            nested if nested.starts_with("upstreams.*.") => Self {
+                header: format!("[{}]", nested.replace('*', "default")),
+                commented: false,
+            },
             "lanes.*" => Self {
                 header: "[lanes.search]".to_owned(),
                 commented: true,
@@ -198,11 +202,15 @@ fn leaf(setting: &Setting) -> Value {
         Kind::Ratio(from, to) => json!({ "type": "number", "minimum": from, "maximum": to }),
         Kind::Flag => json!({ "type": "boolean" }),
         Kind::Choice(names) => json!({ "enum": names }),
-        Kind::Networks | Kind::Methods => json!({ "type": "array", "items": { "type": "string" } }),
+        Kind::Networks | Kind::Methods | Kind::Endpoints => {
+            json!({ "type": "array", "items": { "type": "string" } })
+        }
         Kind::Path => json!({ "type": "string", "pattern": "^/" }),
         Kind::Secret(least) => json!({ "type": "string", "minLength": least }),
         Kind::Name => json!({ "type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$" }),
-        Kind::Address | Kind::Url | Kind::Host | Kind::Text => json!({ "type": "string" }),
+        Kind::Address | Kind::Url | Kind::Host | Kind::Text | Kind::HashOn => {
+            json!({ "type": "string" })
+        }
     };
     schema["description"] = json!(format!(
         "{} {}.",

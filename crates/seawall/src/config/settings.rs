@@ -25,24 +25,6 @@ pub struct Setting {
     pub reason: &'static str,
 }
 
-const fn with(
-    key: &'static str,
-    kind: Kind,
-    default: &'static str,
-    what: &'static str,
-    reason: &'static str,
-) -> Setting {
-    Setting {
-        key,
-        kind,
-        default: Some(default),
-        example: default,
-        required: false,
-        what,
-        reason,
-    }
-}
-
 const fn optional(
     key: &'static str,
     kind: Kind,
@@ -61,6 +43,19 @@ const fn optional(
     }
 }
 
+const fn with(
+    key: &'static str,
+    kind: Kind,
+    default: &'static str,
+    what: &'static str,
+    reason: &'static str,
+) -> Setting {
+    Setting {
+        default: Some(default),
+        ..optional(key, kind, default, what, reason)
+    }
+}
+
 const fn required(
     key: &'static str,
     kind: Kind,
@@ -69,13 +64,8 @@ const fn required(
     reason: &'static str,
 ) -> Setting {
     Setting {
-        key,
-        kind,
-        default: None,
-        example,
         required: true,
-        what,
-        reason,
+        ..optional(key, kind, example, what, reason)
     }
 }
 
@@ -159,6 +149,75 @@ pub const SETTINGS: &[Setting] = &[
         "Hard cap of connections to this upstream, idle ones included.",
         "well above any sensible limit of an origin, below common descriptor limits"),
 
+    with("upstreams.*.endpoints", Kind::Endpoints, "[]",
+        "The hosts behind it, each with its own connections: `host:port` (also with ` weight=2`, ` zone=a`), `dns://name:port` for every address of a name, `srv://…`, or `file:///path` with one a line. Empty: the one of `url`, which otherwise only says scheme, Host and name in certificates.",
+        "most services are one address"),
+
+    with("upstreams.*.balance.algorithm", Kind::Choice(&["peak-ewma", "least-request", "round-robin", "consistent-hash", "prequal"]), "\"peak-ewma\"",
+        "Which of several hosts a call goes to. `peak-ewma`: the better of two drawn at random, by latency and calls under way; `least-request`: by calls under way; `consistent-hash`: by balance.hash_on, with bounded load; `prequal`: by what hosts say of themselves.",
+        "needs no help from the hosts and sees a slow one within one of its latencies"),
+    with("upstreams.*.balance.hash_on", Kind::HashOn, "\"client\"",
+        "With `consistent-hash`: what decides the host. A call that has nothing of the kind goes where peak-ewma would.", "every call has a client"),
+    with("upstreams.*.balance.slow_start", Kind::Time(0, HOUR), "\"10s\"",
+        "How long a host that joins takes from a tenth to its full share.", "caches are mostly warm by then"),
+    optional("upstreams.*.balance.zone", Kind::Name, "\"a\"",
+        "Where this gateway is: hosts of this zone are preferred while they have room. Left out: all alike.", "one zone is usual"),
+    optional("upstreams.*.balance.subset", Kind::Count(1, 10_000), "20",
+        "How many of the hosts this gateway uses: a fixed choice of its own, the same after a restart. Left out: all.", "only many gateways before many hosts have too many connections"),
+
+    with("upstreams.*.ejection.consecutive_failures", Kind::Count(0, 1_000), "5",
+        "Failures in a row that take a host out, until a probe (one every 500 ms) succeeds. 0: never.",
+        "a service that fails one call in ten by itself does so once in 100,000 calls"),
+    with("upstreams.*.ejection.max_share", Kind::Ratio(0.0, 1.0), "0.5",
+        "The greatest share of the hosts that is out at once; never the last.", "when more than half fail, the fault is hardly theirs"),
+
+    with("upstreams.*.breaker.kind", Kind::Choice(&["throttle", "window", "off"]), "\"throttle\"",
+        "What keeps calls from an upstream that does not answer (no connection, broken off, too slow, 502, 504): `throttle` turns away as large a share as fails, `window` all of them for a while.",
+        "no threshold to flap around; nothing is turned away while less than half fails"),
+    with("upstreams.*.breaker.per", Kind::Choice(&["upstream", "route", "tenant"]), "\"upstream\"",
+        "What has a breaker of its own: the upstream as a whole, each of its routes, or each tenant (256 each; more share them by chance).",
+        "what cannot be reached is mostly unreachable for all"),
+    with("upstreams.*.breaker.shadow", Kind::Flag, "false",
+        "Decide and count, but turn nobody away.", "protection is the purpose"),
+
+    with("upstreams.*.retry.attempts", Kind::Count(1, 10), "3",
+        "Attempts of a call, the first among them, where it failed before its reply began: 502, 503, 504, 429, broken off, no connection. Only what may run twice: idempotent methods, routes with retry_safe, or where the service cannot have begun. Bodies up to 64 KiB are kept for it. 1: no retries.",
+        "Google's SRE book has three"),
+    with("upstreams.*.retry.ratio", Kind::Ratio(0.0, 1.0), "0.1",
+        "Retries for each first attempt, over 10 s, beside one a second.", "retries at ten percent cannot turn a short fault into a long outage"),
+    optional("upstreams.*.retry.per_try_timeout", Kind::Time(1, HOUR), "\"500ms\"",
+        "How long one attempt may take until the head of its reply. Left out: what is left of the call's time.", "only who knows the service can say"),
+
+    optional("upstreams.*.health.path", Kind::Path, "\"/healthz\"",
+        "Asked of every host; one that does not answer 2xx is taken out. Left out: hosts are judged by their calls alone.", "calls tell sooner, where there are any"),
+    with("upstreams.*.health.interval", Kind::Time(100, HOUR), "\"5s\"",
+        "The time between two questions to a host.", "quick enough for a host that has no calls to fail"),
+    with("upstreams.*.health.timeout", Kind::Time(10, MINUTE), "\"1s\"",
+        "How long an answer may take.", "a health check should be the quickest of calls"),
+    with("upstreams.*.health.unhealthy_after", Kind::Count(1, 100), "3",
+        "Bad answers in a row that take a host out.", "one may be chance"),
+    with("upstreams.*.health.healthy_after", Kind::Count(1, 100), "2",
+        "Good answers in a row that bring it back.", "one may be chance"),
+
+    with("upstreams.*.replicas.endpoints", Kind::Endpoints, "[]",
+        "Hosts that answer reads (GET, HEAD, OPTIONS); everything else goes to the upstream's own. Empty: reads go there, too.", "one pool is usual"),
+    with("upstreams.*.replicas.read_your_writes", Kind::Time(0, HOUR), "\"2s\"",
+        "How long after a write a client's reads go where its writes went. A client is known by its tenant, its `authorization` or its address.", "longer than replicas usually lag"),
+
+    with("upstreams.*.gutter.endpoints", Kind::Endpoints, "[]",
+        "A small reserve that takes over while the upstream fails, without retries. Empty: none.", "needs hosts of its own"),
+    with("upstreams.*.gutter.limit", Kind::Count(1, 10_000), "16",
+        "The most calls at the reserve at once.", "it is small, and must not fail as well"),
+
+    optional("upstreams.*.fallback.body", Kind::Text, "\"[]\"",
+        "What is answered when a call has failed for good or is turned away by the breaker: a whole body. Left out: the error itself.", "only who knows the service can say"),
+    with("upstreams.*.fallback.status", Kind::Count(200, 599), "200",
+        "Its status.", "whoever states a body wants it taken for an answer"),
+    with("upstreams.*.fallback.content_type", Kind::Text, "\"application/json\"",
+        "Its type.", "what most services speak"),
+    with("upstreams.*.fallback.always", Kind::Flag, "false",
+        "A switch for a bad day: answer the fallback's body at once and leave the upstream alone. Takes effect on reload.", "the upstream is there to be asked"),
+
     optional("routes[].name", Kind::Name, "\"search\"",
         "Name in the access log and in `/explain`. Left out: made from what it matches, as `GET shop.example/search/*`.", "the match is name enough"),
     optional("routes[].host", Kind::Host, "\"shop.example\"",
@@ -179,6 +238,8 @@ pub const SETTINGS: &[Setting] = &[
     optional("routes[].timeout", Kind::Time(1, 24 * HOUR), "\"250ms\"",
         "The longest that its callers wait, which becomes the call's deadline. Left out: context.timeout.",
         "naming it spares the origin work that nobody waits for"),
+    with("routes[].retry_safe", Kind::Flag, "false",
+        "Its calls may run twice, whatever their method.", "a repeated POST has charged people twice"),
     with("routes[].shadow", Kind::Flag, "false",
         "Decide and count for this route, but turn nobody away.", "protection is the purpose"),
 

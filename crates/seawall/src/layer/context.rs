@@ -19,6 +19,10 @@ use crate::{Call, Criticality, Tick};
 /// spawned [`in_current_call`](crate::sync::AmbientExt::in_current_call). A response body that is
 /// polled after the handler returned is not.
 ///
+/// The deadline of the call is that of every group made in it: tasks that are not done by then end,
+/// with a [`DeadlineLayer`](super::DeadlineLayer) or without. A flight's work, which others wait for
+/// too, is not ended.
+///
 /// ```
 /// use seawall::layer;
 /// use seawall::sync::AmbientExt;
@@ -35,9 +39,14 @@ pub fn current() -> Option<Call> {
     ambient::current().get::<Call>().copied()
 }
 
-/// Makes `call` the [`current`] one while `future` runs.
-pub(super) fn within<F: Future>(call: Call, future: F) -> Scoped<F> {
-    ambient::current().with(call).scope(future)
+/// Makes `call` the [`current`] one while `future` runs, and its deadline that of groups.
+pub(super) fn within<F: Future>(call: Call, clock: &Clock, future: F) -> Scoped<F> {
+    let around = ambient::current();
+    let ambient = match clock.instant(call.deadline) {
+        Some(deadline) => around.with_until(call, deadline),
+        None => around.with(call),
+    };
+    ambient.scope(future)
 }
 
 /// A call as it arrived; among the request's extensions below a [`ContextLayer`].
@@ -192,7 +201,7 @@ where
             }
         }
         request.extensions_mut().insert(arrival);
-        within(read.call, self.inner.call(request))
+        within(read.call, &self.layer.clock, self.inner.call(request))
     }
 }
 
@@ -279,6 +288,39 @@ mod tests {
             assert_eq!(seen.unwrap().criticality, Criticality::Sheddable);
         }
         assert_eq!(bare.unwrap(), None, "a bare spawn loses it");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_group_ends_at_the_deadline_of_its_call() {
+        use crate::sync::{Flight, Group, group::TaskError};
+
+        for clock in [Clock::system(), Clock::manual()] {
+            clock.advance(Duration::from_secs(5));
+            let layer = ContextLayer::internal().clock(clock);
+            let flight = Flight::new();
+            let mut service = layer.layer(service_fn(async |_: Request<()>| {
+                let begun = tokio::time::Instant::now();
+                let mut group = Group::<(), ()>::new();
+                group.spawn(std::future::pending());
+                let error = group.join().await.all().unwrap_err().error;
+                let time = begun.elapsed();
+                // For all who wait, not for this call alone.
+                let shared = flight.run("key", async {
+                    let mut group = Group::<_, ()>::new();
+                    group.spawn(async { Ok(7) });
+                    group.join().await.all().ok()
+                });
+                Ok::<_, Infallible>((error, time, shared.await))
+            }));
+            let mut request = Request::new(());
+            let value = "250".parse().unwrap();
+            request.headers_mut().insert("seawall-timeout-ms", value);
+            let Ok((error, time, shared)) = service.call(request).await;
+            assert_eq!(error, TaskError::DeadlineExceeded);
+            // The test's clock, which stood still from before the system's was read.
+            assert!(time >= Duration::from_millis(250), "{time:?}");
+            assert_eq!(shared, Ok(Some(vec![7])));
+        }
     }
 
     #[tokio::test]

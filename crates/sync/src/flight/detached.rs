@@ -8,7 +8,7 @@ use std::task::Poll;
 
 use super::table::{Entry, Table};
 use super::waiter::Waiter;
-use super::work::{Work, catch};
+use super::work::Work;
 use super::{Flight, FlightError, Outcome};
 use crate::ambient;
 
@@ -43,7 +43,7 @@ where
     /// As [`Flight::run`], on a task of the current runtime. Cancel-safe: the work goes on.
     ///
     /// # Errors
-    /// The work panicked, or its runtime was shut down.
+    /// The work panicked, its runtime was shut down, or this is called by the work itself.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
@@ -61,7 +61,7 @@ where
                 entry: entry.clone(),
                 ended: false,
             };
-            let work = ambient::current().without_scope().scope(work);
+            let work = ambient::current().unbound().scope(work);
             drop(runtime.spawn(drive(work, end)));
         }
         Waiter::new(table, entry).await
@@ -81,7 +81,8 @@ where
     F: Future<Output = V>,
 {
     let mut work = pin!(work);
-    let polled = poll_fn(|cx| match catch(|| work.as_mut().poll(cx)) {
+    let driven = end.entry.work.clone();
+    let polled = poll_fn(|cx| match driven.drive(|| work.as_mut().poll(cx)) {
         Ok(Poll::Ready(value)) => Poll::Ready(Ok(value)),
         Ok(Poll::Pending) => Poll::Pending,
         Err(panicked) => Poll::Ready(Err(panicked)),

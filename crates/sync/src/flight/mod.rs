@@ -4,17 +4,21 @@
 //! when it is slow, everybody waits. Here the work belongs to all its waiters: whichever is polled
 //! drives it (`work.rs`), and it is dropped when the last of them has gone. Decisions:
 //!
-//! - *The work carries the ambient values of who began it, but not its group*: a group that ends
-//!   must not end what others wait for.
+//! - *The work carries the ambient value of who began it, but neither its group nor its deadline*:
+//!   what ends the first caller must not end what others wait for.
 //! - *A panic is an outcome.* All waiters get it as an error, and the key is free again.
 //! - *Full means uncoalesced, not refused.* The bound is for results that are kept; if keys in
 //!   flight fill it, each of them has a caller who holds more memory than its entry.
 //! - *Nothing is kept by default.* With [`keep`](Flight::keep) results live for a stated time;
-//!   panics never do. An error is a value like any other: [`forget`](Flight::forget) it if the next
-//!   caller should try again.
+//!   panics never do. What is a failure only the caller's type can tell, and one that is kept by
+//!   mistake turns a moment's trouble into a minute's: so `keep` asks which values to keep, and
+//!   `Result::is_ok` is the usual answer.
+//! - *Work that waits for itself is told so*, also by way of other keys' work, as long as it waits
+//!   within its own future. What it spawned and waits for, and circles of several works that were
+//!   begun independently, are not seen.
 
 mod lock {
-    pub(super) use crate::primitives::Mutex;
+    pub(super) use crate::primitives::{Mutex, this_thread};
 }
 #[cfg(feature = "rt")]
 mod detached;
@@ -32,7 +36,7 @@ use std::time::{Duration, Instant};
 use crate::{FOREVER, ambient, panics};
 #[cfg(feature = "rt")]
 pub use detached::Detached;
-use table::{Keep, Table};
+use table::{Keep, Table, Which};
 use waiter::Waiter;
 use work::Work;
 
@@ -58,6 +62,9 @@ pub enum FlightError {
     /// The runtime that ran detached work was shut down before its end.
     #[error("the runtime ended before the work did")]
     RuntimeEnded,
+    /// The work of the key ran the same key, and would have waited for itself.
+    #[error("the work of this key waits for itself: have it run another key, or none")]
+    WaitsForItself,
 }
 
 /// Coalesces concurrent calls of one key; clones share their keys.
@@ -87,14 +94,21 @@ pub enum FlightError {
 /// `Result<Page, Arc<io::Error>>`.
 pub struct Flight<K, V> {
     table: Arc<Table<K, V>>,
-    settings: Settings,
+    settings: Settings<V>,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Settings {
+struct Settings<V> {
     capacity: usize,
-    keep: Option<Duration>,
+    keep: Option<(Duration, Which<V>)>,
 }
+
+impl<V> Clone for Settings<V> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<V> Copy for Settings<V> {}
 
 impl<K, V> Clone for Flight<K, V> {
     fn clone(&self) -> Self {
@@ -134,31 +148,35 @@ impl<K: Hash + Eq, V: Clone + Send + 'static> Flight<K, V> {
         })
     }
 
-    /// Serves a value for `time` after it came. By tokio's clock where the feature `rt` is on, so
-    /// that tests can pause it. Set before use: starts with an empty table.
+    /// Serves a value for `time` after it came, if `which` says so of it; where that panics, it is
+    /// not kept. By tokio's clock where the feature `rt` is on, so that tests can pause it. Set
+    /// before use: starts with an empty table.
     ///
     /// ```
     /// # use seawall_sync::Flight;
     /// # use std::time::Duration;
     /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
-    /// let flight = Flight::new().keep(Duration::from_secs(60));
-    /// assert_eq!(flight.run("key", async { 1 }).await, Ok(1));
-    /// assert_eq!(flight.run("key", async { 2 }).await, Ok(1));
+    /// let flight = Flight::new().keep(Duration::from_secs(60), Result::is_ok);
+    /// assert_eq!(flight.run("key", async { Err("no answer") }).await, Ok(Err("no answer")));
+    /// assert_eq!(flight.run("key", async { Ok(1) }).await, Ok(Ok(1)));
+    /// assert_eq!(flight.run("key", async { Ok(2) }).await, Ok(Ok(1)));
     /// flight.forget("key");
-    /// assert_eq!(flight.run("key", async { 3 }).await, Ok(3));
+    /// assert_eq!(flight.run("key", async { Ok(3) }).await, Ok(Ok(3)));
     /// # });
     /// ```
     #[must_use]
-    pub fn keep(self, time: Duration) -> Self {
+    pub fn keep(self, time: Duration, which: fn(&V) -> bool) -> Self {
         Self::with(Settings {
-            keep: Some(time.min(FOREVER)).filter(|time| !time.is_zero()),
+            keep: (!time.is_zero()).then_some((time.min(FOREVER), which)),
             ..self.settings
         })
     }
 
-    fn with(settings: Settings) -> Self {
+    fn with(settings: Settings<V>) -> Self {
         let clock = now;
-        let keep = settings.keep.map(|time| Keep { time, clock });
+        let keep = settings
+            .keep
+            .map(|(time, which)| Keep { time, which, clock });
         let shards = std::thread::available_parallelism().map_or(4, |count| 4 * count.get());
         Self {
             table: Arc::new(Table::new(shards, settings.capacity, keep)),
@@ -187,7 +205,7 @@ impl<K: Hash + Eq, V: Clone + Send + 'static> Flight<K, V> {
     ///
     /// # Errors
     /// The work panicked, or (where it was begun [`detached`](Self::detached)) its runtime was shut
-    /// down.
+    /// down, or this is called by the work itself.
     pub async fn run<F>(&self, key: K, work: F) -> Result<V, FlightError>
     where
         F: Future<Output = V> + Send + 'static,
@@ -226,13 +244,14 @@ where
     V: Clone + Send + 'static,
     F: Future<Output = V> + Send + 'static,
 {
-    Work::new(Box::pin(ambient::current().without_scope().scope(work)))
+    Work::new(Box::pin(ambient::current().unbound().scope(work)))
 }
 
 impl<K, V> fmt::Debug for Flight<K, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Flight")
-            .field("settings", &self.settings)
+            .field("capacity", &self.settings.capacity)
+            .field("keep", &self.settings.keep.map(|(time, _)| time))
             .finish_non_exhaustive()
     }
 }

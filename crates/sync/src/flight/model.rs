@@ -18,7 +18,7 @@ use super::FlightError;
 use crate::panics;
 
 mod lock {
-    pub(super) use crate::primitives::model::Mutex;
+    pub(super) use crate::primitives::model::{Mutex, this_thread};
 }
 #[path = "table.rs"]
 mod table;

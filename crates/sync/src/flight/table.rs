@@ -14,12 +14,15 @@ use hashbrown::HashTable;
 
 use super::Outcome;
 use super::lock::Mutex;
-use super::work::{Boxed, Place, Work};
+use super::work::{Boxed, Place, Work, catch};
 
-/// How long results are kept, and the clock that says so.
-#[derive(Clone, Copy)]
-pub(super) struct Keep {
+/// Whether a value is worth keeping.
+pub(super) type Which<V> = fn(&V) -> bool;
+
+/// How long which results are kept, and the clock that says so.
+pub(super) struct Keep<V> {
     pub(super) time: Duration,
+    pub(super) which: Which<V>,
     pub(super) clock: fn() -> Instant,
 }
 
@@ -27,7 +30,7 @@ pub(super) struct Table<K, V> {
     shards: Box<[Mutex<Shard<K, V>>]>,
     /// Of a shard.
     capacity: usize,
-    keep: Option<Keep>,
+    keep: Option<Keep<V>>,
     hasher: RandomState,
 }
 
@@ -66,7 +69,7 @@ impl<V> Clone for Entry<V> {
 
 impl<K: Hash + Eq, V: Clone + Send + 'static> Table<K, V> {
     /// For at most about `capacity` keys: shards are filled unevenly.
-    pub(super) fn new(shards: usize, capacity: usize, keep: Option<Keep>) -> Self {
+    pub(super) fn new(shards: usize, capacity: usize, keep: Option<Keep<V>>) -> Self {
         // Few keys are not worth splitting.
         let shards = shards.min(capacity / 64).max(1).next_power_of_two();
         let shard = || Shard {
@@ -86,7 +89,7 @@ impl<K: Hash + Eq, V: Clone + Send + 'static> Table<K, V> {
     /// error would turn a saving into a failure.
     pub(super) fn join(&self, key: K, make: impl FnOnce() -> Work<V>) -> (Entry<V>, bool) {
         let hash = self.hasher.hash_one(&key);
-        let now = self.keep.map(|keep| (keep.clock)());
+        let now = self.keep.as_ref().map(|keep| (keep.clock)());
         // Dropped after the lock is released.
         let mut gone = Vec::new();
         let mut shard = self.shard(hash).lock();
@@ -117,7 +120,10 @@ impl<K: Hash + Eq, V: Clone + Send + 'static> Table<K, V> {
 
     /// The work has ended: from now on its key is free, or its result is kept.
     pub(super) fn end(&self, entry: &Entry<V>, outcome: Outcome<V>) {
-        let keep = self.keep.filter(|_| outcome.is_ok());
+        let keep = self.keep.as_ref().filter(|keep| {
+            let value = outcome.as_ref().ok();
+            value.is_some_and(|value| catch(|| (keep.which)(value)).unwrap_or(false))
+        });
         let expires = keep.map(|keep| (keep.clock)() + keep.time);
         let mut gone = None;
         {

@@ -137,7 +137,7 @@ async fn a_panic_reaches_every_waiter_and_frees_the_key() {
 #[tokio::test(start_paused = true)]
 async fn results_live_as_long_as_stated() {
     let runs = Arc::new(AtomicUsize::new(0));
-    let flight = Flight::new().keep(10 * MS);
+    let flight = Flight::new().keep(10 * MS, |_| true);
     assert_eq!(flight.run("key", counted(&runs)).await, Ok(0));
     sleep(9 * MS).await;
     assert_eq!(flight.run("key", counted(&runs)).await, Ok(0));
@@ -148,9 +148,52 @@ async fn results_live_as_long_as_stated() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_not_worth_keeping_is_not_kept() {
+    let flight = Flight::new().keep(10 * MS, Result::is_ok);
+    for run in 0..2 {
+        assert_eq!(
+            flight.run("key", async move { Err(run) }).await,
+            Ok(Err(run))
+        );
+    }
+    assert!(flight.is_empty());
+    assert_eq!(flight.run("key", async { Ok(2) }).await, Ok(Ok(2)));
+    assert_eq!(flight.run("key", async { Ok(3) }).await, Ok(Ok(2)));
+    let undecided = Flight::new().keep(10 * MS, |_| panic!("on purpose"));
+    assert_eq!(undecided.run("key", async { 1 }).await, Ok(1));
+    assert!(undecided.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn work_that_waits_for_itself_is_told_so() {
+    let itself = Err(FlightError::WaitsForItself);
+    let flight = Flight::<_, Outcome<u32>>::new();
+    let detached = flight.clone().detached();
+    let again = {
+        let flight = flight.clone();
+        async move {
+            yield_now().await;
+            flight.run(1, async { Ok(0) }).await?
+        }
+    };
+    assert_eq!(detached.run(1, again).await, Ok(itself.clone()));
+    // By way of another key; and the work may go on.
+    let around = {
+        let (flight, inner) = (flight.clone(), flight.clone());
+        async move {
+            let back = flight.run(2, async move { inner.run(1, async { Ok(0) }).await? });
+            assert_eq!(back.await, Ok(Err(FlightError::WaitsForItself)));
+            flight.run(3, async { Ok(7) }).await?
+        }
+    };
+    assert_eq!(flight.run(1, around).await, Ok(Ok(7)));
+    assert!(flight.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_forgotten_in_flight_is_begun_anew_and_not_kept() {
     let runs = Arc::new(AtomicUsize::new(0));
-    let flight = Flight::new().keep(10 * MS);
+    let flight = Flight::new().keep(10 * MS, |_| true);
     let mut old = Box::pin(flight.run("key", counted(&runs)));
     assert!(poll_once(old.as_mut()).is_pending());
     assert!(flight.forget("key"));
@@ -162,7 +205,7 @@ async fn what_is_forgotten_in_flight_is_begun_anew_and_not_kept() {
 #[tokio::test(start_paused = true)]
 async fn at_the_bound_the_oldest_result_goes_and_calls_in_flight_run_alone() {
     let runs = Arc::new(AtomicUsize::new(0));
-    let flight = Flight::new().keep(10 * MS).capacity(2);
+    let flight = Flight::new().keep(10 * MS, |_| true).capacity(2);
     for key in 0..3 {
         assert_eq!(flight.run(key, counted(&runs)).await, Ok(key));
     }
@@ -181,7 +224,7 @@ async fn at_the_bound_the_oldest_result_goes_and_calls_in_flight_run_alone() {
 #[tokio::test(start_paused = true)]
 async fn detached_work_goes_on_without_waiters() {
     let runs = Arc::new(AtomicUsize::new(0));
-    let flight = Flight::new().keep(10 * MS).detached();
+    let flight = Flight::new().keep(10 * MS, |_| true).detached();
     let mut caller = Box::pin(flight.run("key", counted(&runs)));
     assert!(poll_once(caller.as_mut()).is_pending());
     drop(caller);
@@ -206,15 +249,14 @@ fn a_runtime_that_ends_strands_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_work_carries_the_value_but_not_the_group_of_who_began_it() {
+async fn the_work_carries_the_value_but_not_the_group_or_deadline_of_who_began_it() {
     let flight = Flight::<_, (Option<u32>, bool)>::new();
     let mut group = Group::<_, FlightError>::new();
-    let call = ambient::current().with(7_u32);
+    let call = ambient::current().with_until(7_u32, tokio::time::Instant::now() + MS);
     let look = async {
-        (
-            ambient::current().get::<u32>().copied(),
-            Scope::current().is_some(),
-        )
+        let ambient = ambient::current();
+        let bound = Scope::current().is_some() || ambient.deadline().is_some();
+        (ambient.get::<u32>().copied(), bound)
     };
     call.enter(|| {
         group.spawn(async move { flight.run("key", look).await });

@@ -5,9 +5,9 @@ use std::hash::Hash;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use super::Outcome;
 use super::table::{Entry, Table};
 use super::work::{Found, Place, catch};
+use super::{FlightError, Outcome};
 
 pub(super) struct Waiter<'a, K: Hash + Eq, V: Clone + Send + 'static> {
     table: &'a Table<K, V>,
@@ -34,6 +34,7 @@ impl<K: Hash + Eq, V: Clone + Send + 'static> Future for Waiter<'_, K, V> {
         let this = &mut *self;
         let outcome = match this.entry.work.poll(&mut this.place, cx) {
             Found::Pending => return Poll::Pending,
+            Found::Itself => return Poll::Ready(Err(FlightError::WaitsForItself)),
             Found::Done(outcome) => outcome,
             Found::Ended(outcome) => {
                 // A clone that panics must not strand the others.

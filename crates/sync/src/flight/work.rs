@@ -10,23 +10,31 @@
 //! No wake is lost: it sets `woken` under the lock that every waiter decides under. While a waiter
 //! polls the work, it finds the flag when it puts the work back; otherwise the first waiter polled
 //! finds it.
+//!
+//! Work that waits for its own key would wait for ever. It is found out by the thread: whoever polls
+//! a waiter while this very thread is polling the waiter's work does so from inside of that work.
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::task::{Context, Poll, Wake, Waker};
 
 use slab::Slab;
 
-use super::lock::Mutex;
+use super::lock::{Mutex, this_thread};
 use super::panics;
 use super::{FlightError, Outcome};
 
 pub(super) type Boxed<V> = Pin<Box<dyn Future<Output = V> + Send>>;
 
 /// The work of one key, and those who wait for it.
-pub(super) struct Work<V>(Mutex<State<V>>);
+pub(super) struct Work<V> {
+    state: Mutex<State<V>>,
+    /// The thread that polls the work now, or 0. Read to any purpose by that thread alone: Relaxed.
+    polled_by: AtomicUsize,
+}
 
 struct State<V> {
     stage: Stage<V>,
@@ -48,6 +56,8 @@ enum Stage<V> {
 /// What a waiter found.
 pub(super) enum Found<V> {
     Pending,
+    /// The waiter is part of the work.
+    Itself,
     /// This waiter has ended the work: it is for it to take it out of the table and to publish.
     Ended(Outcome<V>),
     Done(Outcome<V>),
@@ -71,24 +81,40 @@ impl<V: Clone + Send + 'static> Work<V> {
     }
 
     fn at(stage: Stage<V>) -> Self {
-        Self(Mutex::new(State {
-            stage,
-            woken: true,
-            waiting: 1,
-            wakers: Slab::new(),
-        }))
+        Self {
+            state: Mutex::new(State {
+                stage,
+                woken: true,
+                waiting: 1,
+                wakers: Slab::new(),
+            }),
+            polled_by: AtomicUsize::new(0),
+        }
+    }
+
+    /// Polls the work's future, by `poll`.
+    pub(super) fn drive<R>(&self, poll: impl FnOnce() -> R) -> Result<R, FlightError> {
+        self.polled_by.store(this_thread(), Relaxed);
+        let polled = catch(poll);
+        self.polled_by.store(0, Relaxed);
+        polled
+    }
+
+    fn is_polled_here(&self) -> bool {
+        let polled_by = self.polled_by.load(Relaxed);
+        polled_by != 0 && polled_by == this_thread()
     }
 
     /// One waiter more.
     pub(super) fn enter(&self) {
-        self.0.lock().waiting += 1;
+        self.state.lock().waiting += 1;
     }
 
     /// A waiter less, whose interest is over before the work. With the last one the work ends:
     /// then the future is returned, and the waiter's waker always, to be dropped when no lock is
     /// held any more.
     pub(super) fn leave(&self, place: Place) -> (Option<Boxed<V>>, Option<Waker>) {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         let waker = place.and_then(|place| state.wakers.remove(place));
         state.waiting -= 1;
         if state.waiting > 0 {
@@ -106,9 +132,12 @@ impl<V: Clone + Send + 'static> Work<V> {
     /// Polls on behalf of one waiter.
     pub(super) fn poll(self: &Arc<Self>, place: &mut Place, cx: &mut Context<'_>) -> Found<V> {
         let mut future = {
-            let mut state = self.0.lock();
+            let mut state = self.state.lock();
             if let Stage::Done(outcome) = &state.stage {
                 return Found::Done(outcome.clone());
+            }
+            if self.is_polled_here() {
+                return Found::Itself;
             }
             if !state.woken || !matches!(state.stage, Stage::Idle(_)) {
                 let former = state.register(place, cx);
@@ -123,7 +152,7 @@ impl<V: Clone + Send + 'static> Work<V> {
             future
         };
         let waker = Waker::from(self.clone());
-        let polled = catch(|| future.as_mut().poll(&mut Context::from_waker(&waker)));
+        let polled = self.drive(|| future.as_mut().poll(&mut Context::from_waker(&waker)));
         let outcome = match polled {
             Ok(Poll::Pending) => {
                 self.put_back(future, place, cx);
@@ -141,7 +170,7 @@ impl<V: Clone + Send + 'static> Work<V> {
 
     fn put_back(&self, future: Boxed<V>, place: &mut Place, cx: &mut Context<'_>) {
         let (woken, _former) = {
-            let mut state = self.0.lock();
+            let mut state = self.state.lock();
             let former = state.register(place, cx);
             state.stage = Stage::Idle(future);
             let woken = if state.woken {
@@ -157,7 +186,7 @@ impl<V: Clone + Send + 'static> Work<V> {
     /// Hands the outcome to everyone who waits.
     pub(super) fn publish(&self, outcome: Outcome<V>) {
         let woken = {
-            let mut state = self.0.lock();
+            let mut state = self.state.lock();
             state.stage = Stage::Done(outcome);
             state.take_wakers()
         };
@@ -189,7 +218,7 @@ impl<V> State<V> {
 impl<V: Send + 'static> Wake for Work<V> {
     fn wake(self: Arc<Self>) {
         let woken = {
-            let mut state = self.0.lock();
+            let mut state = self.state.lock();
             state.woken = true;
             match state.stage {
                 Stage::Idle(_) => state.take_wakers(),

@@ -3,23 +3,30 @@
 use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
+use std::sync::Arc;
 
-/// Which task of a group: the how manieth that was spawned, and its name if it was given one.
+/// Which task of a group: the how manieth that was spawned, and the names that were given to it and
+/// to its group.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TaskId {
     /// Tasks are counted from 0 in the order in which they were spawned.
     pub index: usize,
     /// From [`Group::spawn_named`](super::Group::spawn_named).
     pub name: Option<Cow<'static, str>>,
+    /// From [`Group::named`](super::Group::named).
+    pub group: Option<Arc<str>>,
 }
 
 impl fmt::Display for TaskId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "task {}", self.index)?;
-        match &self.name {
-            Some(name) => write!(f, " ({name})"),
-            None => Ok(()),
+        if let Some(name) = &self.name {
+            write!(f, " ({name})")?;
         }
+        if let Some(group) = &self.group {
+            write!(f, " of group `{group}`")?;
+        }
+        Ok(())
     }
 }
 

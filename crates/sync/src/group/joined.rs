@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::{Failure, TaskId};
 
@@ -15,11 +16,51 @@ pub(super) type Names = HashMap<usize, Cow<'static, str>>;
 #[derive(Debug)]
 #[must_use = "failures are in here"]
 pub struct Joined<T, E> {
-    // At each task's index, so that nothing has to be sorted.
-    pub(super) succeeded: Vec<Option<T>>,
+    /// In the order of the indices.
+    pub(super) succeeded: Vec<(usize, T)>,
     pub(super) failed: Vec<Failure<E>>,
     pub(super) first_failed: Option<usize>,
     pub(super) names: Names,
+    pub(super) group: Option<Arc<str>>,
+}
+
+/// Results as they come. With a slot for each task nothing has to be sorted; a group whose results
+/// were taken one by one has spawned far more than are alive, and gets none for those.
+pub(super) enum Succeeded<T> {
+    Slots(Vec<Option<T>>),
+    Pairs(Vec<(usize, T)>),
+}
+
+impl<T> Succeeded<T> {
+    pub(super) fn new(spawned: usize, alive: usize) -> Self {
+        if spawned / 2 > alive {
+            return Self::Pairs(Vec::new());
+        }
+        let mut slots = Vec::new();
+        slots.resize_with(spawned, || None);
+        Self::Slots(slots)
+    }
+
+    pub(super) fn insert(&mut self, index: usize, value: T) {
+        match self {
+            Self::Slots(slots) => slots[index] = Some(value),
+            Self::Pairs(pairs) => pairs.push((index, value)),
+        }
+    }
+
+    pub(super) fn in_order(self) -> Vec<(usize, T)> {
+        match self {
+            Self::Slots(slots) => {
+                let slots = slots.into_iter().enumerate();
+                let filled = slots.filter_map(|(index, value)| Some((index, value?)));
+                filled.collect()
+            }
+            Self::Pairs(mut pairs) => {
+                pairs.sort_unstable_by_key(|(index, _)| *index);
+                pairs
+            }
+        }
+    }
 }
 
 impl<T, E> Joined<T, E> {
@@ -29,7 +70,8 @@ impl<T, E> Joined<T, E> {
     /// The failure that came first, rather than what it cancelled.
     pub fn all(mut self) -> Result<Vec<T>, Failure<E>> {
         if self.failed.is_empty() {
-            return Ok(self.succeeded.into_iter().flatten().collect());
+            let values = self.succeeded.into_iter().map(|(_, value)| value);
+            return Ok(values.collect());
         }
         let first = self.first_failed;
         let at = self.failed.iter().position(|f| Some(f.task.index) == first);
@@ -39,10 +81,9 @@ impl<T, E> Joined<T, E> {
     /// Each task's result in the order in which they were spawned.
     #[must_use]
     pub fn results(self) -> Vec<Result<T, Failure<E>>> {
-        let succeeded = self.succeeded.into_iter().enumerate();
-        let mut all: Vec<(usize, Result<T, Failure<E>>)> = succeeded
-            .filter_map(|(index, value)| Some((index, Ok(value?))))
-            .collect();
+        let succeeded = self.succeeded.into_iter();
+        let mut all: Vec<(usize, Result<T, Failure<E>>)> =
+            succeeded.map(|(index, value)| (index, Ok(value))).collect();
         let failed = self.failed.into_iter();
         all.extend(failed.map(|failure| (failure.task.index, Err(failure))));
         all.sort_by_key(|(index, _)| *index);
@@ -66,10 +107,10 @@ impl<T, E> Joined<T, E> {
     #[must_use]
     pub fn split(self) -> (Vec<(TaskId, T)>, Vec<Failure<E>>) {
         let mut names = self.names;
-        let succeeded = self.succeeded.into_iter().enumerate();
-        let named = succeeded.filter_map(|(index, value)| {
-            let name = names.remove(&index);
-            Some((TaskId { index, name }, value?))
+        let group = self.group;
+        let named = self.succeeded.into_iter().map(|(index, value)| {
+            let (name, group) = (names.remove(&index), group.clone());
+            (TaskId { index, name, group }, value)
         });
         (named.collect(), self.failed)
     }

@@ -41,8 +41,8 @@ pub use scope::Scope;
 use crate::FOREVER;
 use crate::ambient::{self, Ambient};
 use crate::leak::Live;
-use joined::Names;
-use place::{Failing, Place};
+use joined::{Names, Succeeded};
+use place::{Held, Place};
 use task::{Ended, Task};
 
 #[cfg(test)]
@@ -56,8 +56,9 @@ type Watch = Pin<Box<dyn Future<Output = Stopped> + Send>>;
 
 /// Tasks that end together.
 ///
-/// A group made inside a task of another inherits its cancellation and the tighter of both
-/// deadlines; ambient values follow into the tasks from where they are spawned. Dropping the group
+/// A group made inside a task of another inherits its cancellation and the tightest deadline: of its
+/// own, that of the group around it, and that of the call around it
+/// ([`Ambient::with_until`](crate::Ambient::with_until)); ambient values follow into the tasks from where they are spawned. Dropping the group
 /// ends its tasks at their next await.
 ///
 /// A task costs about 1.06 times what it costs in a `JoinSet` (`cargo xtask bench sync --only
@@ -94,7 +95,7 @@ pub struct Group<T, E> {
     /// the same values around it, and then costs a reference count and no allocation.
     inner: Ambient,
     limit: Option<Arc<Semaphore>>,
-    name: Option<Cow<'static, str>>,
+    name: Option<Arc<str>>,
     names: Names,
     spawned: usize,
     watch: Option<Watch>,
@@ -113,11 +114,10 @@ impl<T: Send + 'static, E: Send + 'static> Group<T, E> {
     /// A group without a limit, whose first failure ends the rest.
     pub fn new() -> Self {
         let outer = ambient::current();
-        let (token, deadline) = match outer.scope_of_group() {
-            Some(scope) => (scope.token().child_token(), scope.deadline()),
-            None => (CancellationToken::new(), None),
-        };
-        let scope = Arc::new(Scope::new(token, deadline));
+        let scope = Arc::new(match outer.scope_of_group() {
+            Some(scope) => scope.inner(outer.deadline()),
+            None => Scope::new(CancellationToken::new(), outer.deadline()),
+        });
         Self {
             tasks: JoinSet::new(),
             inner: outer.with_scope(scope.clone()),
@@ -157,8 +157,18 @@ impl<T: Send + 'static, E: Send + 'static> Group<T, E> {
         self.deadline(Instant::now() + time.min(FOREVER))
     }
 
-    /// A name for messages.
-    pub fn named(mut self, name: impl Into<Cow<'static, str>>) -> Self {
+    /// A name, which failures and leaks carry.
+    ///
+    /// ```
+    /// # use seawall_sync::Group;
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// let mut group = Group::<(), &str>::new().named("refresh");
+    /// group.spawn(async { Err("unavailable") });
+    /// let failure = group.join().await.all().unwrap_err();
+    /// assert_eq!(failure.to_string(), "task 0 of group `refresh`: unavailable");
+    /// # });
+    /// ```
+    pub fn named(mut self, name: impl Into<Arc<str>>) -> Self {
         self.name = Some(name.into());
         self
     }
@@ -181,35 +191,35 @@ impl<T: Send + 'static, E: Send + 'static> Group<T, E> {
         let live = self.live(&ambient);
         let index = self.spawned;
         self.spawned += 1;
-        let handle = if self.limit.is_some() || live.is_some() {
-            let place = self.limit.clone().map(Place::stand_in_line);
-            let scope = self.scope.clone();
-            let held_back = async move {
-                let _live = live;
-                let _place = match place {
-                    Some(place) => Some(place.taken().await),
-                    None => None,
-                };
-                if scope.token().is_cancelled() {
-                    // What gave this place up may have ended the group, which is yet to act.
-                    pending::<()>().await;
-                }
-                let failing = Failing {
-                    scope: &scope,
-                    index,
-                };
-                let result = future.await;
-                if result.is_err() {
-                    failing.tell();
-                }
-                result
-            };
-            self.tasks.spawn(Task::new(index, held_back, ambient))
+        if self.limit.is_none() && live.is_none() {
+            self.start(Task::new(index, future, ambient, ()));
         } else {
-            self.tasks.spawn(Task::new(index, future, ambient))
-        };
+            let place = self.limit.clone().map(Place::stand_in_line);
+            let held = Held {
+                place,
+                begun: false,
+                _live: live,
+            };
+            self.start(Task::new(index, future, ambient, held));
+        }
+    }
+
+    fn start<F>(&mut self, task: F)
+    where
+        F: Future<Output = Ended<T, E>> + Send + 'static,
+    {
+        if self.stopped.is_none()
+            && let Some(why) = self.scope.has_stopped()
+        {
+            self.stop(why);
+        }
         if self.stopped.is_some() {
-            handle.abort();
+            // It notes its end as it is dropped; one that is handed to the runtime, and ended there,
+            // might have begun by then.
+            drop(task);
+            self.tasks.spawn(pending()).abort();
+        } else {
+            self.tasks.spawn(task);
         }
     }
 
@@ -266,32 +276,31 @@ impl<T: Send + 'static, E: Send + 'static> Group<T, E> {
     /// live long: what is taken here is not kept for [`join`](Self::join). Cancel-safe.
     pub async fn next(&mut self) -> Option<(TaskId, Result<T, TaskError<E>>)> {
         let (index, result) = poll_fn(|cx| self.poll_next(cx)).await?;
-        let name = self.names.remove(&index);
-        Some((TaskId { index, name }, result.map_err(|error| *error)))
+        let task = self.take_id(index);
+        Some((task, result.map_err(|error| *error)))
     }
 
     /// Waits until every task has ended. A task that is told to end does so at its next await; one
     /// that never awaits is waited for. Dropping this future ends the tasks.
     pub async fn join(mut self) -> Joined<T, E> {
-        let mut succeeded: Vec<Option<T>> = Vec::new();
-        succeeded.resize_with(self.spawned, || None);
+        let mut succeeded = Succeeded::new(self.spawned, self.tasks.len());
         let mut failed = Vec::new();
         while let Some((index, result)) = poll_fn(|cx| self.poll_next(cx)).await {
             match result {
-                Ok(value) => succeeded[index] = Some(value),
+                Ok(value) => succeeded.insert(index, value),
                 Err(error) => {
-                    let name = self.names.remove(&index);
-                    let task = TaskId { index, name };
+                    let task = self.take_id(index);
                     let error = *error;
                     failed.push(Failure { task, error });
                 }
             }
         }
         Joined {
-            succeeded,
+            succeeded: succeeded.in_order(),
             failed,
             first_failed: self.scope.first_failed(),
             names: std::mem::take(&mut self.names),
+            group: self.name.clone(),
         }
     }
 
@@ -318,6 +327,14 @@ impl<T: Send + 'static, E: Send + 'static> Group<T, E> {
         self.tasks.is_empty()
     }
 
+    fn take_id(&mut self, index: usize) -> TaskId {
+        TaskId {
+            index,
+            name: self.names.remove(&index),
+            group: self.name.clone(),
+        }
+    }
+
     fn ambient(&mut self) -> Ambient {
         if self.spawned.is_multiple_of(SHARING) {
             self.inner = self.inner.with_scope(self.scope.clone());
@@ -334,12 +351,15 @@ impl<T: Send + 'static, E: Send + 'static> Group<T, E> {
     #[track_caller]
     fn live(&self, ambient: &Ambient) -> Option<Live> {
         let tracker = ambient.tracker()?;
-        let (index, name) = (self.spawned, self.names.get(&self.spawned).cloned());
-        let group = match &self.name {
-            Some(name) => format!("group `{name}`"),
-            None => "a group".into(),
+        let task = TaskId {
+            index: self.spawned,
+            name: self.names.get(&self.spawned).cloned(),
+            group: self.name.clone(),
         };
-        let what = format!("{} of {group}", TaskId { index, name });
+        let what = match &self.name {
+            Some(_) => task.to_string(),
+            None => format!("{task} of a group"),
+        };
         Some(tracker.track(what, Location::caller()))
     }
 

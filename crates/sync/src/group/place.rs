@@ -8,57 +8,82 @@ use std::task::{Context, Poll, Waker};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::unconstrained;
 
-use super::Scope;
+use crate::ambient::Ambient;
+use crate::leak::Live;
 
 type Permit = Option<OwnedSemaphorePermit>;
 
 /// Taken, or stood in line for, when the task is spawned and not only when it is first polled: so
 /// the line is that of the spawns, and who asks whether there is room sees those before it.
 pub(super) enum Place {
-    Taken(OwnedSemaphorePermit),
+    Taken { _permit: Permit },
     InLine(Pin<Box<dyn Future<Output = Permit> + Send>>),
 }
 
 impl Place {
     pub(super) fn stand_in_line(limit: Arc<Semaphore>) -> Self {
         if let Ok(permit) = limit.clone().try_acquire_owned() {
-            return Self::Taken(permit);
+            return Self::Taken {
+                _permit: Some(permit),
+            };
         }
         // Nobody closes it.
         let turn = async move { limit.acquire_owned().await.ok() };
         let mut turn: Pin<Box<dyn Future<Output = Permit> + Send>> = Box::pin(unconstrained(turn));
         // The task's first poll brings the waker.
         match turn.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(Some(permit)) => Self::Taken(permit),
-            Poll::Ready(None) => Self::InLine(Box::pin(std::future::ready(None))),
+            Poll::Ready(_permit) => Self::Taken { _permit },
             Poll::Pending => Self::InLine(turn),
         }
     }
 
-    pub(super) async fn taken(self) -> Permit {
-        match self {
-            Self::Taken(permit) => Some(permit),
-            Self::InLine(turn) => turn.await,
+    fn poll_taken(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Self::InLine(turn) = self {
+            *self = match turn.as_mut().poll(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(_permit) => Self::Taken { _permit },
+            };
         }
+        Poll::Ready(())
     }
 }
 
-/// Tells the scope of a failure before the place is given up, lest who waits for it begin.
-pub(super) struct Failing<'a> {
-    pub(super) scope: &'a Scope,
-    pub(super) index: usize,
+/// What a task holds from its spawn to its end beside its future.
+pub(super) trait Hold {
+    /// Ready when the task may run.
+    fn poll_begin(&mut self, ambient: &Ambient, cx: &mut Context<'_>) -> Poll<()>;
 }
 
-impl Failing<'_> {
-    pub(super) fn tell(&self) {
-        self.scope.failed(self.index);
+/// Nothing, as without a limit: it costs no byte.
+impl Hold for () {
+    fn poll_begin(&mut self, _: &Ambient, _: &mut Context<'_>) -> Poll<()> {
+        Poll::Ready(())
     }
 }
 
-impl Drop for Failing<'_> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.tell();
+/// A place, and an entry in a leak check.
+pub(super) struct Held {
+    pub(super) place: Option<Place>,
+    pub(super) begun: bool,
+    pub(super) _live: Option<Live>,
+}
+
+impl Hold for Held {
+    fn poll_begin(&mut self, ambient: &Ambient, cx: &mut Context<'_>) -> Poll<()> {
+        if self.begun {
+            return Poll::Ready(());
         }
+        if let Some(place) = &mut self.place
+            && place.poll_taken(cx).is_pending()
+        {
+            return Poll::Pending;
+        }
+        let scope = ambient.scope_of_group();
+        if scope.is_some_and(|scope| scope.token().is_cancelled()) {
+            // What gave this place up may have ended the group, which is yet to act.
+            return Poll::Pending;
+        }
+        self.begun = true;
+        Poll::Ready(())
     }
 }

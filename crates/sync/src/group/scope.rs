@@ -85,12 +85,20 @@ impl Scope {
         }
     }
 
+    /// A group inside of this one, in a call with a deadline or without.
+    pub(super) fn inner(&self, deadline: Option<Instant>) -> Self {
+        Self::new(self.token.child_token(), self.tighter(deadline))
+    }
+
+    fn tighter(&self, deadline: Option<Instant>) -> Option<Instant> {
+        self.deadline.into_iter().chain(deadline).min()
+    }
+
     /// The same group with a deadline. A tighter one around it stands.
     pub(super) fn with_deadline(&self, deadline: Instant) -> Self {
-        let outer = self.deadline.unwrap_or(deadline);
         Self {
             token: self.token.clone(),
-            deadline: Some(outer.min(deadline)),
+            deadline: self.tighter(Some(deadline)),
             ends: self.ends.clone(),
         }
     }
@@ -125,6 +133,16 @@ impl Scope {
 
     pub(super) fn take_dropped(&self) -> Option<(usize, Option<String>)> {
         self.ends.unfinished.lock().pop()
+    }
+
+    /// Whether the group is to stop, at the cost of a lock, and with a deadline of a look at the
+    /// clock.
+    pub(super) fn has_stopped(&self) -> Option<Stopped> {
+        if self.token.is_cancelled() {
+            return Some(Stopped::Cancelled);
+        }
+        let deadline = self.deadline?;
+        (deadline <= Instant::now()).then_some(Stopped::DeadlineExceeded)
     }
 
     /// Returns when the group is to stop.

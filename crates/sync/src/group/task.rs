@@ -1,4 +1,4 @@
-//! The future around each task: its ambient, its panics, its end.
+//! The future around each task: its place, its ambient, its panics, its end.
 
 use std::any::Any;
 use std::future::Future;
@@ -9,20 +9,22 @@ use std::task::{Context, Poll};
 use pin_project_lite::pin_project;
 
 use super::TaskError;
+use super::place::Hold;
 use crate::ambient::{Ambient, Entered};
 use crate::panics;
 
 pin_project! {
     /// Holds the ambient of its group, which leads to the group's scope, so that a waiting task
-    /// costs its future and three words.
-    pub(super) struct Task<F> {
+    /// costs its future and three words, and whatever `H` is.
+    pub(super) struct Task<F, H> {
         #[pin]
         future: Option<F>,
         ambient: Ambient,
         index: usize,
+        hold: H,
     }
 
-    impl<F> PinnedDrop for Task<F> {
+    impl<F, H> PinnedDrop for Task<F, H> {
         fn drop(this: Pin<&mut Self>) {
             let mut this = this.project();
             if this.future.is_none() {
@@ -33,18 +35,22 @@ pin_project! {
                 catch(|| this.future.set(None)).err()
             };
             if let Some(scope) = this.ambient.scope_of_group() {
+                if panic.is_some() {
+                    scope.failed(*this.index);
+                }
                 scope.dropped(*this.index, panic);
             }
         }
     }
 }
 
-impl<F> Task<F> {
-    pub(super) fn new(index: usize, future: F, ambient: Ambient) -> Self {
+impl<F, H> Task<F, H> {
+    pub(super) fn new(index: usize, future: F, ambient: Ambient, hold: H) -> Self {
         Self {
             future: Some(future),
             ambient,
             index,
+            hold,
         }
     }
 }
@@ -53,14 +59,18 @@ impl<F> Task<F> {
 /// with small results stay within two cache lines.
 pub(super) type Ended<T, E> = (usize, Result<T, Box<TaskError<E>>>);
 
-impl<F, T, E> Future for Task<F>
+impl<F, H, T, E> Future for Task<F, H>
 where
     F: Future<Output = Result<T, E>>,
+    H: Hold,
 {
     type Output = Ended<T, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
+        if this.hold.poll_begin(this.ambient, cx).is_pending() {
+            return Poll::Pending;
+        }
         let polled = {
             let _entered = Entered::new(this.ambient);
             catch(|| {
@@ -82,6 +92,8 @@ where
                 Err(Box::new(TaskError::Panicked { message }))
             }
         };
+        // Before the place is given up, which `hold` is until this is dropped: who waits for it must
+        // not begin.
         if result.is_err()
             && let Some(scope) = this.ambient.scope_of_group()
         {

@@ -147,6 +147,29 @@ async fn deadline_and_cancellation_flow_down_and_results_up() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_group_ends_with_the_call_around_it() {
+    let soon = Instant::now() + MS;
+    let deadline = || Group::<(), ()>::new().scope.deadline();
+    let call = ambient::current().with_until(7_u32, soon);
+    assert_eq!(call.enter(deadline), Some(soon));
+    assert_eq!(call.with(8_u32).enter(deadline), None, "another call");
+    let looser = || {
+        let group = Group::<(), ()>::new().deadline(soon + MS);
+        group.scope.deadline()
+    };
+    assert_eq!(call.enter(looser), Some(soon));
+    let nested = async move {
+        let mut outer = Group::<_, ()>::new();
+        outer.spawn(async move {
+            let looser = ambient::current().with_until(8_u32, soon + 9 * MS);
+            Ok(looser.enter(deadline))
+        });
+        outer.join().await.all()
+    };
+    assert_eq!(call.scope(nested).await, Ok(vec![Some(soon)]));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stopped_group_begins_nothing() {
     let mut group = Group::<(), Infallible>::new();
     group.cancel();
@@ -210,7 +233,7 @@ async fn ambient_values_follow_from_where_a_task_is_spawned() {
 
 #[tokio::test(start_paused = true)]
 async fn next_hands_out_ends_as_they_come() {
-    let mut group = Group::<u32, Infallible>::new();
+    let mut group = Group::<u32, Infallible>::new().named("timers");
     for n in [3, 1, 2] {
         group.spawn_named(format!("after {n}"), async move {
             sleep(n * MS).await;
@@ -222,9 +245,9 @@ async fn next_hands_out_ends_as_they_come() {
         order.push((task.to_string(), result.unwrap()));
     }
     let expected = [
-        ("task 1 (after 1)", 1),
-        ("task 2 (after 2)", 2),
-        ("task 0 (after 3)", 3),
+        ("task 1 (after 1) of group `timers`", 1),
+        ("task 2 (after 2) of group `timers`", 2),
+        ("task 0 (after 3) of group `timers`", 3),
     ];
     assert_eq!(order, expected.map(|(task, n)| (task.to_owned(), n)));
 }
@@ -256,6 +279,74 @@ async fn wherever_a_join_is_dropped_no_task_is_left() {
         assert!(polls > 3, "{polls}");
     })
     .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_that_lives_long_keeps_nothing_of_tasks_that_were_taken() {
+    let mut group = Group::<usize, Infallible>::new();
+    group.spawn(async {
+        sleep(MS).await;
+        Ok(7)
+    });
+    for n in 1..=1_000 {
+        group.spawn_named("short", async move { Ok(n) });
+        let (task, result) = group.next().await.unwrap();
+        assert_eq!((task.index, result), (n, Ok(n)));
+    }
+    group.spawn(async { Ok(8) });
+    let joined = group.join().await;
+    assert!(joined.succeeded.capacity() < 10 && joined.names.is_empty());
+    assert_eq!(joined.all(), Ok(vec![7, 8]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_that_is_cancelled_by_token_or_time_begins_nothing_either() {
+    let never = async || -> Result<(), Infallible> { unreachable!("never begins") };
+    let ended = async |mut group: Group<(), Infallible>| {
+        for _ in 0..100 {
+            group.spawn(never());
+        }
+        let joined = group.join().await;
+        assert_eq!(joined.failures().len(), 100);
+        let (_, failed) = joined.split();
+        failed.into_iter().map(|f| f.error).next()
+    };
+    let group = Group::new();
+    group.token().cancel();
+    assert_eq!(ended(group).await, Some(TaskError::Cancelled));
+    let group = Group::new().limit(3);
+    group.token().cancel();
+    assert_eq!(ended(group).await, Some(TaskError::Cancelled));
+    let group = Group::new().deadline(Instant::now());
+    assert_eq!(ended(group).await, Some(TaskError::DeadlineExceeded));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_panics_or_fails_gives_its_place_up_to_nobody() {
+    struct Panics;
+    impl Drop for Panics {
+        fn drop(&mut self) {
+            panic!("while dropped");
+        }
+    }
+    for way in 0..3 {
+        let mut group = Group::<(), &str>::new().limit(1);
+        group.spawn(async move {
+            yield_now().await;
+            match way {
+                0 => Err("fails"),
+                1 => panic!("panics"),
+                _ => {
+                    let _panics = Panics;
+                    Ok(())
+                }
+            }
+        });
+        group.spawn(async { unreachable!("never begins") });
+        let joined = group.join().await;
+        assert_eq!(joined.first_failed, Some(0));
+        assert_eq!(joined.failures()[1].error, TaskError::Cancelled);
+    }
 }
 
 proptest! {

@@ -8,7 +8,13 @@
 //! Signals are heard on the calling thread, on a runtime of its own, and the program runs on other
 //! threads: a program that hogs its workers still ends at the second signal. That one breaks off the
 //! drain; clean-up, which is short and leaves things in order, has its time all the same, and a
-//! further signal breaks off that, too.
+//! further signal breaks off that, too. To count as a further one it must be SIGINT or SIGTERM and
+//! come at least 500 ms after the last that counted: a service manager may send SIGTERM and SIGHUP
+//! together, and a terminal that closes is nobody's impatience.
+//!
+//! What the drain leaves is cut, and has a second to end before the clean-up begins, which may take
+//! away what it still uses. It needs no more: a task is dropped at its next await, and one that
+//! awaits nothing may never end.
 
 mod life;
 mod signals;
@@ -25,7 +31,8 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 
 pub use life::{Busy, Life};
-pub use signals::Signals;
+use signals::Asking;
+pub use signals::{Signal, Signals};
 
 use crate::panics;
 
@@ -34,6 +41,9 @@ mod tests;
 
 /// The exit code when a further signal broke off the drain: that of a program ended by SIGINT.
 pub const BROKEN_OFF: u8 = 130;
+
+/// What was cut may take this long to end before the clean-up begins.
+const ENDING: Duration = Duration::from_secs(1);
 
 /// Why the program ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +70,8 @@ pub enum Event {
     TimeUp(Duration),
     /// A further signal broke off the drain or the clean-up.
     BrokenOff,
+    /// What was cut has not ended within this time; the clean-up begins all the same.
+    StillRunning(Duration),
     /// The program failed when its end had begun for another cause.
     FailedLate(String),
     /// A step panicked; the others go on.
@@ -91,6 +103,13 @@ impl fmt::Display for Event {
                 )
             }
             Self::BrokenOff => f.write_str("ended before everything was finished"),
+            Self::StillRunning(time) => {
+                write!(
+                    f,
+                    "what was cut still runs after {} s; cleaning up all the same",
+                    time.as_secs_f64()
+                )
+            }
             Self::FailedLate(error) => write!(f, "failed while ending: {error}"),
             Self::StepPanicked(step, message) => write!(f, "`{step}` panicked: {message}"),
             Self::CleanupTimeUp(step) => write!(f, "the clean-up took too long, at `{step}`"),
@@ -226,12 +245,13 @@ impl Shutdown {
         runtime: &Handle,
         life: Life,
         program: F,
-        mut signal: impl AsyncFnMut(),
+        signal: impl AsyncFnMut() -> Signal,
     ) -> u8
     where
         F: Future<Output = Result<(), E>> + Send + 'static,
         E: fmt::Display + Send + 'static,
     {
+        let mut signals = Asking::new(signal);
         let mut under_way = JoinSet::new();
         let main = life.clone();
         let program = async move {
@@ -243,7 +263,7 @@ impl Shutdown {
         let id = under_way.spawn_on(program, runtime).id();
         tokio::select! {
             () = life.stopping() => {}
-            () = signal() => life.begin(Cause::Signal),
+            () = signals.next() => life.begin(Cause::Signal),
             Some(joined) = under_way.join_next() => {
                 if let Some(message) = joined.err().and_then(panic_of) {
                     life.begin(Cause::Panic(message));
@@ -256,9 +276,9 @@ impl Shutdown {
         let second = async {
             // Where something else began the end, the first signal only asks for what is under way.
             if !signalled {
-                signal().await;
+                signals.next().await;
             }
-            signal().await;
+            signals.next().await;
         };
         let drained = tokio::select! {
             done = timeout(self.drain, self.drain(runtime, &life, &mut under_way, id)) => {
@@ -275,9 +295,13 @@ impl Shutdown {
         self.tell_late(&life);
         life.cancelled().cancel();
         under_way.abort_all();
+        let clean_up = async {
+            self.end_cut(&life, &mut under_way).await;
+            self.clean_up(runtime, &life).await;
+        };
         tokio::select! {
-            () = self.clean_up(runtime, &life) => {}
-            () = signal() => (self.tell)(&Event::BrokenOff),
+            () = clean_up => {}
+            () = signals.next() => (self.tell)(&Event::BrokenOff),
         }
         self.tell_late(&life);
         match life.cause() {
@@ -322,6 +346,21 @@ impl Shutdown {
     fn tell_late(&self, life: &Life) {
         for error in life.take_late() {
             (self.tell)(&Event::FailedLate(error));
+        }
+    }
+
+    /// Waits until what was cut has ended: the tasks, and what counts as busy and heard of it.
+    async fn end_cut(&self, life: &Life, under_way: &mut JoinSet<()>) {
+        let ended = timeout(ENDING, async {
+            while let Some(joined) = under_way.join_next().await {
+                if let Some(message) = joined.err().and_then(panic_of) {
+                    (self.tell)(&Event::StepPanicked("what was cut".into(), message));
+                }
+            }
+            life.idle().await;
+        });
+        if ended.await.is_err() {
+            (self.tell)(&Event::StillRunning(ENDING));
         }
     }
 

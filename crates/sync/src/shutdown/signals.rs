@@ -1,6 +1,50 @@
 //! The signals that ask a program to end.
 
 use std::io;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// What comes this soon after a signal belongs to it: systemd's `SendSIGHUP=yes` sends SIGHUP right
+/// after SIGTERM, and a terminal that closes may send both.
+const ECHO: Duration = Duration::from_millis(500);
+
+/// A signal that asks a program to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// SIGTERM.
+    Terminate,
+    /// SIGINT, or Ctrl-C.
+    Interrupt,
+    /// SIGHUP.
+    Hangup,
+}
+
+/// Tells a signal that asks anew from one that belongs to what was asked already.
+pub(super) struct Asking<S> {
+    next: S,
+    asked: Option<Instant>,
+}
+
+impl<S: AsyncFnMut() -> Signal> Asking<S> {
+    pub(super) fn new(next: S) -> Self {
+        Self { next, asked: None }
+    }
+
+    /// The first signal; after that, one that says that somebody will not wait. A hangup does not.
+    /// Cancel-safe as far as the source is.
+    pub(super) async fn next(&mut self) {
+        loop {
+            let signal = (self.next)().await;
+            let now = Instant::now();
+            let anew = |asked| signal != Signal::Hangup && now.duration_since(asked) >= ECHO;
+            if self.asked.is_none_or(anew) {
+                self.asked = Some(now);
+                return;
+            }
+        }
+    }
+}
 
 /// SIGTERM, SIGINT, and SIGHUP (a terminal that closes is no reason to cut calls); elsewhere than
 /// on Unix, Ctrl-C. Caught from the moment this is made, so make it before anything listens.
@@ -9,7 +53,7 @@ use std::io;
 #[derive(Debug)]
 pub struct Signals {
     #[cfg(unix)]
-    kinds: Vec<tokio::signal::unix::Signal>,
+    kinds: Vec<(Signal, tokio::signal::unix::Signal)>,
 }
 
 impl Signals {
@@ -26,36 +70,43 @@ impl Signals {
             use tokio::signal::unix::{SignalKind, signal};
             let ignored = ignored();
             let kinds = [
-                SignalKind::terminate(),
-                SignalKind::interrupt(),
-                SignalKind::hangup(),
+                (Signal::Terminate, SignalKind::terminate()),
+                (Signal::Interrupt, SignalKind::interrupt()),
+                (Signal::Hangup, SignalKind::hangup()),
             ];
             let heeded = kinds
                 .into_iter()
-                .filter(|kind| ignored & (1 << (kind.as_raw_value() - 1)) == 0);
+                .filter(|(_, kind)| ignored & (1 << (kind.as_raw_value() - 1)) == 0)
+                .map(|(which, kind)| Ok((which, signal(kind)?)));
             Ok(Self {
-                kinds: heeded.map(signal).collect::<Result<_, _>>()?,
+                kinds: heeded.collect::<io::Result<_>>()?,
             })
         }
         #[cfg(not(unix))]
         Ok(Self {})
     }
 
-    /// The next one. Cancel-safe.
-    pub async fn next(&mut self) {
+    /// The next one; of several that have come, the first in the order of [`Signal`] stands for all.
+    /// Cancel-safe.
+    pub async fn next(&mut self) -> Signal {
         #[cfg(unix)]
-        std::future::poll_fn(|cx| {
+        return std::future::poll_fn(|cx| {
+            let mut came = None;
             // Each is polled, so that each wakes.
-            let came = self.kinds.iter_mut().map(|kind| kind.poll_recv(cx));
-            match came.filter(std::task::Poll::is_ready).count() {
-                0 => std::task::Poll::Pending,
-                _ => std::task::Poll::Ready(()),
+            for (which, signal) in &mut self.kinds {
+                if signal.poll_recv(cx).is_ready() {
+                    came.get_or_insert(*which);
+                }
             }
+            came.map_or(std::task::Poll::Pending, std::task::Poll::Ready)
         })
         .await;
         #[cfg(not(unix))]
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
+        {
+            if tokio::signal::ctrl_c().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+            Signal::Interrupt
         }
     }
 }

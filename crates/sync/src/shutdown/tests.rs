@@ -5,38 +5,48 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
+use super::Signal::{Hangup, Interrupt, Terminate};
 use super::*;
 
 const S: Duration = Duration::from_secs(1);
 
 type Log = Arc<Mutex<Vec<&'static str>>>;
 
-/// Runs a program in virtual time, with signals after the given seconds. Exit code and seconds.
-async fn run<F>(program: impl FnOnce(Life) -> F, signals: &[u32]) -> (u8, u64)
+/// Runs a program in virtual time, with interrupts after the given seconds. Exit code and seconds.
+async fn run<F>(program: impl FnOnce(Life) -> F, signals: &[u64]) -> (u8, u64)
+where
+    F: Future<Output = Result<(), &'static str>> + Send + 'static,
+{
+    let signals: Vec<_> = signals.iter().map(|s| (s * 1000, Interrupt)).collect();
+    let (code, time) = run_with(program, &signals).await;
+    (code, time.as_secs())
+}
+
+/// As `run`, with signals after milliseconds.
+async fn run_with<F>(program: impl FnOnce(Life) -> F, signals: &[(u64, Signal)]) -> (u8, Duration)
 where
     F: Future<Output = Result<(), &'static str>> + Send + 'static,
 {
     let begun = Instant::now();
     let (send, mut received) = mpsc::unbounded_channel();
-    for after in signals.iter().copied() {
+    for (after, signal) in signals.iter().copied() {
         let send = send.clone();
         tokio::spawn(async move {
-            sleep(after * S).await;
-            let _ = send.send(());
+            sleep(Duration::from_millis(after)).await;
+            let _ = send.send(signal);
         });
     }
     let life = Life::new();
     let program = program(life.clone());
-    let signal = async move || {
-        if received.recv().await.is_none() {
-            pending::<()>().await;
-        }
+    let signal = async move || match received.recv().await {
+        Some(signal) => signal,
+        None => pending().await,
     };
     let shutdown = Shutdown::new().tell(|_| {});
     let code = shutdown
         .supervise(&Handle::current(), life, program, signal)
         .await;
-    (code, begun.elapsed().as_secs())
+    (code, begun.elapsed())
 }
 
 fn noting(log: &Log, what: &'static str) -> impl Future<Output = ()> + Send + use<> {
@@ -135,6 +145,31 @@ async fn a_second_signal_ends_the_drain_and_a_third_the_clean_up() {
     assert_eq!(run(stuck_twice, &[1, 2, 3]).await, (BROKEN_OFF, 3));
 }
 
+/// What breaks off the drain, and when, after a first signal at 0.
+async fn broken_off(signals: &[(u64, Signal)]) -> Option<u64> {
+    let stuck = |_| async { pending().await };
+    let (code, time) = run_with(stuck, signals).await;
+    (code == BROKEN_OFF).then_some(time.as_millis() as u64)
+}
+
+#[tokio::test(start_paused = true)]
+async fn signals_that_come_together_are_one() {
+    let (now, soon, late) = (0, 499, 500);
+    // As systemd sends them with `SendSIGHUP=yes`.
+    assert_eq!(broken_off(&[(now, Terminate), (now, Hangup)]).await, None);
+    assert_eq!(broken_off(&[(now, Hangup), (soon, Terminate)]).await, None);
+    let twice = [(now, Interrupt), (soon, Interrupt), (late, Interrupt)];
+    assert_eq!(broken_off(&twice).await, Some(late));
+    assert_eq!(
+        broken_off(&[(now, Hangup), (late, Terminate)]).await,
+        Some(late)
+    );
+    assert_eq!(broken_off(&[(now, Terminate), (9_000, Hangup)]).await, None);
+    // What does not count puts nothing off.
+    let beside = [(now, Terminate), (400, Hangup), (600, Terminate)];
+    assert_eq!(broken_off(&beside).await, Some(600));
+}
+
 #[tokio::test(start_paused = true)]
 async fn where_no_signal_began_the_end_the_first_breaks_nothing_off() {
     let asked = |life: Life| async move {
@@ -172,6 +207,56 @@ async fn a_stuck_or_panicking_clean_up_keeps_no_other_from_its_turn() {
     };
     assert_eq!(run(program, &[]).await, (0, 5));
     assert_eq!(*log.lock(), ["quick"]);
+}
+
+/// Says so when it has ended, in the time that it takes.
+struct Ends(Log);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        self.0.lock().push("ended");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn clean_up_begins_when_what_was_cut_has_ended() {
+    let log = Log::default();
+    let cut = |life: Life| {
+        life.on_exit("clean", noting(&log, "clean"));
+        let (step, program) = (Ends(log.clone()), Ends(log.clone()));
+        life.on_drain("stuck", async move {
+            let _step = step;
+            pending().await
+        });
+        let (busy, cancelled) = (life.busy(), life.cancelled().clone());
+        let told = Ends(log.clone());
+        tokio::spawn(async move {
+            cancelled.cancelled().await;
+            sleep(S / 2).await;
+            drop(told);
+            drop(busy);
+        });
+        async move {
+            let _program = program;
+            pending().await
+        }
+    };
+    let (code, time) = run_with(cut, &[(0, Terminate)]).await;
+    assert_eq!((code, time), (0, 30 * S + S / 2));
+    assert_eq!(*log.lock(), ["ended", "ended", "ended", "clean"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_does_not_end_when_it_is_cut_keeps_clean_up_waiting_for_a_second() {
+    let log = Log::default();
+    let deaf = |life: Life| {
+        life.on_exit("clean", noting(&log, "clean"));
+        std::mem::forget(life.busy());
+        async { Ok(()) }
+    };
+    assert_eq!(run(deaf, &[]).await, (0, 31));
+    assert_eq!(run(deaf, &[1, 2]).await, (BROKEN_OFF, 3));
+    assert_eq!(*log.lock(), ["clean", "clean"]);
 }
 
 #[test]

@@ -11,10 +11,10 @@
 //! at once, for the rest of each period.
 
 mod cpus;
+mod single;
 
 use std::fmt;
 use std::io;
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
@@ -26,6 +26,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::AmbientExt as _;
 use cpus::Reservation;
+pub use single::Single;
 
 /// Which CPUs a lane's threads may use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,9 +44,9 @@ pub enum Cpus {
 pub struct ThreadsOptions {
     /// Names the threads; Linux shows the first 15 bytes.
     pub name: String,
-    /// Worker threads. By default as many as the cgroup's quota and the affinity mask allow, or 1
+    /// Worker threads, at least 1. By default as many as the cgroup's quota and the affinity mask allow, or 1
     /// with [`Cpus::Exclusive`].
-    pub workers: Option<NonZeroUsize>,
+    pub workers: Option<usize>,
     /// Which CPUs they may use.
     pub cpus: Cpus,
 }
@@ -67,9 +68,30 @@ pub enum ThreadsError {
     /// The platform does not tell which CPUs may be used.
     #[error("CPUs cannot be reserved here: {0}; share them")]
     Affinity(#[source] io::Error),
+    /// No thread can have this name.
+    #[error("{0:?} cannot name a thread: it holds a NUL byte")]
+    Name(String),
     /// The threads could not be started.
     #[error("cannot start threads: {0}")]
     Start(#[source] io::Error),
+}
+
+impl From<ThreadsError> for io::Error {
+    fn from(error: ThreadsError) -> Self {
+        match error {
+            ThreadsError::Start(error) => error,
+            ThreadsError::Name(_) => Self::new(io::ErrorKind::InvalidInput, error),
+            ThreadsError::TooFewCpus { .. } | ThreadsError::Affinity(_) => Self::other(error),
+        }
+    }
+}
+
+/// std panics at such a name.
+pub(crate) fn check_name(name: String) -> Result<String, ThreadsError> {
+    if name.contains('\0') {
+        return Err(ThreadsError::Name(name));
+    }
+    Ok(name)
 }
 
 /// Tasks had not ended when the time for it was up; they were cancelled.
@@ -84,14 +106,13 @@ pub struct Unfinished {
 ///
 /// ```
 /// use seawall_sync::threads::{Threads, ThreadsOptions};
-/// use std::num::NonZeroUsize;
 /// use std::time::Duration;
 ///
 /// # let mut runtime = tokio::runtime::Builder::new_current_thread();
 /// # runtime.enable_time().build().unwrap().block_on(async {
 /// let heavy = Threads::start(ThreadsOptions {
 ///     name: "heavy".into(),
-///     workers: NonZeroUsize::new(2),
+///     workers: Some(2),
 ///     ..ThreadsOptions::default()
 /// })?;
 /// let sum = heavy.spawn(async { (1..=1_000u64).sum::<u64>() }).await?;
@@ -115,18 +136,18 @@ impl Threads {
     ///
     /// # Errors
     ///
-    /// [`ThreadsError`] when CPUs cannot be reserved or threads not started.
+    /// [`ThreadsError`] when CPUs cannot be reserved, threads not started, or not so named.
     pub fn start(options: ThreadsOptions) -> Result<Self, ThreadsError> {
         let default = || match options.cpus {
             Cpus::Shared => std::thread::available_parallelism().map_or(1, usize::from),
             Cpus::Exclusive => 1,
         };
-        let workers = options.workers.map_or_else(default, usize::from);
+        let workers = options.workers.unwrap_or_else(default).max(1);
         let strays = Arc::new(AtomicUsize::new(0));
         let mut builder = Builder::new_multi_thread();
         builder
             .worker_threads(workers)
-            .thread_name(options.name)
+            .thread_name(check_name(options.name)?)
             .enable_all();
         let counted = Arc::clone(&strays);
         let cpus = match options.cpus {
@@ -156,8 +177,8 @@ impl Threads {
         })
     }
 
-    /// Runs a task on this lane, with the ambient values of the caller. What it spawns with tokio's own functions runs here as well, but
-    /// [`shutdown`](Self::shutdown) does not wait for it.
+    /// Runs a task on this lane, with the ambient values of the caller. What it spawns with tokio's
+    /// own functions runs here as well, but [`shutdown`](Self::shutdown) does not wait for it.
     ///
     /// Dropping the handle leaves the task running. Costs as tokio's spawn, and two counted
     /// references.

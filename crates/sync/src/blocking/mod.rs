@@ -6,21 +6,27 @@
 //! it is told through [`Stop`], it goes on to be counted and named by [`Blocking::running`], and its
 //! thread is not replaced. What is still queued is dropped at once.
 
+mod lock {
+    pub(super) use crate::primitives::{Condvar, Mutex};
+}
+#[cfg(test)]
+mod model;
+mod queue;
+
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::{io, thread};
 
-use parking_lot::{Condvar, Mutex};
-use slab::Slab;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::Instant;
 
 use crate::leak::Live;
+use crate::threads::check_name;
 use crate::{ambient, panics};
+use queue::{Job, Queue};
 
 /// Tells a closure that nobody waits for its result any more. Ask it in every loop that may be long.
 #[derive(Clone, Debug, Default)]
@@ -78,51 +84,32 @@ pub struct Running {
 /// # });
 /// ```
 pub struct Blocking {
-    pool: Arc<Pool>,
+    queue: Arc<Queue<Held>>,
     room: Arc<Semaphore>,
 }
 
-#[derive(Default)]
-struct Pool {
-    state: Mutex<State>,
-    work: Condvar,
-}
-
-#[derive(Default)]
-struct State {
-    /// In the order in which they came.
-    queue: BTreeMap<u64, Job>,
-    next: u64,
-    running: Slab<(Running, Stop)>,
-    closed: bool,
-}
-
-struct Job {
-    name: Cow<'static, str>,
-    stop: Stop,
-    run: Box<dyn FnOnce(&Stop) + Send>,
-    _room: OwnedSemaphorePermit,
-    _live: Option<Live>,
-}
+/// What a call holds until its closure has ended: its room, and its place in a leak check.
+type Held = (OwnedSemaphorePermit, Option<Live>);
 
 impl Blocking {
     /// Starts `threads` (at least 1) threads called `name`. At most `queue` calls wait for one; any
     /// beyond them wait for room in the queue.
     ///
     /// # Errors
-    /// A thread could not be started.
+    /// A thread could not be started, or not so named: no name holds a NUL byte.
     pub fn new(name: &str, threads: usize, queue: usize) -> io::Result<Self> {
+        let name = check_name(name.to_owned())?;
         let threads = threads.max(1);
         let room = threads.saturating_add(queue).min(Semaphore::MAX_PERMITS);
         // Dropped on an error, which ends the threads that did start.
         let blocking = Self {
-            pool: Arc::default(),
+            queue: Arc::new(Queue::new()),
             room: Arc::new(Semaphore::new(room)),
         };
         for _ in 0..threads {
-            let pool = blocking.pool.clone();
-            let builder = thread::Builder::new().name(name.to_owned());
-            builder.spawn(move || pool.work())?;
+            let queue = blocking.queue.clone();
+            let builder = thread::Builder::new().name(name.clone());
+            builder.spawn(move || queue.work())?;
         }
         Ok(blocking)
     }
@@ -156,19 +143,12 @@ impl Blocking {
             // Without a receiver the caller has left.
             let _ = tell.send(result.map_err(panics::message));
         });
-        let stop = Stop::default();
-        let job = Job {
+        let _call = self.queue.push(Job {
             name,
-            stop: stop.clone(),
+            stop: Stop::default(),
             run,
-            _room: room,
-            _live: live,
-        };
-        let _call = Call {
-            pool: &self.pool,
-            id: self.pool.push(job),
-            stop,
-        };
+            held: (room, live),
+        });
         match told.await {
             Ok(result) => result.map_err(|message| BlockingError::Panicked { message }),
             Err(_) => Err(BlockingError::Closed),
@@ -178,34 +158,19 @@ impl Blocking {
     /// What runs now, in no order.
     #[must_use]
     pub fn running(&self) -> Vec<Running> {
-        let state = self.pool.state.lock();
-        let told = |(_, (running, stop)): (usize, &(Running, Stop))| Running {
-            told: stop.requested(),
-            ..running.clone()
-        };
-        state.running.iter().map(told).collect()
+        self.queue.running()
     }
 
     /// How many wait for a thread.
     #[must_use]
     pub fn queued(&self) -> usize {
-        self.pool.state.lock().queue.len()
+        self.queue.waiting()
     }
 }
 
 impl Drop for Blocking {
     fn drop(&mut self) {
-        let queue = {
-            let mut state = self.pool.state.lock();
-            state.closed = true;
-            state
-                .running
-                .iter()
-                .for_each(|(_, (_, stop))| stop.request());
-            std::mem::take(&mut state.queue)
-        };
-        self.pool.work.notify_all();
-        drop(queue);
+        self.queue.close();
     }
 }
 
@@ -218,73 +183,12 @@ impl fmt::Debug for Blocking {
     }
 }
 
-impl Pool {
-    fn push(&self, job: Job) -> u64 {
-        let mut state = self.state.lock();
-        let id = state.next;
-        state.next += 1;
-        state.queue.insert(id, job);
-        drop(state);
-        self.work.notify_one();
-        id
-    }
-
-    /// What each thread does.
-    fn work(&self) {
-        while let Some((place, job)) = self.next() {
-            let Job {
-                stop,
-                run,
-                _room,
-                _live,
-                ..
-            } = job;
-            // The closure's own panic is its caller's. What else may panic here is the destructor of
-            // a result that nobody takes, which must not cost the pool a thread.
-            let _ = catch_unwind(AssertUnwindSafe(|| run(&stop))).map_err(panics::message);
-            self.state.lock().running.remove(place);
-        }
-    }
-
-    fn next(&self) -> Option<(usize, Job)> {
-        let mut state = self.state.lock();
-        loop {
-            if let Some((_, job)) = state.queue.pop_first() {
-                let running = Running {
-                    name: job.name.clone(),
-                    since: Instant::now(),
-                    told: false,
-                };
-                let place = state.running.insert((running, job.stop.clone()));
-                return Some((place, job));
-            }
-            if state.closed {
-                return None;
-            }
-            self.work.wait(&mut state);
-        }
-    }
-}
-
-/// A caller that waits; when it leaves, its closure is dropped or told.
-struct Call<'a> {
-    pool: &'a Pool,
-    id: u64,
-    stop: Stop,
-}
-
-impl Drop for Call<'_> {
-    fn drop(&mut self) {
-        self.stop.request();
-        let queued = self.pool.state.lock().queue.remove(&self.id);
-        drop(queued);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::leak;
+    use crate::testing::{at_every_poll, within_polls};
+    use std::sync::atomic::AtomicUsize;
     use std::sync::mpsc;
 
     /// A closure that runs until it is told, having said that it runs.
@@ -371,6 +275,46 @@ mod tests {
         assert_eq!(pool.queued(), 1);
         drop(first);
         assert_eq!(third.await, Ok(3));
+    }
+
+    #[tokio::test]
+    async fn wherever_a_call_is_dropped_its_place_is_free_again() {
+        leak::check(async {
+            let pool = Blocking::new("test", 1, 0).unwrap();
+            let runs = Arc::new(AtomicUsize::new(0));
+            let polls = at_every_poll(async |polls| {
+                // Takes the only place, so that the call waits first for room and then for its end.
+                let (end, ended) = mpsc::channel::<()>();
+                let mut first = Box::pin(pool.run("first", move |_| ended.recv().is_ok()));
+                // The thread of the call before may yet hold its room.
+                while pool.running().iter().all(|running| running.name != "first") {
+                    assert!(is_pending(first.as_mut()).await);
+                    tokio::task::yield_now().await;
+                }
+                let before = runs.load(Relaxed);
+                let counted = runs.clone();
+                let mut call = Box::pin(pool.run("call", move |_| counted.fetch_add(1, Relaxed)));
+                let mut end = Some(end);
+                let call = std::future::poll_fn(move |cx| {
+                    let polled = call.as_mut().poll(cx);
+                    drop(end.take());
+                    polled
+                });
+                let completed = within_polls(call, polls).await.is_some();
+                drop(first);
+                while !pool.running().is_empty() {
+                    tokio::task::yield_now().await;
+                }
+                assert_eq!(pool.queued(), 0);
+                let ran = runs.load(Relaxed) - before;
+                assert!(ran <= 1 && (ran == 1 || !completed), "{ran}");
+                assert_eq!(pool.run("next", |_| 7).await, Ok(7));
+                completed
+            })
+            .await;
+            assert!(polls >= 2, "{polls}");
+        })
+        .await;
     }
 
     async fn is_pending<F: Future>(mut future: std::pin::Pin<&mut F>) -> bool {
