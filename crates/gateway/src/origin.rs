@@ -6,8 +6,9 @@ use std::time::Duration;
 use http::HeaderValue;
 use http::uri::Scheme;
 use seawall::admission::Admission;
-use seawall::config::{BalanceAlgorithm, HashOn, Protocol, Upstream};
+use seawall::config::{HashOn, Protocol, Upstream};
 use seawall::signals::PeakGauge;
+use seawall_policy::balance::Algorithm;
 use seawall_policy::fallback::{Gutter, GutterSettings};
 use seawall_policy::retry::{Budget, BudgetSettings, RetrySettings};
 
@@ -126,9 +127,9 @@ impl Origin {
                 per_try: upstream.retry.per_try_timeout,
                 ..RetrySettings::default()
             },
-            hash_on: (upstream.balance.algorithm == BalanceAlgorithm::ConsistentHash)
+            hash_on: (upstream.balance.algorithm == Algorithm::ConsistentHash)
                 .then(|| upstream.balance.hash_on.clone()),
-            by_load: upstream.balance.algorithm == BalanceAlgorithm::Prequal,
+            by_load: upstream.balance.algorithm == Algorithm::Prequal,
             zone: zone(upstream.balance.zone.as_deref()),
             fallback: Fallback::new(&upstream.fallback),
             tries: old.map_or_else(Arc::default, |old| old.tries.clone()),

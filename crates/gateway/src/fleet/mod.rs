@@ -12,13 +12,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use seawall::config::{BalanceAlgorithm, Upstream};
+use seawall::config::Upstream;
 use seawall::discovery;
 use seawall::sync::Snapshot;
 use seawall_policy::Tick;
 use seawall_policy::balance::{
-    Algorithm, Ask, BalanceSettings, Choice, HostSnapshot, HostSpec, Hosts, Load, OutlierSettings,
-    Subset,
+    Ask, BalanceSettings, Choice, HostSnapshot, HostSpec, Hosts, Load, OutlierSettings, Subset,
 };
 
 use crate::address::Address;
@@ -333,13 +332,7 @@ fn client() -> u64 {
 fn settings(upstream: &Upstream) -> BalanceSettings {
     let balance = &upstream.balance;
     BalanceSettings {
-        algorithm: match balance.algorithm {
-            BalanceAlgorithm::PeakEwma => Algorithm::PeakEwma,
-            BalanceAlgorithm::LeastRequest => Algorithm::LeastRequest,
-            BalanceAlgorithm::RoundRobin => Algorithm::RoundRobin,
-            BalanceAlgorithm::ConsistentHash => Algorithm::ConsistentHash,
-            BalanceAlgorithm::Prequal => Algorithm::Prequal,
-        },
+        algorithm: balance.algorithm,
         slow_start: balance.slow_start,
         subset: balance.subset.map(|size| Subset {
             client: client(),

@@ -27,9 +27,8 @@ use http::Uri;
 use toml::de::DeTable;
 
 pub use client::{
-    BalanceAlgorithm, BalanceConfig, BreakerConfig, BreakerKind, BreakerPer, DiscoveryConfig,
-    EjectionConfig, FallbackConfig, GutterConfig, HashOn, HealthConfig, ReplicasConfig,
-    RetryConfig,
+    BalanceConfig, BreakerConfig, BreakerKind, BreakerPer, DiscoveryConfig, EjectionConfig,
+    FallbackConfig, GutterConfig, HashOn, HealthConfig, ReplicasConfig, RetryConfig,
 };
 pub use error::{ConfigError, ConfigErrors, Position, Problem};
 pub use kind::Kind;
