@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use seawall::config::{
     Config, ConfigError, Problem, SETTINGS, default_toml, explain, json_schema, setting,
 };
+use seawall_gateway::{Finding, check_certificates};
 
 use crate::{Failure, print};
 
@@ -14,7 +15,7 @@ use crate::{Failure, print};
 ///
 /// What is wrong with the file is told by line, each with what the setting does and what may stand
 /// there: first every unknown setting and wrong value at once, then, once the values are right, what
-/// they say of one another. Settings that are each right but work against one another are warned of.
+/// they say of one another, then whether the certificates it names can be used. Settings that are each right but work against one another are warned of.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -134,10 +135,12 @@ fn refused(name: &str, errors: &[ConfigError]) -> Failure {
     Failure::new(told.trim_end())
 }
 
-/// What is wrong with the files that the configuration names.
-fn bad_files(config: &Config, text: &str) -> Vec<ConfigError> {
-    let bad = config.bad_endpoint_files().into_iter();
-    bad.map(|(key, why)| ConfigError {
+/// A file that says nothing wrong may name others that cannot be used.
+fn bad_files(config: &Config, text: &str, certificates: &[Finding]) -> Vec<ConfigError> {
+    let bad = certificates.iter().filter(|finding| finding.error);
+    let bad = bad.map(|finding| (finding.key.clone(), finding.text.clone()));
+    let all = config.bad_endpoint_files().into_iter().chain(bad);
+    all.map(|(key, why)| ConfigError {
         position: Config::position(text, &key),
         key,
         problem: Problem::Invalid(why),
@@ -175,11 +178,20 @@ pub(crate) fn written(name: &impl std::fmt::Debug) -> String {
 fn checked(file: &Path) -> Result<String, Failure> {
     let (config, text) = read(file)?;
     let name = shown(file);
-    let bad = bad_files(&config, &text);
+    let found = check_certificates(&config);
+    let bad = bad_files(&config, &text, &found);
     if !bad.is_empty() {
         return Err(refused(&name, &bad));
     }
     let mut told = String::new();
+    for finding in &found {
+        let line = Config::position(&text, &finding.key).line;
+        let _ = writeln!(
+            told,
+            "{name}:{line}: warning: `{}` {}",
+            finding.key, finding.text
+        );
+    }
     for warning in config.warnings() {
         let line = Config::position(&text, &warning.key).line;
         let _ = writeln!(
@@ -192,9 +204,10 @@ fn checked(file: &Path) -> Result<String, Failure> {
     for (name, listener) in &config.listeners {
         let _ = writeln!(
             told,
-            "  listens on {} ({name}, {})",
+            "  listens on {} ({name}, {}{})",
             listener.address,
-            written(&listener.trust)
+            written(&listener.trust),
+            if listener.tls.is_some() { ", TLS" } else { "" }
         );
     }
     for (name, upstream) in &config.upstreams {

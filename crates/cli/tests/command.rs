@@ -41,7 +41,7 @@ fn help_teaches() {
 fn a_wrong_url_is_explained() {
     for (url, remedy) in [
         ("127.0.0.1:3000", "http://"),
-        ("https://a", "http://"),
+        ("ftp://a", "http://"),
         ("http://a/path", "path"),
     ] {
         let output = run(&["gateway", "--upstream", url]);

@@ -45,10 +45,13 @@ fn every_choice_and_both_ends_of_every_range_are_taken() {
         match parent {
             "" => {}
             "listeners.*" => text += "[listeners.a]\naddress = \"127.0.0.1:0\"\n",
+            "listeners.*.tls" => {
+                text += "[listeners.a]\naddress = \"127.0.0.1:0\"\n[[listeners.a.tls.certificates]]\ncert = \"c\"\nkey = \"k\"\n[listeners.a.tls]\nclient_ca = \"a\"\n";
+            }
             "upstreams.*" => text += "[upstreams.a]\nurl = \"http://a\"\n",
-            nested if nested.starts_with("upstreams.*.") => {
-                text += "[upstreams.a]\nurl = \"http://a\"\n";
-                text += &format!("[{}]\n", nested.replace('*', "a"));
+            below if below.starts_with("upstreams.*.") => {
+                let below = below.replace('*', "a");
+                text += &format!("[upstreams.a]\nurl = \"http://a\"\n[{below}]\n");
             }
             "lanes.*" => text += "[lanes.a]\n",
             list if list.ends_with("[]") => {
@@ -356,7 +359,7 @@ fn what_is_missing_is_told_with_an_example() {
     assert_eq!(
         all,
         [
-            "line 1, column 12: `upstreams.a.url` is missing: The service to protect. For example url = \"http://127.0.0.1:3000\""
+            "line 1, column 12: `upstreams.a.url` is missing: The service to protect; https:// speaks TLS to it, and checks its certificate. For example url = \"http://127.0.0.1:3000\""
         ]
     );
     assert!(errors("")[0].contains("write [upstreams.default]"));
@@ -386,7 +389,7 @@ fn bad_values_of_each_form() {
             "[listeners.a]\naddress = \"127.0.0.1:1\"\ntrusted_proxies = [\"10.1.0.0/8\"]",
             "did you mean \"10.0.0.0/8\"?",
         ),
-        ("[upstreams.b]\nurl = \"https://b\"", "not https://"),
+        ("[upstreams.b]\nurl = \"ftp://b\"", "not ftp://"),
         (
             "[upstreams.b]\nurl = \"127.0.0.1:3000\"",
             "write \"http://127.0.0.1:3000\"",

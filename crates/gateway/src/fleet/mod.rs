@@ -12,17 +12,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use seawall::config::{BalanceAlgorithm, Upstream};
+use seawall::config::Upstream;
 use seawall::discovery;
 use seawall::sync::Snapshot;
 use seawall_policy::Tick;
 use seawall_policy::balance::{
-    Algorithm, Ask, BalanceSettings, Choice, HostSnapshot, HostSpec, Hosts, Load, OutlierSettings,
-    Subset,
+    Ask, BalanceSettings, Choice, HostSnapshot, HostSpec, Hosts, Load, OutlierSettings, Subset,
 };
 
 use crate::address::Address;
 use crate::pool::{Pool, PoolState};
+use crate::tls::Connector;
 
 pub(crate) use follow::{Control, Follow};
 pub(crate) use set::{Ground, HostSet};
@@ -55,6 +55,7 @@ pub(crate) struct Endpoint {
 #[derive(Debug)]
 struct Making {
     upstream: Upstream,
+    tls: Option<Connector>,
     /// What each source has found, by its number.
     found: BTreeMap<usize, Arc<[discovery::Endpoint]>>,
     unhealthy: BTreeSet<u64>,
@@ -71,13 +72,19 @@ pub(crate) struct Picked {
 
 impl Fleet {
     /// The one host that the upstream's URL names, until others are found.
-    pub(crate) fn new(upstream: &Upstream, sources: usize, cores: usize, now: Tick) -> Self {
+    pub(crate) fn new(
+        upstream: &Upstream,
+        tls: Option<&Connector>,
+        sources: usize,
+        cores: usize,
+        now: Tick,
+    ) -> Self {
         let one = (sources == 0).then(|| {
             let name = upstream.url.authority().map_or("", |name| name.as_str());
             Arc::new(Endpoint {
                 key: 0,
                 name: name.to_owned(),
-                pool: Pool::new(upstream, Address::of(&upstream.url), cores),
+                pool: Pool::new(upstream, Address::of(upstream), cores, tls),
             })
         });
         let specs: Vec<_> = one.iter().map(|one| HostSpec::new(one.key)).collect();
@@ -88,6 +95,7 @@ impl Fleet {
             }),
             making: Mutex::new(Making {
                 upstream: upstream.clone(),
+                tls: tls.cloned(),
                 found: BTreeMap::new(),
                 unhealthy: BTreeSet::new(),
                 retired: Vec::new(),
@@ -165,9 +173,16 @@ impl Fleet {
 
     /// Other settings, and so many sources: connections and what is known of the hosts stay, unless
     /// the balance itself has changed.
-    pub(crate) fn configure(&self, upstream: &Upstream, sources: usize, now: Tick) {
+    pub(crate) fn configure(
+        &self,
+        upstream: &Upstream,
+        tls: Option<&Connector>,
+        sources: usize,
+        now: Tick,
+    ) {
         let mut making = self.making.lock();
         let before = std::mem::replace(&mut making.upstream, upstream.clone());
+        making.tls = tls.cloned();
         if upstream.health.path.is_none() && !making.unhealthy.is_empty() {
             making.unhealthy.clear();
             self.remake(&mut making, now);
@@ -179,7 +194,7 @@ impl Fleet {
         }
         let list = self.list.load_full();
         for endpoint in &list.endpoints {
-            endpoint.pool.configure(upstream);
+            endpoint.pool.configure(upstream, tls);
         }
         if settings(&before) != settings(upstream) {
             let specs = self.specs(&making, &list.endpoints);
@@ -265,7 +280,7 @@ impl Fleet {
                 Arc::new(Endpoint {
                     key,
                     name: host.address.to_string(),
-                    pool: Pool::new(&making.upstream, address, self.cores),
+                    pool: Pool::new(&making.upstream, address, self.cores, making.tls.as_ref()),
                 })
             }));
         }
@@ -317,13 +332,7 @@ fn client() -> u64 {
 fn settings(upstream: &Upstream) -> BalanceSettings {
     let balance = &upstream.balance;
     BalanceSettings {
-        algorithm: match balance.algorithm {
-            BalanceAlgorithm::PeakEwma => Algorithm::PeakEwma,
-            BalanceAlgorithm::LeastRequest => Algorithm::LeastRequest,
-            BalanceAlgorithm::RoundRobin => Algorithm::RoundRobin,
-            BalanceAlgorithm::ConsistentHash => Algorithm::ConsistentHash,
-            BalanceAlgorithm::Prequal => Algorithm::Prequal,
-        },
+        algorithm: balance.algorithm,
         slow_start: balance.slow_start,
         subset: balance.subset.map(|size| Subset {
             client: client(),

@@ -54,6 +54,8 @@ pub struct Load {
 
 /// The share of failures that one more moves by: 1 in 5, so that two in a row weigh 0.36.
 const FAILING_STEP: f32 = 0.2;
+/// Slower than this, in typical latencies, a host is asked so seldom that it has to be looked at.
+const FORGOTTEN: f32 = 2.0;
 /// Below it a share of failures is none.
 const FAILING_LEAST: f32 = 1e-3;
 
@@ -280,7 +282,9 @@ impl Host {
             pool.insert(seat, load, now);
         }
         if outcome == Outcome::Success {
-            self.hot.latency.record(latency, now, self.fleet.rate);
+            let fleet = &*self.fleet;
+            let old = (fleet.silence(), FORGOTTEN * fleet.latency());
+            self.hot.latency.record(latency, now, fleet.rate, old);
             self.record_success(now);
         } else {
             self.end_badly(begun, outcome, latency, now);
@@ -301,8 +305,11 @@ impl Host {
 
     #[cold]
     fn end_badly(&self, begun: Begun, outcome: Outcome, latency: f32, now: Tick) {
-        if outcome == Outcome::Ignored || !self.record.counts(begun.at()) {
+        if !self.record.counts(begun.at()) {
             return;
+        }
+        if outcome == Outcome::Ignored {
+            return self.given_up(latency, now);
         }
         let failing = self.failing(now);
         let more = failing + (1.0 - failing) * FAILING_STEP;
@@ -315,6 +322,16 @@ impl Host {
             if self.record.failed(&fleet.settings.outlier) {
                 self.eject(now);
             }
+        }
+    }
+
+    /// Its caller gave a call up, for its own reasons or because a second copy was quicker: where
+    /// that was later than most calls are answered, it says that this host did not.
+    fn given_up(&self, latency: f32, now: Tick) {
+        let fleet = &*self.fleet;
+        let typical = fleet.latency();
+        if latency >= typical {
+            self.hot.latency.add(latency, now, fleet.rate, typical);
         }
     }
 
@@ -360,6 +377,14 @@ impl Host {
         let last = self.hot.failing.read(now, self.fleet.rate);
         let idle = self.fleet.rate.time(last.age) >= self.fleet.settings.outlier.probe_every;
         idle && self.failing(now) > typical + FAILING_STEP && self.in_flight() == 0
+    }
+
+    /// It is so slow by what is known of it that it is hardly asked, and what is known is old.
+    pub(super) fn is_forgotten(&self, now: Tick) -> bool {
+        let fleet = &*self.fleet;
+        self.hot.latency.is_silent(now, fleet.rate, fleet.silence())
+            && self.in_flight() == 0
+            && self.latency(now) > FORGOTTEN * fleet.latency()
     }
 
     /// Calls and failures since the last judgement.

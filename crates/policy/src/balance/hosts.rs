@@ -231,9 +231,9 @@ impl Hosts {
     pub fn pick(&self, ask: &Ask<'_>, now: Tick, random: u64) -> Option<Choice> {
         let mut dice = Dice::new(random);
         if self.fleet.event(now)
-            && let Some(at) = self.look_over(ask, now)
+            && let Some((at, probe)) = self.look_over(ask, now)
         {
-            return Some(Choice::new(&self.seats[at].host, at, true, now));
+            return Some(Choice::new(&self.seats[at].host, at, probe, now));
         }
         let at = self.choose(ask, now, &mut dice)?;
         Some(Choice::new(&self.seats[at].host, at, false, now))
@@ -388,9 +388,10 @@ impl Hosts {
             .map(|(_, at)| at as usize)
     }
 
-    /// The look-over that is due; the host that this call shall probe, if one is due.
+    /// The look-over that is due; the host that this call shall go to, if one is to be looked at,
+    /// and whether that is a probe.
     #[cold]
-    fn look_over(&self, ask: &Ask<'_>, now: Tick) -> Option<usize> {
+    fn look_over(&self, ask: &Ask<'_>, now: Tick) -> Option<(usize, bool)> {
         let members = self.sampler.members();
         let due = sweep::run(&self.seats, members, &self.fleet, now);
         if let Some(zone) = self.zones.iter().find(|zone| zone.zone == ask.zone) {
@@ -405,7 +406,23 @@ impl Hosts {
             // Soon again for the next one that is due, or for a call that may.
             self.fleet.remind(due.max(now + SWEEP / 100));
         }
-        mine
+        mine.map(|at| (at, true)).or_else(|| {
+            let at = self.forgotten(now).filter(|_| may)?;
+            self.fleet.take_look(now).then_some((at, false))
+        })
+    }
+
+    /// A host that serves but is avoided for a latency of some time ago. Nothing but a call tells
+    /// whether it is still slow: what is known fades, but within minutes.
+    fn forgotten(&self, now: Tick) -> Option<usize> {
+        if self.fleet.settings.algorithm != Algorithm::PeakEwma {
+            return None;
+        }
+        let mut members = self.sampler.members().iter().map(|&at| at as usize);
+        members.find(|&at| {
+            let host = &self.seats[at].host;
+            host.is_serving() && host.is_forgotten(now)
+        })
     }
 }
 

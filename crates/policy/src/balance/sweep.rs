@@ -77,6 +77,7 @@ fn judge(seats: &[Seat], members: &[u32], fleet: &Fleet, now: Tick) {
         calls += u64::from(own);
         failures += u64::from(failed);
     }
+    fleet.set_calls(calls, members.len());
     for host in hosts() {
         let (own, failed) = host.tallied();
         host.clear_tally();

@@ -62,7 +62,7 @@ fn hosts(upstream: &Upstream) -> Vec<(&'static str, String, u16)> {
     if upstream.endpoints.is_empty() {
         let host = upstream.url.host().unwrap_or_default();
         let host = host.trim_matches(['[', ']']).to_owned();
-        hosts.push(("url", host, upstream.url.port_u16().unwrap_or(80)));
+        hosts.push(("url", host, upstream.port()));
     }
     for (key, list) in endpoint_lists(upstream) {
         hosts.extend(targets(list).into_iter().map(|target| {
@@ -134,6 +134,8 @@ mod tests {
             ("http://0.0.0.0:8080", "127.0.0.1:8080", true),
             ("http://[::1]:8080", "[::1]:8080", true),
             ("http://127.0.0.1", "127.0.0.1:80", true),
+            ("https://127.0.0.1", "127.0.0.1:443", true),
+            ("https://127.0.0.1", "127.0.0.1:80", false),
             ("http://127.0.0.1:8081", "127.0.0.1:8080", false),
             ("http://10.0.0.1:8080", "0.0.0.0:8080", false),
             ("http://service:8080", "127.0.0.1:8080", false),

@@ -21,6 +21,7 @@ mod network;
 mod print;
 mod relations;
 mod settings;
+mod tls;
 mod units;
 mod upstreams;
 
@@ -28,7 +29,7 @@ use http::Uri;
 use toml::de::DeTable;
 
 pub use client::{
-    BalanceAlgorithm, BalanceConfig, BreakerConfig, BreakerKind, BreakerPer, EjectionConfig,
+    BalanceConfig, BreakerConfig, BreakerKind, BreakerPer, DiscoveryConfig, EjectionConfig,
     FallbackConfig, GutterConfig, HashOn, HealthConfig, ReplicasConfig, RetryConfig,
 };
 pub use error::{ConfigError, ConfigErrors, Position, Problem};
@@ -42,6 +43,7 @@ pub use network::{Network, NetworkError};
 pub use print::{default_toml, explain, json_schema, setting};
 pub use relations::{BUILT_IN_LANES, MAX_NAMED_LANES, Warning};
 pub use settings::{SETTINGS, Setting};
+pub use tls::{CertificateFiles, ClientAuth, ListenerTls, TlsVersion, UpstreamTls};
 pub use units::{UnitError, parse_size, parse_time};
 
 use error::Findings;

@@ -5,10 +5,11 @@
 //! from one that was left out, and harms as little.
 
 use http::HeaderValue;
+use seawall_policy::balance::Algorithm;
 
 use super::client::{
-    BalanceAlgorithm, BalanceConfig, BreakerConfig, BreakerKind, BreakerPer, EjectionConfig,
-    FallbackConfig, GutterConfig, HashOn, HealthConfig, ReplicasConfig,
+    BalanceConfig, BreakerConfig, BreakerKind, BreakerPer, EjectionConfig, FallbackConfig,
+    GutterConfig, HashOn, HealthConfig, ReplicasConfig,
 };
 use super::endpoints::{endpoint_lists, is_static, targets};
 use super::model::{Config, Protocol, Route, Upstream};
@@ -97,7 +98,7 @@ fn balance(upstream: &Upstream, tell: Tell<'_>) {
     let balance = &upstream.balance;
     if has_one_host(upstream) {
         let one = "has no effect: there is one host only. List more in endpoints";
-        if balance.algorithm != BalanceAlgorithm::default() {
+        if balance.algorithm != Algorithm::default() {
             tell("balance.algorithm", one.to_owned());
         }
         if balance.zone.is_some() {
@@ -112,7 +113,7 @@ fn balance(upstream: &Upstream, tell: Tell<'_>) {
         }
         return;
     }
-    if balance.hash_on != HashOn::Client && balance.algorithm != BalanceAlgorithm::ConsistentHash {
+    if balance.hash_on != HashOn::Client && balance.algorithm != Algorithm::ConsistentHash {
         let text = "has no effect: it decides with balance.algorithm = \"consistent-hash\" only";
         tell("balance.hash_on", text.to_owned());
     }
