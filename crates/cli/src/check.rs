@@ -5,6 +5,7 @@ use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 
 use seawall::config::{Config, SETTINGS, default_toml, explain, json_schema, setting};
+use seawall_gateway::{Finding, check_certificates};
 
 use crate::{Failure, print};
 
@@ -12,7 +13,7 @@ use crate::{Failure, print};
 ///
 /// What is wrong with the file is told by line, each with what the setting does and what may stand
 /// there: first every unknown setting and wrong value at once, then, once the values are right, what
-/// they say of one another. Settings that are each right but work against one another are warned of.
+/// they say of one another, then whether the certificates it names can be used. Settings that are each right but work against one another are warned of.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -156,10 +157,38 @@ pub(crate) fn written(name: &impl std::fmt::Debug) -> String {
     format!("{name:?}").to_lowercase()
 }
 
+/// A file that says nothing wrong may name certificates that cannot be used.
+fn certificates_are_usable(name: &str, text: &str, found: &[Finding]) -> Result<(), Failure> {
+    let errors: Vec<_> = found.iter().filter(|finding| finding.error).collect();
+    if errors.is_empty() {
+        return Ok(());
+    }
+    let mut told = format!("{name} has {}\n", counted(errors.len(), "error"));
+    for Finding {
+        key, text: what, ..
+    } in errors
+    {
+        let position = Config::position(text, key);
+        let (line, column) = (position.line, position.column);
+        let _ = writeln!(told, "\n{name}:{line}:{column}: `{key}` {what}");
+    }
+    Err(Failure::new(told.trim_end()))
+}
+
 fn checked(file: &Path) -> Result<String, Failure> {
     let (config, text) = read(file)?;
     let name = shown(file);
+    let found = check_certificates(&config);
+    certificates_are_usable(&name, &text, &found)?;
     let mut told = String::new();
+    for finding in &found {
+        let line = Config::position(&text, &finding.key).line;
+        let _ = writeln!(
+            told,
+            "{name}:{line}: warning: `{}` {}",
+            finding.key, finding.text
+        );
+    }
     for warning in config.warnings() {
         let line = Config::position(&text, &warning.key).line;
         let _ = writeln!(
@@ -172,9 +201,10 @@ fn checked(file: &Path) -> Result<String, Failure> {
     for (name, listener) in &config.listeners {
         let _ = writeln!(
             told,
-            "  listens on {} ({name}, {})",
+            "  listens on {} ({name}, {}{})",
             listener.address,
-            written(&listener.trust)
+            written(&listener.trust),
+            if listener.tls.is_some() { ", TLS" } else { "" }
         );
     }
     for (name, upstream) in &config.upstreams {

@@ -45,7 +45,7 @@ Exit code: 0 when everything under way was finished, 1 when it cannot start, 2 f
 line, 3 when `drain_timeout` ran out and connections were cut, 130 when a second signal broke the
 drain off.")]
 pub(crate) struct Args {
-    /// The service to protect: http://HOST:PORT.
+    /// The service to protect: http://HOST:PORT or https://HOST:PORT.
     #[arg(long, value_name = "URL", value_parser = url)]
     upstream: Option<Uri>,
     /// Address to accept calls on [default: 127.0.0.1:8080].
@@ -223,6 +223,9 @@ pub(crate) fn config(args: &Args) -> Result<Config, Failure> {
         config.admin.address = address;
     }
     config.admission.shadow |= args.shadow;
+    for upstream in config.upstreams.values_mut() {
+        upstream.breaker.shadow |= args.shadow;
+    }
     if let Some((key, text)) = config.address_conflicts().first() {
         let flags = "--listen, --admin and --upstream stand over the file";
         return Err(Failure::new(format!("`{key}` {text} ({flags})")));
@@ -284,12 +287,12 @@ pub(crate) fn remedy(error: &StartError) -> String {
 
 fn announce(config: &Config, running: &Running) {
     for (name, address) in &running.addrs {
-        let trust = config
-            .listeners
-            .get(name)
-            .map(|listener| format!("{:?}", listener.trust).to_lowercase());
+        let listener = config.listeners.get(name);
+        let trust = listener.map(|listener| format!("{:?}", listener.trust).to_lowercase());
+        let secured = listener.is_some_and(|listener| listener.tls.is_some());
         tell!(
-            "listening on http://{address} ({})",
+            "listening on http{}://{address} ({})",
+            if secured { "s" } else { "" },
             trust.unwrap_or_default()
         );
     }
@@ -318,8 +321,7 @@ async fn warn_of_unreachable(config: &Config) {
             .host()
             .unwrap_or_default()
             .trim_matches(['[', ']']);
-        let port = upstream.url.port_u16().unwrap_or(80);
-        let attempt = tokio::net::TcpStream::connect((host, port));
+        let attempt = tokio::net::TcpStream::connect((host, upstream.port()));
         let why = match tokio::time::timeout(Duration::from_secs(1), attempt).await {
             Ok(Ok(_)) => continue,
             Ok(Err(error)) => error.to_string(),

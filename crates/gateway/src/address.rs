@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::Uri;
 use parking_lot::Mutex;
+use seawall::config::Upstream;
 
 /// How long a resolved address is used before it is asked for again.
 const RESOLVE_AFTER: Duration = Duration::from_secs(5);
@@ -27,9 +27,10 @@ struct Known {
 }
 
 impl Address {
-    pub(crate) fn of(url: &Uri) -> Self {
-        let port = url.port_u16().unwrap_or(80);
-        let host = url
+    pub(crate) fn of(upstream: &Upstream) -> Self {
+        let port = upstream.port();
+        let host = upstream
+            .url
             .host()
             .unwrap_or_default()
             .trim_start_matches('[')

@@ -21,6 +21,7 @@ use crate::router::Target;
 use crate::signals::Signals;
 use crate::site::Listening;
 use crate::sweep::Sweep;
+use crate::tls::Certificates;
 
 /// Sleeping itself costs as much as a wake-up or two; for less than this it does not pay.
 const COALESCE_MIN: Duration = Duration::from_micros(200);
@@ -43,6 +44,7 @@ pub(crate) struct Shared {
     pub(crate) signals: Signals,
     pub(crate) shortage: Notice,
     pub(crate) books: Vec<Book>,
+    pub(crate) certificates: Arc<Certificates>,
 }
 
 impl Shared {

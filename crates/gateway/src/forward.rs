@@ -28,6 +28,7 @@ use crate::headers::{self, Names};
 use crate::origin::Origin;
 use crate::plan::Plan;
 use crate::router::Target;
+use crate::send::learn;
 use crate::stall::Handed;
 use crate::way::Way;
 
@@ -258,7 +259,11 @@ impl Arrival<'_> {
             }
         };
         let head_only = parts.method == Method::HEAD;
-        let http2 = upgrade.is_none() && origin.speaks_http2(self.grpc);
+        let http2 = match origin.speaks_http2(self.grpc) {
+            _ if upgrade.is_some() => false,
+            Some(http2) => http2,
+            None => Box::pin(learn(core, &way.fleet, call.deadline)).await,
+        };
         if let Err(own) = self.prepare(&mut parts, origin, asked, http2, upgrade.is_some()) {
             self.client.core.counters().fault(Fault::BadRequest);
             return self.refuse(own);

@@ -48,6 +48,7 @@ mod site;
 mod socket;
 mod stall;
 mod sweep;
+mod tls;
 mod trailers;
 mod tries;
 mod tunnel;
@@ -57,3 +58,4 @@ mod writers;
 
 pub use reload::ReloadError;
 pub use server::{Gateway, Running, StartError};
+pub use tls::{FileError, FileProblem, Finding, check_certificates};

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderValue;
+use http::uri::Scheme;
 use seawall::admission::Admission;
 use seawall::config::{BalanceAlgorithm, HashOn, Protocol, Upstream};
 use seawall::signals::PeakGauge;
@@ -14,6 +15,7 @@ use crate::breakers::Breakers;
 use crate::fallback::Fallback;
 use crate::fleet::{Ground, HostSet, zone};
 use crate::notice::Notices;
+use crate::tls::Connector;
 use crate::tries::Tries;
 use crate::writers::Writers;
 
@@ -31,6 +33,8 @@ pub(crate) struct Origin {
     pub(crate) stream_after: Duration,
     /// `host:port`, for requests that come without a host.
     pub(crate) authority: HeaderValue,
+    /// `None`: in the clear.
+    pub(crate) tls: Option<Connector>,
     pub(crate) hosts: HostSet,
     pub(crate) replicas: Option<Replicas>,
     pub(crate) reserve: Option<Reserve>,
@@ -76,6 +80,7 @@ impl Origin {
         name: &str,
         upstream: &Upstream,
         admission: Admission,
+        tls: Option<Connector>,
         ground: &Ground,
         before: Option<(&Self, &Upstream)>,
     ) -> Self {
@@ -94,11 +99,13 @@ impl Origin {
             hosts: HostSet::new(
                 ground,
                 upstream,
+                tls.as_ref(),
                 &upstream.endpoints,
                 old.map(|old| &old.hosts),
             ),
-            replicas: replicas(upstream, ground, old),
-            reserve: reserve(upstream, ground, old, told),
+            replicas: replicas(upstream, tls.as_ref(), ground, old),
+            reserve: reserve(upstream, tls.as_ref(), ground, old, told),
+            tls,
             breakers: match (old, told) {
                 (Some(old), Some(told)) if same_breakers(told, upstream) => old.breakers.clone(),
                 _ => Breakers::new(&upstream.breaker, ground).map(Arc::new),
@@ -143,12 +150,20 @@ impl Origin {
             .chain(reserve)
     }
 
-    /// Which protocol a request goes on in.
-    pub(crate) fn speaks_http2(&self, grpc: bool) -> bool {
-        match self.protocol {
-            Protocol::Auto => grpc,
-            Protocol::H1 => false,
-            Protocol::H2 => true,
+    /// Which protocol a request goes on in; `None` if that is still to be learnt.
+    pub(crate) fn speaks_http2(&self, grpc: bool) -> Option<bool> {
+        match (self.protocol, &self.tls) {
+            (Protocol::Auto, Some(tls)) if !grpc => tls.known.offers_http2(),
+            (Protocol::Auto, _) => Some(grpc),
+            (Protocol::H1, _) => Some(false),
+            (Protocol::H2, _) => Some(true),
+        }
+    }
+
+    pub(crate) fn scheme(&self) -> Scheme {
+        match self.tls {
+            Some(_) => Scheme::HTTPS,
+            None => Scheme::HTTP,
         }
     }
 }
@@ -158,7 +173,12 @@ fn same_breakers(told: &Upstream, upstream: &Upstream) -> bool {
     (old.kind, old.per) == (new.kind, new.per)
 }
 
-fn replicas(upstream: &Upstream, ground: &Ground, old: Option<&Origin>) -> Option<Replicas> {
+fn replicas(
+    upstream: &Upstream,
+    tls: Option<&Connector>,
+    ground: &Ground,
+    old: Option<&Origin>,
+) -> Option<Replicas> {
     let config = &upstream.replicas;
     if config.endpoints.is_empty() {
         return None;
@@ -166,7 +186,7 @@ fn replicas(upstream: &Upstream, ground: &Ground, old: Option<&Origin>) -> Optio
     let old = old.and_then(|old| old.replicas.as_ref());
     let before = old.map(|old| &old.hosts);
     Some(Replicas {
-        hosts: HostSet::new(ground, upstream, &config.endpoints, before),
+        hosts: HostSet::new(ground, upstream, tls, &config.endpoints, before),
         writers: old.map_or_else(Arc::default, |old| old.writers.clone()),
         remembered: config.read_your_writes,
     })
@@ -174,6 +194,7 @@ fn replicas(upstream: &Upstream, ground: &Ground, old: Option<&Origin>) -> Optio
 
 fn reserve(
     upstream: &Upstream,
+    tls: Option<&Connector>,
     ground: &Ground,
     old: Option<&Origin>,
     told: Option<&Upstream>,
@@ -187,7 +208,7 @@ fn reserve(
     let same = told.is_some_and(|told| told.gutter.limit == config.limit);
     let gutter = old.filter(|_| same).map(|old| old.gutter.clone());
     Some(Reserve {
-        hosts: HostSet::new(ground, upstream, &config.endpoints, before),
+        hosts: HostSet::new(ground, upstream, tls, &config.endpoints, before),
         gutter: gutter.unwrap_or_else(|| {
             Arc::new(Gutter::new(&GutterSettings {
                 limit: config.limit,

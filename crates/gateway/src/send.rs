@@ -16,9 +16,11 @@ use crate::answer::{self, Own};
 use crate::body::{BodyError, RequestBody};
 use crate::core::Core;
 use crate::counters::Fault;
+use crate::fleet::Fleet;
 use crate::origin::Origin;
 use crate::pool::{DialError, Lease, Pool};
 use crate::sweep::Alarm;
+use crate::tls::TlsFailure;
 
 /// Why there is no response from the origin.
 #[derive(Debug)]
@@ -160,12 +162,34 @@ pub(crate) async fn send(
                 // Not a byte of it was sent.
                 Some(unsent) => {
                     *request = Some(unsent);
-                    return Err(why(*error));
+                    return Err(why(*error, lease.reused()));
                 }
-                None => return Err(why(*error)),
+                None => return Err(why(*error, lease.reused())),
             },
         }
     }
+}
+
+/// How many hosts are asked what they offer.
+const ASKED: usize = 3;
+
+/// Finds out whether an upstream offers HTTP/2, for who comes before that is known. Where no host
+/// can be asked, HTTP/1.1 is tried: what is wrong with them shows then.
+pub(crate) async fn learn(core: &Core, fleet: &Fleet, deadline: Tick) -> bool {
+    let alarm = core.sweep.alarm();
+    alarm.set(deadline);
+    let mut endpoints = fleet.endpoints();
+    // Not all cores ask the same one.
+    let first = core.index % endpoints.len().max(1);
+    endpoints.rotate_left(first);
+    for endpoint in endpoints.iter().take(ASKED) {
+        match timed(pin!(endpoint.pool.learn(core)), &alarm).await {
+            Some(Ok(http2)) => return http2,
+            Some(Err(_)) => {}
+            None => break,
+        }
+    }
+    false
 }
 
 /// `None` when the alarm rang first.
@@ -181,7 +205,7 @@ async fn timed<T, E>(
     .await
 }
 
-fn why(error: TrySendError<Request<RequestBody>>) -> Failed {
+fn why(error: TrySendError<Request<RequestBody>>, reused: bool) -> Failed {
     let error = error.into_error();
     let mut source = error.source();
     while let Some(cause) = source {
@@ -191,5 +215,9 @@ fn why(error: TrySendError<Request<RequestBody>>) -> Failed {
             None => source = cause.source(),
         }
     }
-    Failed::Broke
+    match TlsFailure::behind(&error) {
+        // Who does not take our certificate has not looked at the request.
+        Some(failure) if !reused => Failed::Dial(failure.into()),
+        _ => Failed::Broke,
+    }
 }

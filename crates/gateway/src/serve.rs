@@ -18,7 +18,7 @@ use crate::core::Core;
 use crate::counters::Fault;
 use crate::forward;
 use crate::site::Site;
-use crate::socket::{First, Io};
+use crate::socket::{First, Io, Stream};
 use crate::stall::Streams;
 use crate::sweep::Alarm;
 
@@ -56,11 +56,31 @@ impl Drop for Open {
     }
 }
 
-/// Serves a connection until it closes, goes over a limit, or a drain ends it.
-pub(crate) async fn connection(open: Open, mut stream: TcpStream, peer: SocketAddr) {
+/// Serves a connection over TLS. The handshake has as long as a request head.
+pub(crate) async fn secured(open: Open, stream: TcpStream, peer: SocketAddr) {
+    let (core, site) = (&open.core, &open.site);
+    let Some(tls) = &site.tls else { return };
+    // On the heap, to be gone when the connection is served.
+    let mut handshake = Box::pin(tls.accept(stream, core.counters()));
+    let shaken = first_word(core, site, handshake.as_mut()).await;
+    drop(handshake);
+    if let Some(Some((stream, http2))) = shaken {
+        connection(open, stream, peer, http2).await;
+    }
+}
+
+/// Serves a connection until it closes, goes over a limit, or a drain ends it. Which protocol it
+/// speaks is told by its first bytes, where it is not `agreed` on.
+pub(crate) async fn connection<S: Stream>(
+    open: Open,
+    mut stream: S,
+    peer: SocketAddr,
+    agreed: Option<bool>,
+) {
     let (core, site) = (&open.core, &open.site);
     // No buffer is given to a connection before it has sent something.
-    let Some(Ok((http2, first))) = first_word(core, site, &mut stream).await else {
+    let first = First::read(&mut stream, |first| agreed.or_else(|| speaks_http2(first)));
+    let Some(Ok((http2, first))) = first_word(core, site, pin!(first)).await else {
         return;
     };
     let client = Client::new(core, site, peer.ip(), http2);
@@ -127,14 +147,9 @@ pub(crate) async fn connection(open: Open, mut stream: TcpStream, peer: SocketAd
 
 /// What a client says first, if it does in time. Who has said nothing when a drain begins has nothing
 /// under way.
-async fn first_word(
-    core: &Core,
-    site: &Site,
-    stream: &mut TcpStream,
-) -> Option<std::io::Result<(bool, First)>> {
+async fn first_word<W: Future>(core: &Core, site: &Site, first: Pin<&mut W>) -> Option<W::Output> {
     let alarm = core.sweep.alarm();
     alarm.set(core.clock.now() + site.header_timeout);
-    let first = pin!(First::read(stream, speaks_http2));
     let goodbye = |_: Pin<&mut _>| alarm.hasten(core.clock.now() + LAST_WORD);
     guarded(core, &alarm, first, goodbye, |draining| draining).await
 }

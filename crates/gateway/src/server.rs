@@ -27,6 +27,7 @@ use crate::notice::Notice;
 use crate::setup;
 use crate::signals::Signals;
 use crate::site::Listening;
+use crate::tls::{Acceptor, FileError};
 
 /// The gateway.
 ///
@@ -91,6 +92,9 @@ pub enum StartError {
     /// A key for marks of work under way that cannot be used.
     #[error("`under_way.keys`: {0}")]
     Key(#[from] KeyError),
+    /// A certificate or key that cannot be used.
+    #[error(transparent)]
+    Certificate(#[from] FileError),
     /// No thread, no runtime, no number of CPUs.
     #[error("cannot start: {0}")]
     System(#[from] io::Error),
@@ -121,16 +125,18 @@ impl Gateway {
     pub fn start_with_log(config: &Config, log: Option<Log>) -> Result<Running, StartError> {
         let cores = std::thread::available_parallelism()?.get();
         let clock = Clock::system();
-        let (control, controlled) = Control::new();
+        let (control, controlled) = Control::new(&config.discovery);
         let ground = Ground {
             control,
             clock: clock.clone(),
             cores,
+            certificates: Arc::default(),
         };
         let plan = setup::plan(config, None, &ground)?;
         let mut opened = Vec::new();
         for (name, listener) in &config.listeners {
-            opened.push(Opened::new(name, listener, cores)?);
+            let tls = ground.certificates.acceptor(name, listener)?;
+            opened.push(Opened::new(name, listener, tls, cores)?);
         }
         let mut addrs = Vec::new();
         for opened in &opened {
@@ -154,6 +160,7 @@ impl Gateway {
             signals: Signals::start(cores)?,
             shortage: Notice::default(),
             books: (0..cores).map(|_| Book::default()).collect(),
+            certificates: ground.certificates.clone(),
         });
         let mut running = Running {
             addr,
@@ -174,6 +181,18 @@ impl Gateway {
             async move {
                 tokio::spawn(controlled);
                 admin::serve(state, socket, ended).await;
+            },
+            || {},
+        )?;
+        // Reading files blocks, and on a network file system for long.
+        let (certificates, end) = (shared.certificates.clone(), self::ended(stopped.clone()));
+        running.thread(
+            "seawall-tls".into(),
+            async move {
+                tokio::select! {
+                    () = certificates.watch() => {}
+                    () = end => {}
+                }
             },
             || {},
         )?;
@@ -222,10 +241,15 @@ pub(crate) struct Opened {
 }
 
 impl Opened {
-    pub(crate) fn new(name: &str, listener: &Listener, cores: usize) -> Result<Self, StartError> {
+    pub(crate) fn new(
+        name: &str,
+        listener: &Listener,
+        tls: Option<Acceptor>,
+        cores: usize,
+    ) -> Result<Self, StartError> {
         let sockets = bind(listener.address, cores, &format!("listener `{name}`"))?;
         Ok(Self {
-            listening: Listening::new(name, listener),
+            listening: Listening::new(name, listener, tls),
             sockets,
         })
     }

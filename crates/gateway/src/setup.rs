@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use seawall::admission::{Admission, GateChange, GateSettings, Lane, LaneSettings};
-use seawall::config::{AdmissionConfig, Algorithm, BUILT_IN_LANES, Config, LaneConfig, Route};
+use seawall::config::{
+    AdmissionConfig, Algorithm, BUILT_IN_LANES, Config, LaneConfig, Route, Upstream,
+};
 use seawall::telemetry::Sampler;
 use seawall_policy::Tick;
 use seawall_policy::limit::{
@@ -58,8 +60,17 @@ pub(crate) fn plan(
         Some(before) => before.under_way.clone(),
         None => Marks::new(config)?.map(Arc::new),
     };
+    let connector = |(name, upstream): (&String, &Upstream)| match before
+        .and_then(|before| before.told(name))
+    {
+        Some((same, told)) if speaks_alike(told, upstream) => Ok(same.tls.clone()),
+        _ => ground.certificates.connector(name, upstream),
+    };
+    let connectors: Vec<_> = config.upstreams.iter().map(connector).collect();
+    let connectors = connectors.into_iter().collect::<Result<Vec<_>, _>>()?;
     // From here on nothing fails: searches for hosts begin.
-    let origins = config.upstreams.iter().map(|(name, upstream)| {
+    let upstreams = config.upstreams.iter().zip(connectors);
+    let origins = upstreams.map(|((name, upstream), tls)| {
         let same = before.and_then(|before| before.told(name));
         let admission = match &same {
             Some((same, _)) => same.admission.clone(),
@@ -68,7 +79,7 @@ pub(crate) fn plan(
                 Admission::new(settings, ground.clock.clone())
             }
         };
-        Arc::new(Origin::new(name, upstream, admission, ground, same))
+        Arc::new(Origin::new(name, upstream, admission, tls, ground, same))
     });
     Ok(Plan {
         number: before.map_or(0, |before| before.number.wrapping_add(1)),
@@ -93,7 +104,7 @@ impl Plan {
                 continue;
             };
             for (_, set) in origin.sets() {
-                set.fleet.configure(upstream, set.sources(), now);
+                (set.fleet).configure(upstream, origin.tls.as_ref(), set.sources(), now);
             }
             if config.admission != old.admission || config.lanes != old.lanes {
                 let limit = origin.admission.snapshot().limit;
@@ -112,6 +123,11 @@ impl Plan {
         let gone = old.filter(|(_, set)| !is_used(set));
         gone.flat_map(|(_, set)| set.fleet.retire()).collect()
     }
+}
+
+/// Whether a connection to one may be taken for one to the other, as far as TLS goes.
+fn speaks_alike(a: &Upstream, b: &Upstream) -> bool {
+    (&a.tls, &a.url, a.protocol) == (&b.tls, &b.url, b.protocol)
 }
 
 /// Whether the limit that runs is another than the one that is wanted.

@@ -1,7 +1,8 @@
 //! What a person meets who writes a configuration: defaults, errors by line, warnings.
 
 use seawall::config::{
-    Algorithm, Config, Kind, SETTINGS, default_toml, explain, json_schema, setting,
+    Algorithm, ClientAuth, Config, Kind, SETTINGS, TlsVersion, default_toml, explain, json_schema,
+    setting,
 };
 use seawall::context::Trust;
 use seawall_policy::Criticality;
@@ -91,7 +92,14 @@ fn every_choice_and_both_ends_of_every_range_are_taken() {
         match parent {
             "" => {}
             "listeners.*" => text += "[listeners.a]\naddress = \"127.0.0.1:0\"\n",
+            "listeners.*.tls" => {
+                text += "[listeners.a]\naddress = \"127.0.0.1:0\"\n[[listeners.a.tls.certificates]]\ncert = \"c\"\nkey = \"k\"\n[listeners.a.tls]\nclient_ca = \"a\"\n";
+            }
             "upstreams.*" => text += "[upstreams.a]\nurl = \"http://a\"\n",
+            below if below.starts_with("upstreams.*.") => {
+                let below = below.replace('*', "a");
+                text += &format!("[upstreams.a]\nurl = \"http://a\"\n[{below}]\n");
+            }
             "lanes.*" => text += "[lanes.a]\n",
             list if list.ends_with("[]") => {
                 text += &format!("[[{}]]\n", list.trim_end_matches("[]"))
@@ -102,7 +110,7 @@ fn every_choice_and_both_ends_of_every_range_are_taken() {
         if name == "algorithm" && value.contains("fixed") {
             text += "initial_limit = 5\n";
         }
-        let parsed = Config::parse(&if parent == "upstreams.*" {
+        let parsed = Config::parse(&if parent.starts_with("upstreams.*") {
             text
         } else {
             format!("{text}{UPSTREAM}")
@@ -152,7 +160,12 @@ fn every_choice_and_both_ends_of_every_range_are_taken() {
             }
             Kind::Ratio(from, to) => (
                 vec![from.to_string(), format!("{to:?}")],
-                vec!["2.0".into(), "0.0".into(), "nan".into(), "\"half\"".into()],
+                vec![
+                    "2.0".into(),
+                    format!("{:?}", from - 0.5),
+                    "nan".into(),
+                    "\"half\"".into(),
+                ],
             ),
             Kind::Flag => (
                 vec!["true".into(), "false".into()],
@@ -357,7 +370,7 @@ fn what_is_missing_is_told_with_an_example() {
     assert_eq!(
         all,
         [
-            "line 1, column 12: `upstreams.a.url` is missing: The service to protect. For example url = \"http://127.0.0.1:3000\""
+            "line 1, column 12: `upstreams.a.url` is missing: The service to protect; https:// speaks TLS to it, and checks its certificate. For example url = \"http://127.0.0.1:3000\""
         ]
     );
     assert!(errors("")[0].contains("write [upstreams.default]"));
@@ -387,7 +400,7 @@ fn bad_values_of_each_form() {
             "[listeners.a]\naddress = \"127.0.0.1:1\"\ntrusted_proxies = [\"10.1.0.0/8\"]",
             "did you mean \"10.0.0.0/8\"?",
         ),
-        ("[upstreams.b]\nurl = \"https://b\"", "not https://"),
+        ("[upstreams.b]\nurl = \"ftp://b\"", "not ftp://"),
         (
             "[upstreams.b]\nurl = \"127.0.0.1:3000\"",
             "write \"http://127.0.0.1:3000\"",
@@ -590,4 +603,55 @@ fn the_schema_knows_every_setting() {
         schema["properties"]["admission"]["properties"]["max_queued"]["default"],
         4096
     );
+}
+
+const TLS: &str = "[listeners.a]\naddress = \"127.0.0.1:8443\"\n[listeners.a.tls]\n";
+const CERTIFICATE: &str = "[[listeners.a.tls.certificates]]\ncert = \"c.pem\"\nkey = \"k.pem\"\n";
+
+#[test]
+fn tls_at_a_listener() {
+    let text = format!("{TLS}client_auth = \"required\"\nclient_ca = \"ca.pem\"\n{CERTIFICATE}");
+    let config = Config::parse(&format!("{text}{UPSTREAM}")).unwrap_or_else(|e| panic!("{e}"));
+    let tls = config.listeners["a"].tls.as_ref().expect("TLS");
+    assert_eq!(
+        (tls.min_version, tls.client_auth, tls.certificates.len()),
+        (TlsVersion::V1_2, ClientAuth::Required, 1)
+    );
+    assert_eq!(config.warnings(), []);
+
+    assert_eq!(
+        error(TLS),
+        "line 3, column 14: `listeners.a.tls.certificates` is missing: write [[listeners.a.tls.certificates]] with cert = \"…\" and key = \"…\" below it"
+    );
+    assert!(
+        error(&format!("{TLS}client_auth = \"optional\"\n{CERTIFICATE}"))
+            .starts_with("line 3, column 14: `listeners.a.tls.client_ca` is missing: ")
+    );
+    let half = error(&format!("{TLS}{CERTIFICATE}").replace("key = \"k.pem\"", ""));
+    assert!(
+        half.contains("`listeners.a.tls.certificates[0].key` is missing"),
+        "{half}"
+    );
+}
+
+#[test]
+fn tls_to_an_upstream() {
+    let text = |url: &str, lines: &str| {
+        Config::parse(&format!(
+            "[upstreams.default]\nurl = \"{url}\"\n[upstreams.default.tls]\n{lines}"
+        ))
+    };
+    let config = text("https://shop", "ca = \"ca.pem\"").expect("right");
+    let upstream = &config.upstreams["default"];
+    assert_eq!((upstream.is_https(), upstream.port()), (true, 443));
+    assert_eq!(config.warnings(), []);
+    let errors = text("https://shop", "key = \"k.pem\"").expect_err("half of it");
+    assert_eq!(
+        errors.to_string(),
+        "line 3, column 20: `upstreams.default.tls.cert` is missing: cert and key stand together or not at all"
+    );
+    let unused = text("http://shop", "ca = \"ca.pem\"")
+        .expect("right")
+        .warnings();
+    assert_eq!(unused[0].key, "upstreams.default.tls");
 }

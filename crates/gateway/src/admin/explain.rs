@@ -11,6 +11,7 @@ use super::upstreams;
 use crate::core::Shared;
 use crate::recent::Turned;
 use crate::setup::Lanes;
+use crate::tls::{Date, Shown};
 
 /// Kinds of rejections that are shown.
 const SHOWN: usize = 50;
@@ -26,6 +27,7 @@ pub(super) struct Explanation {
     /// As the limits see it, 0 to 1.
     cpu_used: Option<f64>,
     upstreams: Vec<Upstream>,
+    certificates: Vec<Certificate>,
     /// The newest first.
     rejections: Vec<Rejected>,
 }
@@ -50,6 +52,34 @@ struct Upstream {
     hosts: Vec<upstreams::Host>,
     breaker: Option<upstreams::BreakerState>,
     gutter: Option<upstreams::GutterState>,
+    last_unreachable: Option<Unreachable>,
+}
+
+/// The last time that there was no connection.
+#[derive(Debug, Serialize)]
+struct Unreachable {
+    seconds_ago: f64,
+    why: String,
+}
+
+/// One of ours, in use.
+#[derive(Debug, Serialize)]
+struct Certificate {
+    setting: String,
+    file: String,
+    names: Vec<String>,
+    until: String,
+}
+
+impl Certificate {
+    fn of(shown: Shown) -> Self {
+        Self {
+            setting: shown.key,
+            file: shown.path.display().to_string(),
+            names: shown.names,
+            until: Date(shown.validity.not_after).to_string(),
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -153,6 +183,9 @@ impl Explanation {
                 .iter()
                 .map(|origin| Upstream::of(origin, &plan.lanes, now))
                 .collect(),
+            certificates: (shared.certificates.shown().into_iter())
+                .map(Certificate::of)
+                .collect(),
             rejections: kinds(turned.iter().filter_map(rejection)),
         }
     }
@@ -203,6 +236,10 @@ impl Upstream {
             hosts: upstreams::Host::all(origin, now),
             breaker: upstreams::BreakerState::of(origin, now),
             gutter: upstreams::GutterState::of(origin),
+            last_unreachable: origin.last_unreachable().map(|(at, why)| Unreachable {
+                seconds_ago: now.since(at).as_secs_f64(),
+                why,
+            }),
         }
     }
 }
@@ -225,6 +262,19 @@ impl fmt::Display for Explanation {
         writeln!(f, "up {up:.0} s, {state}{cpu}{reloads}{refused}")?;
         for upstream in &self.upstreams {
             write!(f, "\n{upstream}")?;
+        }
+        if !self.certificates.is_empty() {
+            writeln!(f, "\ncertificates:")?;
+        }
+        for certificate in &self.certificates {
+            let Certificate {
+                setting,
+                file,
+                names,
+                until,
+            } = certificate;
+            let names = names.join(" ");
+            writeln!(f, "  until {until}  {setting} = {file}  {names}")?;
         }
         writeln!(f, "\nlast rejections, the newest first:")?;
         if self.rejections.is_empty() {
@@ -317,7 +367,11 @@ impl fmt::Display for Upstream {
         writeln!(
             f,
             "  connections: {open} of at most {cap}, {idle} idle, {waiting} calls wait for one"
-        )
+        )?;
+        if let Some(Unreachable { seconds_ago, why }) = &self.last_unreachable {
+            writeln!(f, "  not reached {seconds_ago:.1} s ago: {why}")?;
+        }
+        Ok(())
     }
 }
 

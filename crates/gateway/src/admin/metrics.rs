@@ -45,6 +45,7 @@ impl Collector for Gathered {
         self.gates(&plan, &mut out)?;
         self.lanes(&plan, &mut out)?;
         self.connections(&plan, &mut out)?;
+        self.certificates(&mut out)?;
         upstreams::tries(&plan, &mut out)?;
         upstreams::hosts(&plan, self.shared.clock.now(), &mut out)?;
         upstreams::breakers(&plan, self.shared.clock.now(), &mut out)?;
@@ -266,6 +267,27 @@ impl Gathered {
             "upstream_connections",
             "Connections to the upstream, and calls that wait for one",
             states,
+        )
+    }
+
+    fn certificates(&self, out: &mut Out<'_>) -> fmt::Result {
+        let shown: Vec<_> = (self.shared.certificates.shown().into_iter())
+            .map(|shown| (shown.path.display().to_string(), shown))
+            .collect();
+        let rows = shown.iter().map(|(file, shown)| {
+            let labels = [("setting", shown.key.as_str()), ("file", file.as_str())];
+            (labels, shown.validity.not_after as f64)
+        });
+        out.gauges(
+            "certificate_not_after_seconds",
+            "Until when a certificate of ours holds, in seconds since 1970",
+            rows,
+        )?;
+        let reloads = self.shared.certificates.reloads();
+        out.counters(
+            "certificate_reloads",
+            "Certificate files that changed, and what became of it",
+            reloads.map(|(result, count)| ([("result", result)], count)),
         )
     }
 

@@ -23,6 +23,7 @@ use seawall_policy::balance::{
 
 use crate::address::Address;
 use crate::pool::{Pool, PoolState};
+use crate::tls::Connector;
 
 pub(crate) use follow::{Control, Follow};
 pub(crate) use set::{Ground, HostSet};
@@ -55,6 +56,7 @@ pub(crate) struct Endpoint {
 #[derive(Debug)]
 struct Making {
     upstream: Upstream,
+    tls: Option<Connector>,
     /// What each source has found, by its number.
     found: BTreeMap<usize, Arc<[discovery::Endpoint]>>,
     unhealthy: BTreeSet<u64>,
@@ -71,13 +73,19 @@ pub(crate) struct Picked {
 
 impl Fleet {
     /// The one host that the upstream's URL names, until others are found.
-    pub(crate) fn new(upstream: &Upstream, sources: usize, cores: usize, now: Tick) -> Self {
+    pub(crate) fn new(
+        upstream: &Upstream,
+        tls: Option<&Connector>,
+        sources: usize,
+        cores: usize,
+        now: Tick,
+    ) -> Self {
         let one = (sources == 0).then(|| {
             let name = upstream.url.authority().map_or("", |name| name.as_str());
             Arc::new(Endpoint {
                 key: 0,
                 name: name.to_owned(),
-                pool: Pool::new(upstream, Address::of(&upstream.url), cores),
+                pool: Pool::new(upstream, Address::of(upstream), cores, tls),
             })
         });
         let specs: Vec<_> = one.iter().map(|one| HostSpec::new(one.key)).collect();
@@ -88,6 +96,7 @@ impl Fleet {
             }),
             making: Mutex::new(Making {
                 upstream: upstream.clone(),
+                tls: tls.cloned(),
                 found: BTreeMap::new(),
                 unhealthy: BTreeSet::new(),
                 retired: Vec::new(),
@@ -165,9 +174,16 @@ impl Fleet {
 
     /// Other settings, and so many sources: connections and what is known of the hosts stay, unless
     /// the balance itself has changed.
-    pub(crate) fn configure(&self, upstream: &Upstream, sources: usize, now: Tick) {
+    pub(crate) fn configure(
+        &self,
+        upstream: &Upstream,
+        tls: Option<&Connector>,
+        sources: usize,
+        now: Tick,
+    ) {
         let mut making = self.making.lock();
         let before = std::mem::replace(&mut making.upstream, upstream.clone());
+        making.tls = tls.cloned();
         if upstream.health.path.is_none() && !making.unhealthy.is_empty() {
             making.unhealthy.clear();
             self.remake(&mut making, now);
@@ -179,7 +195,7 @@ impl Fleet {
         }
         let list = self.list.load_full();
         for endpoint in &list.endpoints {
-            endpoint.pool.configure(upstream);
+            endpoint.pool.configure(upstream, tls);
         }
         if settings(&before) != settings(upstream) {
             let specs = self.specs(&making, &list.endpoints);
@@ -265,7 +281,7 @@ impl Fleet {
                 Arc::new(Endpoint {
                     key,
                     name: host.address.to_string(),
-                    pool: Pool::new(&making.upstream, address, self.cores),
+                    pool: Pool::new(&making.upstream, address, self.cores, making.tls.as_ref()),
                 })
             }));
         }

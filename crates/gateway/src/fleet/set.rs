@@ -8,6 +8,7 @@ use seawall::config::{HealthConfig, Upstream};
 use seawall::discovery::Source;
 
 use super::{Control, Fleet, Follow};
+use crate::tls::{Certificates, Connector};
 
 /// What fleets are built on.
 #[derive(Clone, Debug)]
@@ -15,6 +16,7 @@ pub(crate) struct Ground {
     pub(crate) control: Control,
     pub(crate) clock: Clock,
     pub(crate) cores: usize,
+    pub(crate) certificates: Arc<Certificates>,
 }
 
 /// A fleet, and where its hosts come from. Clones share both.
@@ -33,6 +35,7 @@ impl HostSet {
     pub(crate) fn new(
         ground: &Ground,
         upstream: &Upstream,
+        tls: Option<&Connector>,
         endpoints: &[String],
         before: Option<&Self>,
     ) -> Self {
@@ -48,7 +51,7 @@ impl HostSet {
         let fleet = same.map_or_else(
             || {
                 let now = ground.clock.now();
-                Arc::new(Fleet::new(upstream, sources.len(), ground.cores, now))
+                Arc::new(Fleet::new(upstream, tls, sources.len(), ground.cores, now))
             },
             |same| same.fleet.clone(),
         );
@@ -65,7 +68,7 @@ impl HostSet {
     /// Whether hosts of this set can be hosts of that one.
     fn leads_to(&self, upstream: &Upstream, endpoints: &[String]) -> bool {
         match (self.endpoints.is_empty(), endpoints.is_empty()) {
-            (false, false) => true,
+            (false, false) => self.url.scheme() == upstream.url.scheme(),
             (true, true) => self.url == upstream.url,
             _ => false,
         }

@@ -137,7 +137,10 @@ fn what_does_not_hold_is_refused_whole() {
         config.upstreams.insert("default".into(), to(&two));
         config.admin.address = taken.local_addr().unwrap();
     });
-    assert!(matches!(admin, Err(ReloadError::Admin { .. })), "{admin:?}");
+    assert!(
+        matches!(admin, Err(ReloadError::Restart("admin.address"))),
+        "{admin:?}"
+    );
     let nowhere = reload(&gateway, |config| config.upstreams.clear());
     assert!(nowhere.unwrap_err().to_string().contains("no upstream"));
     assert_eq!(get(gateway.addr, "/a").text(), "one");

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
 use seawall_gateway::Running;
+use seawall_testkit::{Dns, DnsKind, DnsReply};
 
 use crate::support::{
     Client, Origin, Setup, ask, assert_all_free, eventually, get, metric, write_response,
@@ -442,4 +443,43 @@ fn hosts_are_chosen_by_what_they_say_of_themselves() {
     let answers: Vec<_> = (0..300).map(|_| get(gateway.addr, "/").text()).collect();
     let busy = answers.iter().filter(|text| *text == "busy").count();
     assert!(busy < 60, "{busy} of 300 went to the busy one");
+}
+
+#[test]
+fn a_name_is_followed_and_an_error_of_dns_changes_nothing() {
+    let dns = Dns::start().unwrap();
+    let origin = named("found");
+    let port = origin.addr.port();
+    let good = DnsReply::ips(0, ["127.0.0.1"]);
+    dns.say("shop.test", DnsKind::A, [good, DnsReply::Code(2)]);
+    let lines = format!("endpoints = ['dns://shop.test:{port}']\n");
+    let resolvers = format!("[discovery]\nresolvers = ['{}']\n", dns.address());
+    let gateway = Setup::to(nobody())
+        .upstream(&lines)
+        .rest(&resolvers)
+        .start();
+    eventually("it is found", || get(gateway.addr, "/").text() == "found");
+    // Another list, whose name does not resolve: what was found stays in use.
+    let mut config = seawall::config::Config::clone(&gateway.config());
+    config.upstreams.get_mut("default").unwrap().endpoints = vec!["nowhere.test:80".into()];
+    gateway.reload(&config).unwrap();
+    eventually("it is asked for", || {
+        dns.asked("nowhere.test", DnsKind::A) > 0
+    });
+    assert_eq!(get(gateway.addr, "/").text(), "found");
+    assert_all_free(&gateway);
+}
+
+#[test]
+fn a_name_without_an_address_is_an_error_and_no_wait() {
+    let dns = Dns::start().unwrap();
+    let resolvers = format!("[discovery]\nresolvers = ['{}']\n", dns.address());
+    let gateway = Setup::to(nobody())
+        .upstream("endpoints = ['dns://nowhere.test:80']\n")
+        .rest(&resolvers)
+        .start();
+    let response = get(gateway.addr, "/");
+    assert_eq!(response.status(), 502, "{response:?}");
+    let reject = response.get("seawall-reject").unwrap_or_default();
+    assert!(reject.contains("reason=unreachable"), "{reject}");
 }

@@ -1,12 +1,21 @@
 //! What an upstream is told of the caller's half of the story: hosts, balance, ejection, breaker,
 //! retries, health, replicas, gutter and fallback. Described in [`SETTINGS`](super::SETTINGS).
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use http::StatusCode;
 use serde::{Deserialize, Deserializer, de::Error as _};
 
 use super::units::{some_time, time};
+
+/// How the hosts behind a name are looked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[allow(missing_docs, reason = "described in SETTINGS")]
+pub struct DiscoveryConfig {
+    pub resolvers: Vec<SocketAddr>,
+}
 
 /// How a host is chosen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]

@@ -243,7 +243,8 @@ mod tests {
         let probed = service.call(probe).await.unwrap();
         assert_eq!(probed.status(), StatusCode::NO_CONTENT);
         let said = load(probed.headers()).unwrap();
-        assert_eq!((said.in_flight, said.latency.as_millis()), (2, 30));
+        let micros = said.latency.as_micros();
+        assert_eq!((said.in_flight, micros.div_ceil(1_000)), (2, 30));
         drop((one, two));
         assert_eq!(layer.load().in_flight, 0, "who leaves is not here");
     }
