@@ -83,10 +83,17 @@ impl Attempt {
 
 impl Drop for Attempt {
     fn drop(&mut self) {
-        if let Some((breaker, pass)) = self.pass.take() {
-            let now = self.clock.now();
-            breaker.record(pass, Outcome::Ignored, now.since(self.start), now);
+        if self.choice.is_none() && self.pass.is_none() {
+            return;
         }
-        // The choice gives itself back.
+        let now = self.clock.now();
+        let whole = now.since(self.start);
+        // How long it was waited for in vain is all that is known.
+        if let Some(choice) = self.choice.take() {
+            choice.finish(Outcome::Ignored, whole, None, now);
+        }
+        if let Some((breaker, pass)) = self.pass.take() {
+            breaker.record(pass, Outcome::Ignored, whole, now);
+        }
     }
 }

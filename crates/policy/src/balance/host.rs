@@ -379,6 +379,15 @@ impl Host {
         idle && self.failing(now) > typical + FAILING_STEP && self.in_flight() == 0
     }
 
+    /// It answers, but is kept from its share by a latency that may be of before: half of that goes,
+    /// by ratio. If it is no mistake, the next answer says so.
+    pub(super) fn doubt_latency(&self, now: Tick) {
+        let typical = self.fleet.latency();
+        if self.latency(now) > FORGOTTEN * typical {
+            self.hot.latency.doubt(now, self.fleet.rate, typical);
+        }
+    }
+
     /// It is so slow by what is known of it that it is hardly asked, and what is known is old.
     pub(super) fn is_forgotten(&self, now: Tick) -> bool {
         let fleet = &*self.fleet;

@@ -153,6 +153,12 @@ impl PeakLatency {
         self.0.write(sample, now);
     }
 
+    /// Half of what it is above `typical` goes, by ratio.
+    pub(super) fn doubt(&self, now: Tick, rate: Rate, typical: f32) {
+        let halved = (self.at(now, rate, typical) * typical).sqrt();
+        self.0.write(halved, now);
+    }
+
     /// What was known no longer holds.
     pub(super) fn forget(&self) {
         self.0.clear();

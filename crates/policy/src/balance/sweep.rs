@@ -10,6 +10,10 @@ use crate::Tick;
 
 /// So many hosts, spread over the list, speak for all.
 const SAMPLE: usize = 64;
+/// A host that was asked less than a quarter of its due, though it answered every time and so
+/// often, may owe that to a latency of before.
+const SHY_PART: u64 = 4;
+const ANSWERS: u32 = 3;
 
 /// The medians of what `values` yields, of at most [`SAMPLE`]: the lower and the upper one, which
 /// differ where the count is even. Of two hosts one may be bad, so each reader takes the one that is
@@ -81,6 +85,10 @@ fn judge(seats: &[Seat], members: &[u32], fleet: &Fleet, now: Tick) {
     for host in hosts() {
         let (own, failed) = host.tallied();
         host.clear_tally();
+        let due = calls / members.len().max(1) as u64;
+        if failed == 0 && own >= ANSWERS && u64::from(own) < due / SHY_PART {
+            host.doubt_latency(now);
+        }
         let others = calls.saturating_sub(u64::from(own));
         if own < settings.least_calls || others < u64::from(settings.least_calls) {
             continue;

@@ -9,6 +9,16 @@
 //! | `outage` | ten seconds without the upstream, or without one host of ten |
 //! | `retry-tiers` | the lowest of three tiers fails, and each is willing to retry three times |
 //! | `new-host` | a cold host joins a busy fleet |
+//!
+//! Where the policy proper loses:
+//! - `prequal`: chosen by what a client sees itself (peak EWMA, the default), p99 at 0.9 is 318 ms
+//!   where the paper's rule has 271; it takes the hosts' reports to be better, with 245. Hedges do
+//!   not help there, since a long call is as long elsewhere: without them it is 237.
+//! - `retry-rates`: the throttle turns calls away from half failing on, so success at three quarters
+//!   is 14 % instead of 25; that is what it is for. The bounds are for the retries alone.
+//! - `slow-server` without hedges: 99.87 %, since a call at the slow host has no time left for a retry.
+//! - `outage`: every client spends up to two probes a second on finding out, whatever its traffic, and
+//!   the throttle a hundredth of it: four clients of 250 calls a second each reach the dead with 2.0 %.
 
 mod policies;
 mod scenarios;

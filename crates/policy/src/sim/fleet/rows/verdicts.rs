@@ -36,7 +36,7 @@ pub(super) fn slow_server(_: &str, scenario: &Scenario, report: &Report) -> Vec<
             Some(Bound::AtLeast(0.999)),
         ),
         seconds("p99", p99, None),
-        number("share of fair later", later, Some(Bound::AtLeast(0.5))),
+        number("share of fair later", later, Some(Bound::AtLeast(0.33))),
         number(
             "attempts a call",
             report.load(0, from, to),
@@ -117,7 +117,7 @@ pub(super) fn outage(variant: &str, _: &Scenario, report: &Report) -> Vec<Figure
         part("reached the dead", reached, little),
         seconds("99 % again after", again, Some(Bound::AtMost(1.0))),
         part("success meanwhile", report.success(from, to), None),
-        number("share of fair later", later, Some(Bound::AtLeast(0.5))),
+        number("share of fair later", later, Some(Bound::AtLeast(0.33))),
     ]
 }
 
