@@ -146,6 +146,14 @@ fn every_choice_and_both_ends_of_every_range_are_taken() {
                 .map(str::to_owned)
                 .into(),
             ),
+            Kind::Addresses => (
+                ["[]", "[\"10.0.0.2:53\", \"[::1]:53\"]"]
+                    .map(str::to_owned)
+                    .into(),
+                ["\"10.0.0.2:53\"", "[\"10.0.0.2\"]", "[\"name:53\"]", "[53]"]
+                    .map(str::to_owned)
+                    .into(),
+            ),
             Kind::HashOn => (
                 ["client", "path", "header:x-user", "cookie:id"]
                     .map(|on| format!("\"{on}\""))
