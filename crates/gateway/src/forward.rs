@@ -247,7 +247,8 @@ impl Arrival<'_> {
         };
         let core = &self.client.core;
         let (call, ip) = (&self.read.call, self.client.ip);
-        let way = match Way::new(origin, &parts, call, ip, asked, core.random()) {
+        let head = (&parts, upgrade.is_some());
+        let way = match Way::new(origin, head, call, ip, asked, core.random()) {
             Ok(way) => way,
             Err(rejection) => {
                 core.counters().rejected(rejection.reason, call.criticality);

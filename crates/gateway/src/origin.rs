@@ -58,6 +58,8 @@ pub(crate) struct Origin {
 pub(crate) struct Replicas {
     pub(crate) hosts: HostSet,
     pub(crate) writers: Arc<Writers>,
+    /// Their own: while they fail, writes go on.
+    pub(crate) breakers: Option<Arc<Breakers>>,
     /// How long a writer reads where it wrote.
     pub(crate) remembered: Duration,
 }
@@ -97,12 +99,9 @@ impl Origin {
                 &upstream.endpoints,
                 old.map(|old| &old.hosts),
             ),
-            replicas: replicas(upstream, ground, old),
+            replicas: replicas(upstream, ground, old, told),
             reserve: reserve(upstream, ground, old, told),
-            breakers: match (old, told) {
-                (Some(old), Some(told)) if same_breakers(told, upstream) => old.breakers.clone(),
-                _ => Breakers::new(&upstream.breaker, ground).map(Arc::new),
-            },
+            breakers: breakers(upstream, ground, told, old.map(|old| &old.breakers)),
             breaker_shadow: upstream.breaker.shadow,
             budget: match (old, told) {
                 (Some(old), Some(told)) if told.retry.ratio == upstream.retry.ratio => {
@@ -153,12 +152,26 @@ impl Origin {
     }
 }
 
-fn same_breakers(told: &Upstream, upstream: &Upstream) -> bool {
-    let (old, new) = (&told.breaker, &upstream.breaker);
-    (old.kind, old.per) == (new.kind, new.per)
+/// Those of before, where they are of the kind that is wanted now.
+fn breakers(
+    upstream: &Upstream,
+    ground: &Ground,
+    told: Option<&Upstream>,
+    before: Option<&Option<Arc<Breakers>>>,
+) -> Option<Arc<Breakers>> {
+    let of = |upstream: &Upstream| (upstream.breaker.kind, upstream.breaker.per);
+    match (before, told) {
+        (Some(before), Some(told)) if of(told) == of(upstream) => before.clone(),
+        _ => Breakers::new(&upstream.breaker, ground).map(Arc::new),
+    }
 }
 
-fn replicas(upstream: &Upstream, ground: &Ground, old: Option<&Origin>) -> Option<Replicas> {
+fn replicas(
+    upstream: &Upstream,
+    ground: &Ground,
+    old: Option<&Origin>,
+    told: Option<&Upstream>,
+) -> Option<Replicas> {
     let config = &upstream.replicas;
     if config.endpoints.is_empty() {
         return None;
@@ -168,6 +181,7 @@ fn replicas(upstream: &Upstream, ground: &Ground, old: Option<&Origin>) -> Optio
     Some(Replicas {
         hosts: HostSet::new(ground, upstream, &config.endpoints, before),
         writers: old.map_or_else(Arc::default, |old| old.writers.clone()),
+        breakers: breakers(upstream, ground, told, old.map(|old| &old.breakers)),
         remembered: config.read_your_writes,
     })
 }
