@@ -66,6 +66,7 @@ impl Arrival<'_> {
             mut lease,
             attempt,
             at: now,
+            waited,
         } = end;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return match upgrade {
@@ -126,11 +127,20 @@ impl Arrival<'_> {
             grpc: self.grpc,
             head_at: now,
         };
-        let mut exchange = Box::new(Exchange::new(incoming, lease, alarm, call));
+        let mut exchange = Box::new(Exchange::new(incoming, lease, alarm, waited, call));
         if !head_only {
             exchange.read_ahead().await;
             if exchange.broke_early() {
-                return answer::BROKE.response(self.wire);
+                let fallback = origin.fallback.as_ref().filter(|_| !self.grpc);
+                let response = match fallback {
+                    Some(fallback) => {
+                        origin.tries.fell_back();
+                        fallback.response()
+                    }
+                    None => answer::BROKE.response(self.wire),
+                };
+                exchange.answer(&response);
+                return response;
             }
         }
         Response::from_parts(parts, ResponseBody::Origin(exchange))
@@ -160,6 +170,7 @@ impl Arrival<'_> {
                 fleet: way.fleet.clone(),
                 breaker: self.breaker(origin, way),
                 call: &self.read.call,
+                seen: (self.client.site.trust, self.read.seen),
                 retry: Retry::new(settings),
                 alarm,
                 hash: way.hash,

@@ -38,6 +38,8 @@ impl Fallback {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, self.kind.clone());
         headers.insert(FALLBACK, HeaderValue::from_static("static"));
+        // Nobody on the way is to keep it for the upstream's.
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         response
     }
 }

@@ -17,6 +17,10 @@ use crate::notice::Notices;
 use crate::tries::Tries;
 use crate::writers::Writers;
 
+/// Who waits for another attempt holds a place under the limit, so a host that asks for more than
+/// this is not waited for: the client is told what it asks.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+
 /// An upstream and everything that is kept for it. Clones share what is kept; the settings are those
 /// of one configuration.
 #[derive(Clone, Debug)]
@@ -116,6 +120,7 @@ impl Origin {
             retry: RetrySettings {
                 attempts: upstream.retry.attempts,
                 per_try: upstream.retry.per_try_timeout,
+                longest_wait: LONGEST_WAIT,
                 ..RetrySettings::default()
             },
             hash_on: (upstream.balance.algorithm == BalanceAlgorithm::ConsistentHash)

@@ -70,3 +70,51 @@ fn an_upgrade_is_no_read() {
     assert_eq!(get(gateway.addr, "/").text(), "replica");
     assert_eq!(ask(gateway.addr, upgrade).text(), "primary");
 }
+
+#[test]
+fn whose_time_is_used_up_is_not_sent_again() {
+    let origin = Origin::raw(|_stream| std::thread::park());
+    let gateway = Setup::to(origin.addr)
+        .upstream("response_timeout = '100ms'\nbreaker.kind = 'off'\n")
+        .start();
+    for sent in 1..=5 {
+        assert_eq!(get(gateway.addr, "/").status(), 504);
+        assert_eq!(origin.connections(), sent);
+    }
+}
+
+#[test]
+fn a_repeated_request_says_what_time_is_left() {
+    let origin = Origin::serving(|request, stream| {
+        if request.get("seawall-attempt").is_none() {
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            write_response(stream, "503 Service Unavailable", "", b"");
+        } else {
+            let left = request.get("seawall-timeout-ms").unwrap_or_default();
+            write_response(stream, "200 OK", "", left.as_bytes());
+        }
+        true
+    });
+    let gateway = Setup::to(origin.addr).start();
+    let request =
+        "GET / HTTP/1.1\r\nhost: a\r\nseawall-timeout-ms: 5000\r\nconnection: close\r\n\r\n";
+    let left: u64 = ask(gateway.addr, request).text().parse().unwrap();
+    assert!(left <= 4_950, "{left} ms left");
+}
+
+#[test]
+fn a_fallback_stands_in_for_who_breaks_off_after_the_head() {
+    let origin = Origin::raw(|mut stream| {
+        let mut head = [0; 1024];
+        let _ = std::io::Read::read(&mut stream, &mut head);
+        let bad = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n";
+        let _ = std::io::Write::write_all(&mut stream, bad);
+    });
+    let gateway = Setup::to(origin.addr)
+        .upstream("fallback.body = 'instead'\n")
+        .start();
+    let response = get(gateway.addr, "/");
+    assert_eq!(response.text(), "instead");
+    assert_eq!(response.get("cache-control"), Some("no-store"));
+    assert_all_free(&gateway);
+}
