@@ -33,6 +33,9 @@ pub(crate) struct Fleet {
     list: Snapshot<List>,
     /// What the list is made of. Held while it is made anew.
     making: Mutex<Making>,
+    /// What finds its hosts: that of the newest configuration, however long requests of an older one
+    /// last.
+    follow: Mutex<Option<Follow>>,
     cores: usize,
 }
 
@@ -92,6 +95,7 @@ impl Fleet {
                 unhealthy: BTreeSet::new(),
                 retired: Vec::new(),
             }),
+            follow: Mutex::default(),
             cores,
         }
     }
@@ -126,6 +130,15 @@ impl Fleet {
         self.list.load().hosts.typical_latency()
     }
 
+    /// Who tells it of its hosts from now on. Who did so before ends.
+    pub(crate) fn follow(&self, follow: Follow) {
+        *self.follow.lock() = Some(follow);
+    }
+
+    pub(crate) fn has_hosts(&self) -> bool {
+        !self.list.load().endpoints.is_empty()
+    }
+
     pub(crate) fn endpoints(&self) -> Vec<Arc<Endpoint>> {
         self.list.load().endpoints.to_vec()
     }
@@ -153,6 +166,10 @@ impl Fleet {
     /// A health check has changed its mind.
     pub(crate) fn judged(&self, key: u64, healthy: bool, now: Tick) {
         let mut making = self.making.lock();
+        // It may have gone while it was asked.
+        if !self.list.load().endpoints.iter().any(|e| e.key == key) {
+            return;
+        }
         let changed = if healthy {
             making.unhealthy.remove(&key)
         } else {
@@ -192,6 +209,7 @@ impl Fleet {
 
     /// Nobody comes here any more.
     pub(crate) fn retire(&self) -> Vec<Arc<Pool>> {
+        drop(self.follow.lock().take());
         let pools = self.list.load_full();
         let pools: Vec<_> = pools.endpoints.iter().map(|e| e.pool.clone()).collect();
         for pool in &pools {
