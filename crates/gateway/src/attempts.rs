@@ -109,10 +109,16 @@ impl Attempts<'_> {
         let mut made = Made::default();
         let mut now = asked;
         loop {
-            let (mut attempt, pool) = self.begin(&made, now)?;
+            let (attempt, pool) = self.begin(&made, now)?;
+            let turn = request.as_ref().and_then(|request| request.body().turn());
+            let mut attempt = attempt.with(turn);
             let kept = self.keep(request.as_ref(), made.attempts);
             let times = self.times(asked, now);
             let sent = send(self.core, &pool, request, self.http2, times, self.alarm).await;
+            let sent = sent.map_err(|failed| match failed {
+                Failed::Slow if attempt.awaits_client() => Failed::BodySlow,
+                failed => failed,
+            });
             now = self.core.clock.now();
             made.add(attempt.key());
             let reply = self.reply(&sent, &mut attempt, request.is_none(), &made, now);

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use seawall_gateway::Running;
 
 use crate::support::{
-    Origin, Setup, ask, assert_all_free, eventually, get, metric, write_response,
+    Client, Origin, Setup, ask, assert_all_free, eventually, get, metric, write_response,
 };
 
 /// Answers with its name.
@@ -116,5 +116,32 @@ fn a_fallback_stands_in_for_who_breaks_off_after_the_head() {
     let response = get(gateway.addr, "/");
     assert_eq!(response.text(), "instead");
     assert_eq!(response.get("cache-control"), Some("no-store"));
+    assert_all_free(&gateway);
+}
+
+#[test]
+fn clients_that_send_slowly_do_not_open_the_breaker() {
+    let origin = Origin::serving(|_, stream| {
+        write_response(stream, "200 OK", "", b"read");
+        true
+    });
+    let gateway = Setup::to(origin.addr)
+        .upstream("response_timeout = '100ms'\nbreaker.kind = 'window'\n")
+        .start();
+    let slow = "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n";
+    for _ in 0..10 {
+        let clients = [(); 4].map(|()| {
+            let mut client = Client::connect(gateway.addr);
+            client.send(slow);
+            client
+        });
+        for mut client in clients {
+            let response = client.response().unwrap();
+            assert_eq!(response.status(), 408, "{response:?}");
+        }
+    }
+    assert_eq!(get(gateway.addr, "/").text(), "read");
+    let open = metric(&gateway, "seawall_breaker_open{upstream=\"default\"}");
+    assert_eq!(open, 0.0);
     assert_all_free(&gateway);
 }
