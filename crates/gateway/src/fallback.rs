@@ -27,7 +27,10 @@ impl Fallback {
             status: config.status,
             kind: HeaderValue::from_str(&config.content_type)
                 .unwrap_or_else(|_| HeaderValue::from_static("application/octet-stream")),
-            body: body.clone().into(),
+            body: match config.status {
+                StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED => Bytes::new(),
+                _ => body.clone().into(),
+            },
             always: config.always,
         })
     }
