@@ -7,7 +7,7 @@ mod follow;
 mod health;
 mod set;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -252,8 +252,12 @@ impl Fleet {
     fn remake(&self, making: &mut Making, now: Tick) {
         let before = self.list.load_full();
         let endpoints = self.made(making, &before);
-        let stays = |key: u64| endpoints.iter().any(|endpoint| endpoint.key == key);
-        for gone in before.endpoints.iter().filter(|old| !stays(old.key)) {
+        let stay: HashSet<u64> = endpoints.iter().map(|endpoint| endpoint.key).collect();
+        for gone in before
+            .endpoints
+            .iter()
+            .filter(|old| !stay.contains(&old.key))
+        {
             gone.pool.retire();
             making.retired.push(gone.pool.clone());
             making.unhealthy.remove(&gone.key);
@@ -271,29 +275,33 @@ impl Fleet {
             // The one of the URL.
             return before.endpoints.clone();
         }
-        let mut made: Vec<Arc<Endpoint>> = Vec::new();
-        for host in in_use(&making.found) {
+        let known: HashMap<u64, _> = before.endpoints.iter().map(|old| (old.key, old)).collect();
+        let mut keys = HashSet::new();
+        let new = in_use(&making.found).filter(|host| keys.insert(host.key()));
+        let made = new.map(|host| {
             let key = host.key();
-            if made.iter().any(|endpoint| endpoint.key == key) {
-                continue;
-            }
-            let known = before.endpoints.iter().find(|old| old.key == key);
-            made.push(known.cloned().unwrap_or_else(|| {
-                let address = Address::at(host.address);
-                Arc::new(Endpoint {
-                    key,
-                    name: host.address.to_string(),
-                    pool: Pool::new(&making.upstream, address, self.cores),
-                })
-            }));
-        }
-        made.into()
+            known.get(&key).map_or_else(
+                || {
+                    let address = Address::at(host.address);
+                    Arc::new(Endpoint {
+                        key,
+                        name: host.address.to_string(),
+                        pool: Pool::new(&making.upstream, address, self.cores),
+                    })
+                },
+                |known| Arc::clone(known),
+            )
+        });
+        made.collect()
     }
 
     fn specs(&self, making: &Making, endpoints: &[Arc<Endpoint>]) -> Vec<HostSpec> {
-        let found: Vec<_> = in_use(&making.found).collect();
+        let mut found = HashMap::new();
+        for host in in_use(&making.found) {
+            found.entry(host.key()).or_insert(host);
+        }
         let spec = |endpoint: &Arc<Endpoint>| {
-            let host = found.iter().find(|host| host.key() == endpoint.key);
+            let host = found.get(&endpoint.key);
             let healthy = !making.unhealthy.contains(&endpoint.key);
             HostSpec {
                 key: endpoint.key,
