@@ -1,7 +1,8 @@
 //! `seawall check`: what is wrong with a file, and what a setting does.
 
 use std::fmt::Write as _;
-use std::io::{ErrorKind, Read as _};
+use std::fs::File;
+use std::io::{self, ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 
 use seawall::config::{
@@ -104,6 +105,7 @@ pub(crate) fn read(file: &Path) -> Result<(Config, String), Failure> {
             ErrorKind::InvalidData => {
                 "; a configuration is text, in UTF-8: name another file".to_owned()
             }
+            ErrorKind::FileTooLarge => "; a configuration is smaller: name another file".to_owned(),
             ErrorKind::IsADirectory => "; name a file in it".to_owned(),
             _ => String::new(),
         };
@@ -148,13 +150,25 @@ fn bad_files(config: &Config, text: &str, certificates: &[Finding]) -> Vec<Confi
     .collect()
 }
 
-fn contents(file: &Path) -> std::io::Result<String> {
-    if file != Path::new("-") {
-        return std::fs::read_to_string(file);
+/// The largest file that is read. One of this size has thousands of routes.
+const LARGEST: u64 = 1024 * 1024;
+
+fn contents(file: &Path) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    if file == Path::new("-") {
+        io::stdin().take(LARGEST + 1).read_to_end(&mut bytes)?;
+    } else {
+        File::open(file)?
+            .take(LARGEST + 1)
+            .read_to_end(&mut bytes)?;
     }
-    let mut text = String::new();
-    std::io::stdin().read_to_string(&mut text)?;
-    Ok(text)
+    if bytes.len() as u64 > LARGEST {
+        return Err(io::Error::new(
+            ErrorKind::FileTooLarge,
+            "it has more than 1 MiB",
+        ));
+    }
+    String::from_utf8(bytes).map_err(|error| io::Error::new(ErrorKind::InvalidData, error))
 }
 
 fn shown(file: &Path) -> String {

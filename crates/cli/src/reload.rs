@@ -35,8 +35,12 @@ struct Seen {
 }
 
 impl Seen {
+    /// `None` for what is no file: reading a pipe may never end.
     fn of(metadata: &Metadata) -> Option<Self> {
         use std::os::unix::fs::MetadataExt as _;
+        if !metadata.is_file() {
+            return None;
+        }
         Some(Self {
             modified: metadata.modified().ok()?,
             length: metadata.len(),
@@ -202,6 +206,9 @@ mod tests {
         assert!(!watch.has_changed());
         std::fs::remove_file(&file).unwrap();
         assert!(!watch.has_changed() && !watch.has_changed());
+        std::fs::create_dir(&file).unwrap();
+        assert!(!watch.has_changed() && !watch.has_changed(), "no file");
+        std::fs::remove_dir(&file).unwrap();
         let next = dir.path().join("next");
         std::fs::write(&next, "new").unwrap();
         std::fs::rename(&next, &file).unwrap();

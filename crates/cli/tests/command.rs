@@ -139,9 +139,12 @@ fn what_cannot_be_read_is_not_to_be_overwritten() {
     let dir = tempfile::tempdir().unwrap();
     let binary = dir.path().join("binary");
     std::fs::write(&binary, b"\xff\xfe\x00").unwrap();
+    let large = dir.path().join("large");
+    std::fs::write(&large, vec![b'#'; 2 * 1024 * 1024]).unwrap();
     for (file, remedy) in [
         (dir.path(), "name a file in it"),
         (&*binary, "UTF-8"),
+        (&*large, "more than 1 MiB"),
         (&*dir.path().join("none"), "seawall check --defaults"),
     ] {
         let output = run(&["check", file.to_str().unwrap()]);

@@ -8,11 +8,13 @@ use seawall_policy::balance::{Choice, Load};
 use seawall_policy::breaker::{Breaker, Pass};
 use seawall_policy::{Outcome, Tick};
 
+use crate::body::Turn;
+
 /// A breaker, and what it has let through.
 pub(crate) type Passed = (Arc<dyn Breaker>, Pass);
 
 /// An attempt under way. Dropped before its end was told, its caller has left: that says nothing of
-/// the host, unless it lasted long.
+/// the host, unless there was no reply for long.
 #[derive(Debug)]
 pub(crate) struct Attempt {
     choice: Option<Choice>,
@@ -25,6 +27,8 @@ pub(crate) struct Attempt {
     load: Option<Load>,
     /// Whether the upstream could be reached, which is all that its breaker asks.
     reached: Outcome,
+    /// Whose turn it is, where the request's body is passed on as it comes.
+    turn: Option<Turn>,
 }
 
 impl Attempt {
@@ -37,7 +41,19 @@ impl Attempt {
             latency: None,
             load: None,
             reached: Outcome::Failure,
+            turn: None,
         }
+    }
+
+    /// With this turn of the request's body.
+    pub(crate) fn with(mut self, turn: Option<Turn>) -> Self {
+        self.turn = turn;
+        self
+    }
+
+    /// The client has not sent what comes next: how long that takes is its doing.
+    pub(crate) fn awaits_client(&self) -> bool {
+        self.turn.as_ref().is_some_and(Turn::is_clients)
     }
 
     /// The host's key.
@@ -64,13 +80,14 @@ impl Attempt {
             choice.finish(outcome, latency, self.load, now);
         }
         if let Some((breaker, pass)) = self.pass.take() {
-            let reached = match outcome {
-                Outcome::Ignored => Outcome::Ignored,
+            let (reached, took) = match outcome {
+                // That it was not to be waited for is known, whatever time went by.
+                Outcome::Ignored if self.latency.is_none() => (Outcome::Ignored, Duration::ZERO),
                 // It broke off in the middle.
-                Outcome::Failure if self.latency.is_none() => Outcome::Failure,
-                _ => self.reached,
+                Outcome::Failure if self.latency.is_none() => (Outcome::Failure, whole),
+                _ => (self.reached, whole),
             };
-            breaker.record(pass, reached, whole, now);
+            breaker.record(pass, reached, took, now);
         }
     }
 
@@ -88,12 +105,70 @@ impl Drop for Attempt {
         }
         let now = self.clock.now();
         let whole = now.since(self.start);
+        let waits_for_client = self.latency.is_none() && self.awaits_client();
         // How long it was waited for in vain is all that is known.
-        if let Some(choice) = self.choice.take() {
-            choice.finish(Outcome::Ignored, whole, None, now);
+        if let Some(choice) = self.choice.take()
+            && !waits_for_client
+        {
+            choice.finish(Outcome::Ignored, self.latency.unwrap_or(whole), None, now);
         }
         if let Some((breaker, pass)) = self.pass.take() {
-            breaker.record(pass, Outcome::Ignored, whole, now);
+            let (reached, took) = match self.latency {
+                // Who has seen the head may leave when they like.
+                Some(_) => (self.reached, whole),
+                None if waits_for_client => (Outcome::Ignored, Duration::ZERO),
+                None => (Outcome::Ignored, whole),
+            };
+            breaker.record(pass, reached, took, now);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use seawall_policy::balance::{Ask, BalanceSettings, HostSpec, Hosts};
+    use seawall_policy::breaker::{Counts, Throttle, ThrottleSettings};
+
+    /// What the breaker counts of an attempt of a minute that ends like this.
+    fn counted(end: impl FnOnce(Attempt, Tick)) -> Counts {
+        let clock = Clock::manual();
+        let start = clock.now();
+        let breaker: Arc<dyn Breaker> = Arc::new(Throttle::new(ThrottleSettings::default(), start));
+        let pass = breaker.ask(start, u64::MAX).unwrap();
+        let hosts = Hosts::new(BalanceSettings::default(), &[HostSpec::new(1)], start);
+        let choice = hosts.pick(&Ask::default(), start, 0).unwrap();
+        let attempt = Attempt::new(choice, Some((breaker.clone(), pass)), &clock, start);
+        clock.advance(Duration::from_secs(60));
+        end(attempt, clock.now());
+        breaker.counts()
+    }
+
+    #[test]
+    fn who_leaves_does_not_count_against_an_upstream_that_answers() {
+        let download = counted(|mut attempt, now| attempt.answered(false, None, now));
+        assert_eq!((download.success, download.failure), (1, 0));
+        let upload = |clients| {
+            counted(move |attempt, _| {
+                let turn = Turn::default();
+                turn.set(clients);
+                drop(attempt.with(Some(turn)));
+            })
+        };
+        assert_eq!(upload(true).failure, 0);
+        assert_eq!(
+            upload(false).failure,
+            1,
+            "it is the origin that does not read"
+        );
+        let stalled = counted(|attempt, now| attempt.finish(Outcome::Ignored, now));
+        assert_eq!((stalled.success, stalled.failure), (0, 0));
+        let waited = counted(|attempt, _| drop(attempt));
+        assert_eq!((waited.success, waited.failure), (0, 1), "for long");
+        let late = counted(|mut attempt, now| {
+            attempt.answered(false, None, now);
+            attempt.finish(Outcome::Ignored, now);
+        });
+        assert_eq!((late.success, late.failure), (1, 0));
     }
 }

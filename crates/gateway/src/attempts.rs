@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use http::{HeaderMap, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use seawall::admission::outcome;
-use seawall::context::{advice, load, names};
+use seawall::context::{ContextHeaders, Trust, advice, forward, load, names};
 use seawall_policy::balance::Ask;
 use seawall_policy::breaker::Breaker;
 use seawall_policy::retry::{Pushback, Rejected, Reply, Retry, Verdict, Why};
@@ -32,6 +32,8 @@ pub(crate) struct Attempts<'a> {
     pub(crate) fleet: Arc<Fleet>,
     pub(crate) breaker: Option<Arc<dyn Breaker>>,
     pub(crate) call: &'a Call,
+    /// Which of its context's headers came with it, and from where.
+    pub(crate) seen: (Trust, ContextHeaders),
     pub(crate) retry: Retry,
     pub(crate) alarm: &'a Alarm,
     pub(crate) hash: Option<u64>,
@@ -48,6 +50,8 @@ pub(crate) struct Answered {
     pub(crate) attempt: Attempt,
     /// When its head came.
     pub(crate) at: Tick,
+    /// How long was waited between attempts.
+    pub(crate) waited: Duration,
 }
 
 /// There is none.
@@ -71,8 +75,10 @@ type Sent = Result<(Response<Incoming>, Lease), Failed>;
 #[derive(Debug, Default)]
 struct Made {
     attempts: u8,
-    /// The wait before the last one.
+    /// The wait before the last one,
     waited: Duration,
+    /// and all of them.
+    waits: Duration,
     keys: [u64; TRIED],
 }
 
@@ -103,23 +109,32 @@ impl Attempts<'_> {
         let mut made = Made::default();
         let mut now = asked;
         loop {
-            let (mut attempt, pool) = self.begin(&made, now)?;
+            let (attempt, pool) = self.begin(&made, now)?;
+            let turn = request.as_ref().and_then(|request| request.body().turn());
+            let mut attempt = attempt.with(turn);
             let kept = self.keep(request.as_ref(), made.attempts);
             let times = self.times(asked, now);
             let sent = send(self.core, &pool, request, self.http2, times, self.alarm).await;
+            let sent = sent.map_err(|failed| match failed {
+                Failed::Slow if attempt.awaits_client() => Failed::BodySlow,
+                failed => failed,
+            });
             now = self.core.clock.now();
             made.add(attempt.key());
             let reply = self.reply(&sent, &mut attempt, request.is_none(), &made, now);
             let possible = kept.is_some() || request.is_some();
-            match self.decide(&reply, possible, now) {
+            let until = asked + self.origin.response_timeout;
+            match self.decide(&reply, possible, until, now) {
                 Ok(wait) => {
                     self.again(sent, attempt, reply.outcome, now);
+                    let paused = now;
                     now = self.pause(wait, now).await;
                     made.waited = wait;
+                    made.waits += now.since(paused);
                     *request = request.take().or(kept);
-                    self.number(request.as_mut(), made.attempts);
+                    self.renew(request.as_mut(), made.attempts, now);
                 }
-                Err(why) => return self.end(sent, attempt, &reply, why, now),
+                Err(why) => return self.end((sent, attempt), &made, &reply, why, now),
             }
         }
     }
@@ -151,8 +166,8 @@ impl Attempts<'_> {
     /// There is no further attempt.
     fn end(
         &self,
-        sent: Sent,
-        attempt: Attempt,
+        (sent, attempt): (Sent, Attempt),
+        made: &Made,
         reply: &Reply,
         why: Why,
         now: Tick,
@@ -168,6 +183,7 @@ impl Attempts<'_> {
                     lease,
                     attempt,
                     at: now,
+                    waited: made.waits,
                 };
                 Ok(Last { end, mark })
             }
@@ -283,7 +299,18 @@ impl Attempts<'_> {
         }
     }
 
-    fn decide(&self, reply: &Reply, possible: bool, now: Tick) -> Result<Duration, Why> {
+    /// `until`: nobody waits for a reply any longer.
+    fn decide(
+        &self,
+        reply: &Reply,
+        possible: bool,
+        until: Tick,
+        now: Tick,
+    ) -> Result<Duration, Why> {
+        let call = Call {
+            deadline: self.call.deadline.min(until),
+            ..*self.call
+        };
         let typical = Some(self.fleet.typical_latency());
         let (budget, random) = (&self.origin.budget, self.core.random());
         if reply.outcome == Outcome::Success {
@@ -291,7 +318,7 @@ impl Attempts<'_> {
         }
         match self
             .retry
-            .decide(self.call, reply, typical, budget, now, random)
+            .decide(&call, reply, typical, budget, now, random)
         {
             Verdict::Stop(why) => Err(why),
             Verdict::After(_, paid) if !possible => {
@@ -320,11 +347,16 @@ impl Attempts<'_> {
         self.origin.tries.retried();
     }
 
-    fn number(&self, request: Option<&mut Request<RequestBody>>, attempts: u8) {
+    /// Makes the request's context that of the next attempt: its number, and what is left of the
+    /// time.
+    fn renew(&self, request: Option<&mut Request<RequestBody>>, attempts: u8, now: Tick) {
         if let Some(request) = request {
-            let number = self.call.attempt.saturating_add(attempts);
-            let value = HeaderValue::from(u16::from(number));
-            request.headers_mut().insert(names::ATTEMPT, value);
+            let call = Call {
+                attempt: self.call.attempt.saturating_add(attempts),
+                ..*self.call
+            };
+            let (trust, seen) = self.seen;
+            forward(request.headers_mut(), trust, seen, &call, now, self.grpc);
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -42,6 +43,21 @@ pub(crate) enum RequestBody {
     Stream(Streaming),
 }
 
+/// Whose turn it is while a body is passed on: the client's, to send, or the origin's, to read and
+/// then to answer.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Turn(Arc<AtomicBool>);
+
+impl Turn {
+    pub(crate) fn is_clients(&self) -> bool {
+        self.0.load(Relaxed)
+    }
+
+    pub(crate) fn set(&self, clients: bool) {
+        self.0.store(clients, Relaxed);
+    }
+}
+
 /// A request body that still arrives.
 #[derive(Debug)]
 pub(crate) struct Streaming {
@@ -51,6 +67,7 @@ pub(crate) struct Streaming {
     /// Made when the client lets us wait for the first time; most never do.
     alarm: Option<Alarm>,
     armed: bool,
+    turn: Turn,
 }
 
 impl RequestBody {
@@ -64,11 +81,20 @@ impl RequestBody {
             pace: Pace::new(client.site.body_timeout, rate),
             alarm: None,
             armed: false,
+            turn: Turn::default(),
         })
     }
 }
 
 impl RequestBody {
+    /// Whose turn it is, where it is passed on as it comes.
+    pub(crate) fn turn(&self) -> Option<Turn> {
+        match self {
+            Self::Stream(stream) => Some(stream.turn.clone()),
+            Self::Empty | Self::Full(_) => None,
+        }
+    }
+
     /// Another copy of it; `None` for one that still arrives.
     pub(crate) fn again(&self) -> Option<Self> {
         match self {
@@ -89,6 +115,7 @@ impl Streaming {
                 if let (true, Some(alarm)) = (self.armed, &self.alarm) {
                     alarm.set(Tick::MAX);
                     self.armed = false;
+                    self.turn.set(false);
                 }
                 if let Some(Ok(frame)) = &mut frame {
                     let bytes = frame.data_ref().map_or(0, Bytes::len);
@@ -113,6 +140,7 @@ impl Streaming {
             self.pace.share(self.client.active());
             alarm.set(self.pace.wait(core.clock.now()));
             self.armed = true;
+            self.turn.set(true);
         }
         ready!(alarm.poll(cx));
         Poll::Ready(Some(Err(BodyError::SlowRequest)))

@@ -66,6 +66,7 @@ impl Arrival<'_> {
             mut lease,
             attempt,
             at: now,
+            waited,
         } = end;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return match upgrade {
@@ -126,17 +127,26 @@ impl Arrival<'_> {
             grpc: self.grpc,
             head_at: now,
         };
-        let mut exchange = Box::new(Exchange::new(incoming, lease, alarm, call));
+        let mut exchange = Box::new(Exchange::new(incoming, lease, alarm, waited, call));
         if !head_only {
             exchange.read_ahead().await;
             if exchange.broke_early() {
-                return answer::BROKE.response(self.wire);
+                let fallback = origin.fallback.as_ref().filter(|_| !self.grpc);
+                let response = match fallback {
+                    Some(fallback) => {
+                        origin.tries.fell_back();
+                        fallback.response()
+                    }
+                    None => answer::BROKE.response(self.wire),
+                };
+                exchange.answer(&response);
+                return response;
             }
         }
         Response::from_parts(parts, ResponseBody::Origin(exchange))
     }
 
-    /// All attempts at the hosts of the way, and one at the reserve if those are out.
+    /// All attempts at the hosts of the way, and at those in their stead if they are out.
     async fn send(
         &self,
         origin: &Origin,
@@ -160,6 +170,7 @@ impl Arrival<'_> {
                 fleet: way.fleet.clone(),
                 breaker: self.breaker(origin, way),
                 call: &self.read.call,
+                seen: (self.client.site.trust, self.read.seen),
                 retry: Retry::new(settings),
                 alarm,
                 hash: way.hash,
@@ -168,23 +179,27 @@ impl Arrival<'_> {
                 impatient: self.impatient(),
             }
         };
-        let sent = attempts(&way).run(request, asked).await;
-        let is_out = |last: &Last<Ended>| {
-            matches!(last.end, Ended::Breaker(_) | Ended::Failed(Failed::NoHost))
-        };
-        if sent.as_ref().err().is_some_and(is_out) && request.is_some() {
-            let now = core.clock.now();
-            if let Some(reserve) = way.to_reserve(origin, now, core.random()) {
-                let sent = attempts(&reserve).run(request, now).await;
-                return (sent, reserve.side);
+        let (mut way, mut now) = (way, asked);
+        loop {
+            let sent = attempts(&way).run(request, now).await;
+            if request.is_none() || !sent.as_ref().err().is_some_and(|last| is_out(last, &way)) {
+                return (sent, way.side);
+            }
+            now = core.clock.now();
+            match way.instead(origin, now, core.random()) {
+                Some(instead) => way = instead,
+                None => return (sent, way.side),
             }
         }
-        (sent, way.side)
     }
 
     /// The reserve has none: it has a limit.
     fn breaker(&self, origin: &Origin, way: &Way) -> Option<Arc<dyn Breaker>> {
-        let breakers = origin.breakers.as_ref().filter(|_| !way.once)?;
+        let breakers = match &origin.replicas {
+            Some(replicas) if way.replica => &replicas.breakers,
+            _ => &origin.breakers,
+        };
+        let breakers = breakers.as_ref().filter(|_| !way.once)?;
         let route = self.target.route.map_or(u64::from(self.key.0), u64::from);
         Some(breakers.get(route, self.read.call.tenant).clone())
     }
@@ -328,6 +343,16 @@ impl Arrival<'_> {
         let names = Names::find(&parts.headers);
         headers::to_client(&mut parts, names, true);
         Response::from_parts(parts, ResponseBody::Own(bytes::Bytes::new()))
+    }
+}
+
+/// Whether there is nobody to be asked this way. Of replicas also one that takes no connection:
+/// others have what it has.
+fn is_out(last: &Last<Ended>, way: &Way) -> bool {
+    match &last.end {
+        Ended::Breaker(_) | Ended::Failed(Failed::NoHost) => true,
+        Ended::Failed(Failed::Dial(_)) => way.replica,
+        Ended::Failed(_) => false,
     }
 }
 

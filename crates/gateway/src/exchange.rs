@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::Response;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use seawall::admission::{Permit, StreamPermit, outcome};
@@ -74,7 +75,14 @@ pub(crate) struct Exchange {
 }
 
 impl Exchange {
-    pub(crate) fn new(incoming: Incoming, lease: Lease, alarm: Alarm, call: Call) -> Self {
+    /// `waited` of the call's time went by between attempts, and was not the origin's.
+    pub(crate) fn new(
+        incoming: Incoming,
+        lease: Lease,
+        alarm: Alarm,
+        waited: Duration,
+        call: Call,
+    ) -> Self {
         alarm.set(Tick::MAX);
         Self {
             incoming,
@@ -84,7 +92,7 @@ impl Exchange {
             armed: false,
             flushed: false,
             handed: None,
-            blocked: Duration::ZERO,
+            blocked: waited,
             call,
         }
     }
@@ -142,6 +150,11 @@ impl Exchange {
             self.fail(Fault::OriginBroke);
         }
         broke
+    }
+
+    /// Another reply goes out in its stead.
+    pub(crate) fn answer<B: Body>(&mut self, response: &Response<B>) {
+        self.call.busy.answer(response, None);
     }
 
     /// The origin's last byte has come: the connection and the place are free again.

@@ -27,7 +27,10 @@ impl Fallback {
             status: config.status,
             kind: HeaderValue::from_str(&config.content_type)
                 .unwrap_or_else(|_| HeaderValue::from_static("application/octet-stream")),
-            body: body.clone().into(),
+            body: match config.status {
+                StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED => Bytes::new(),
+                _ => body.clone().into(),
+            },
             always: config.always,
         })
     }
@@ -38,6 +41,8 @@ impl Fallback {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, self.kind.clone());
         headers.insert(FALLBACK, HeaderValue::from_static("static"));
+        // Nobody on the way is to keep it for the upstream's.
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         response
     }
 }

@@ -52,6 +52,7 @@ pub(crate) async fn serve(
     let wire = if grpc { Wire::Grpc } else { Wire::Http };
     let upgrade = headers::is_upgrade(&request, names).then(|| hyper::upgrade::on(&mut request));
     let (parts, incoming) = request.into_parts();
+    let head_only = parts.method == Method::HEAD;
     let framing = if names.has(Names::TRANSFER_ENCODING) {
         client.framing()
     } else {
@@ -83,10 +84,26 @@ pub(crate) async fn serve(
         }
     };
     client.core.counters().responded(response.status());
+    let response = if head_only {
+        without_body(response)
+    } else {
+        response
+    };
     if let Some(handed) = handed {
         handed.over(0);
     }
     Ok(response)
+}
+
+/// An answer of our own to `HEAD`: hyper leaves its body out over HTTP/1.1 only.
+fn without_body(mut response: Response<ResponseBody>) -> Response<ResponseBody> {
+    if let ResponseBody::Own(body) = response.body_mut() {
+        let length = HeaderValue::from(std::mem::take(body).len());
+        response
+            .headers_mut()
+            .insert(header::CONTENT_LENGTH, length);
+    }
+    response
 }
 
 const CONFLICTING: Own = answer::bad(
@@ -248,7 +265,8 @@ impl Arrival<'_> {
         };
         let core = &self.client.core;
         let (call, ip) = (&self.read.call, self.client.ip);
-        let way = match Way::new(origin, &parts, call, ip, asked, core.random()) {
+        let head = (&parts, upgrade.is_some());
+        let way = match Way::new(origin, head, call, ip, asked, core.random()) {
             Ok(way) => way,
             Err(rejection) => {
                 core.counters().rejected(rejection.reason, call.criticality);

@@ -20,6 +20,10 @@ use crate::tls::Connector;
 use crate::tries::Tries;
 use crate::writers::Writers;
 
+/// Who waits for another attempt holds a place under the limit, so a host that asks for more than
+/// this is not waited for: the client is told what it asks.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+
 /// An upstream and everything that is kept for it. Clones share what is kept; the settings are those
 /// of one configuration.
 #[derive(Clone, Debug)]
@@ -63,6 +67,8 @@ pub(crate) struct Origin {
 pub(crate) struct Replicas {
     pub(crate) hosts: HostSet,
     pub(crate) writers: Arc<Writers>,
+    /// Their own: while they fail, writes go on.
+    pub(crate) breakers: Option<Arc<Breakers>>,
     /// How long a writer reads where it wrote.
     pub(crate) remembered: Duration,
 }
@@ -104,13 +110,10 @@ impl Origin {
                 &upstream.endpoints,
                 old.map(|old| &old.hosts),
             ),
-            replicas: replicas(upstream, tls.as_ref(), ground, old),
+            replicas: replicas(upstream, tls.as_ref(), ground, old, told),
             reserve: reserve(upstream, tls.as_ref(), ground, old, told),
             tls,
-            breakers: match (old, told) {
-                (Some(old), Some(told)) if same_breakers(told, upstream) => old.breakers.clone(),
-                _ => Breakers::new(&upstream.breaker, ground).map(Arc::new),
-            },
+            breakers: breakers(upstream, ground, told, old.map(|old| &old.breakers)),
             breaker_shadow: upstream.breaker.shadow,
             budget: match (old, told) {
                 (Some(old), Some(told)) if told.retry.ratio == upstream.retry.ratio => {
@@ -125,6 +128,7 @@ impl Origin {
             retry: RetrySettings {
                 attempts: upstream.retry.attempts,
                 per_try: upstream.retry.per_try_timeout,
+                longest_wait: LONGEST_WAIT,
                 ..RetrySettings::default()
             },
             hash_on: (upstream.balance.algorithm == Algorithm::ConsistentHash)
@@ -169,9 +173,18 @@ impl Origin {
     }
 }
 
-fn same_breakers(told: &Upstream, upstream: &Upstream) -> bool {
-    let (old, new) = (&told.breaker, &upstream.breaker);
-    (old.kind, old.per) == (new.kind, new.per)
+/// Those of before, where they are of the kind that is wanted now.
+fn breakers(
+    upstream: &Upstream,
+    ground: &Ground,
+    told: Option<&Upstream>,
+    before: Option<&Option<Arc<Breakers>>>,
+) -> Option<Arc<Breakers>> {
+    let of = |upstream: &Upstream| (upstream.breaker.kind, upstream.breaker.per);
+    match (before, told) {
+        (Some(before), Some(told)) if of(told) == of(upstream) => before.clone(),
+        _ => Breakers::new(&upstream.breaker, ground).map(Arc::new),
+    }
 }
 
 fn replicas(
@@ -179,6 +192,7 @@ fn replicas(
     tls: Option<&Connector>,
     ground: &Ground,
     old: Option<&Origin>,
+    told: Option<&Upstream>,
 ) -> Option<Replicas> {
     let config = &upstream.replicas;
     if config.endpoints.is_empty() {
@@ -189,6 +203,7 @@ fn replicas(
     Some(Replicas {
         hosts: HostSet::new(ground, upstream, tls, &config.endpoints, before),
         writers: old.map_or_else(Arc::default, |old| old.writers.clone()),
+        breakers: breakers(upstream, ground, told, old.map(|old| &old.breakers)),
         remembered: config.read_your_writes,
     })
 }

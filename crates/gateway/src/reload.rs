@@ -33,7 +33,8 @@ impl Running {
     /// requests under way end as they began, open connections go on, and what an upstream, route or
     /// lane of the same name has learned and counted is kept. Listeners may come, go and change.
     ///
-    /// Blocks for as long as it takes to bind what listeners there are to bind.
+    /// Blocks for as long as it takes to bind what listeners there are to bind, and to find the hosts
+    /// of upstreams that are new or have moved: for a second at most.
     ///
     /// # Errors
     /// Whatever [`Gateway::start`](crate::Gateway::start) would say of it, or a setting that only a
@@ -97,6 +98,7 @@ impl Running {
             }
         }
         let plan = setup::plan(config, Some(&before), &self.ground)?;
+        plan.await_hosts(Some(&before));
         // From here on nothing can fail.
         let retired = plan.take_over(&before, self.shared.clock.now());
         self.shared.retired.lock().extend(retired);

@@ -109,7 +109,8 @@ enum Stage {
 }
 
 impl Gateway {
-    /// Starts listening and returns. Threads of the gateway's own do the work.
+    /// Starts listening and returns. Threads of the gateway's own do the work. Blocks until the
+    /// upstreams' hosts are found, for a second at most.
     ///
     /// # Errors
     /// An address in use, a configuration that leads nowhere, or a system without resources.
@@ -211,6 +212,7 @@ impl Gateway {
                 shared.coalesce();
             })?;
         }
+        shared.plan.load().await_hosts(None);
         for opened in opened {
             running.listen(opened);
         }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use seawall::admission::{Admission, GateChange, GateSettings, Lane, LaneSettings};
 use seawall::config::{
@@ -14,7 +15,7 @@ use seawall_policy::limit::{
     Gradient2Settings, Limit, Vegas, VegasSettings,
 };
 
-use crate::fleet::{Ground, HostSet};
+use crate::fleet::{Fleet, Ground, HostSet};
 use crate::origin::Origin;
 use crate::plan::Plan;
 use crate::pool::Pool;
@@ -129,6 +130,28 @@ impl Plan {
 /// Whether a connection to one may be taken for one to the other, as far as TLS goes.
 fn speaks_alike(a: &Upstream, b: &Upstream) -> bool {
     (&a.tls, &a.url, a.protocol) == (&b.tls, &b.url, b.protocol)
+}
+
+/// How long is waited for the first answers of discovery.
+const FIRST_ANSWERS: Duration = Duration::from_secs(1);
+
+impl Plan {
+    /// Waits until the hosts of all fleets that `before` does not have are known, for a second at
+    /// most: a plan that takes over without them fails calls that the one before would have served.
+    /// Blocks the calling thread.
+    pub(crate) fn await_hosts(&self, before: Option<&Self>) {
+        let sets = |plan: &Self| -> Vec<Arc<Fleet>> {
+            let sets = plan.origins.iter().flat_map(|origin| origin.sets());
+            sets.map(|(_, set)| set.fleet.clone()).collect()
+        };
+        let known = before.map(sets).unwrap_or_default();
+        let mut new = sets(self);
+        new.retain(|fleet| !known.iter().any(|known| Arc::ptr_eq(known, fleet)));
+        let until = Instant::now() + FIRST_ANSWERS;
+        while !new.iter().all(|fleet| fleet.has_hosts()) && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
 }
 
 /// Whether the limit that runs is another than the one that is wanted.

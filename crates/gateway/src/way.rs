@@ -21,6 +21,8 @@ pub(crate) struct Way {
     pub(crate) hash: Option<u64>,
     /// The reserve: one attempt, whatever comes of it.
     pub(crate) once: bool,
+    /// The replicas, whose failures are not the upstream's.
+    pub(crate) replica: bool,
     pub(crate) side: Side,
 }
 
@@ -52,31 +54,37 @@ impl Way {
     /// The upstream fails, and its reserve has all the calls that it bears.
     pub(crate) fn new(
         origin: &Origin,
-        parts: &Parts,
+        (parts, upgrade): (&Parts, bool),
         call: &Call,
         ip: IpAddr,
         now: Tick,
         random: u64,
     ) -> Result<Self, Rejection> {
         let hash = origin.hash_on.as_ref();
+        let hash = hash.and_then(|on| hashed(on, parts, ip));
+        match read_or_write(origin, (parts, upgrade), call, ip, now) {
+            Some(fleet) => Ok(Self {
+                fleet,
+                hash,
+                once: false,
+                replica: true,
+                side: Side::default(),
+            }),
+            None => Self::main(origin, hash, now, random),
+        }
+    }
+
+    /// To the upstream's own hosts, or the reserve while those fail.
+    fn main(origin: &Origin, hash: Option<u64>, now: Tick, random: u64) -> Result<Self, Rejection> {
         let main = Self {
             fleet: origin.hosts.fleet.clone(),
-            hash: hash.and_then(|on| hashed(on, parts, ip)),
+            hash,
             once: false,
+            replica: false,
             side: Side::default(),
         };
-        if let Some(reserve) = &origin.reserve {
-            let way = main.beside(reserve, now, random)?;
-            if way.once {
-                return Ok(way);
-            }
-            return Ok(Self {
-                fleet: read_or_write(origin, parts, call, ip, now).unwrap_or(way.fleet),
-                ..way
-            });
-        }
-        match read_or_write(origin, parts, call, ip, now) {
-            Some(fleet) => Ok(Self { fleet, ..main }),
+        match &origin.reserve {
+            Some(reserve) => main.beside(reserve, now, random),
             None => Ok(main),
         }
     }
@@ -95,19 +103,31 @@ impl Way {
             fleet,
             hash: self.hash,
             once,
+            replica: false,
             side,
         })
     }
 
+    /// Nobody can be asked this way: the one to take in its stead. That of replicas is to the hosts
+    /// that hold what they copy.
+    pub(crate) fn instead(&self, origin: &Origin, now: Tick, random: u64) -> Option<Self> {
+        if self.replica {
+            Self::main(origin, self.hash, now, random).ok()
+        } else {
+            self.to_reserve(origin, now, random)
+        }
+    }
+
     /// The upstream is out, as its breaker or an empty list of hosts tells: the way to its reserve,
     /// where it has one that bears another call.
-    pub(crate) fn to_reserve(&self, origin: &Origin, now: Tick, random: u64) -> Option<Self> {
+    fn to_reserve(&self, origin: &Origin, now: Tick, random: u64) -> Option<Self> {
         let reserve = origin.reserve.as_ref().filter(|_| !self.once)?;
         reserve.gutter.enter(now);
         let main = Self {
             fleet: self.fleet.clone(),
             hash: self.hash,
             once: false,
+            replica: false,
             side: Side::default(),
         };
         let way = main.beside(reserve, now, random).ok()?;
@@ -118,14 +138,15 @@ impl Way {
 /// The replicas, for a read by someone who has not written lately. Remembers who writes.
 fn read_or_write(
     origin: &Origin,
-    parts: &Parts,
+    (parts, upgrade): (&Parts, bool),
     call: &Call,
     ip: IpAddr,
     now: Tick,
 ) -> Option<Arc<Fleet>> {
     let replicas = origin.replicas.as_ref()?;
     let place = replicas.writers.place(call.tenant, &parts.headers, ip);
-    if !writers::reads(&parts.method) {
+    // What comes through a tunnel may write.
+    if upgrade || !writers::reads(&parts.method) {
         // The write may take as long as a reply may; whatever is longer has failed.
         let remembered = replicas.remembered + origin.response_timeout;
         replicas.writers.wrote(place, now, remembered);

@@ -3,7 +3,7 @@
 //! Each question has a connection of its own, which is closed again: what is asked is whether the
 //! host takes new ones and answers, as a client that comes along would find it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -62,7 +62,8 @@ pub(super) async fn run(fleet: Weak<Fleet>, clock: Clock, path: String, checks: 
         let Some(endpoints) = fleet.upgrade().map(|fleet| fleet.endpoints()) else {
             return;
         };
-        rows.retain(|key, _| endpoints.iter().any(|endpoint| endpoint.key == *key));
+        let keys: HashSet<u64> = endpoints.iter().map(|endpoint| endpoint.key).collect();
+        rows.retain(|key, _| keys.contains(key));
         let mut asked = JoinSet::new();
         let mut waiting = endpoints.into_iter();
         loop {

@@ -7,7 +7,7 @@ mod follow;
 mod health;
 mod set;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,6 +33,9 @@ pub(crate) struct Fleet {
     list: Snapshot<List>,
     /// What the list is made of. Held while it is made anew.
     making: Mutex<Making>,
+    /// What finds its hosts: that of the newest configuration, however long requests of an older one
+    /// last.
+    follow: Mutex<Option<Follow>>,
     cores: usize,
 }
 
@@ -100,6 +103,7 @@ impl Fleet {
                 unhealthy: BTreeSet::new(),
                 retired: Vec::new(),
             }),
+            follow: Mutex::default(),
             cores,
         }
     }
@@ -134,6 +138,15 @@ impl Fleet {
         self.list.load().hosts.typical_latency()
     }
 
+    /// Who tells it of its hosts from now on. Who did so before ends.
+    pub(crate) fn follow(&self, follow: Follow) {
+        *self.follow.lock() = Some(follow);
+    }
+
+    pub(crate) fn has_hosts(&self) -> bool {
+        !self.list.load().endpoints.is_empty()
+    }
+
     pub(crate) fn endpoints(&self) -> Vec<Arc<Endpoint>> {
         self.list.load().endpoints.to_vec()
     }
@@ -161,6 +174,10 @@ impl Fleet {
     /// A health check has changed its mind.
     pub(crate) fn judged(&self, key: u64, healthy: bool, now: Tick) {
         let mut making = self.making.lock();
+        // It may have gone while it was asked.
+        if !self.list.load().endpoints.iter().any(|e| e.key == key) {
+            return;
+        }
         let changed = if healthy {
             making.unhealthy.remove(&key)
         } else {
@@ -207,6 +224,7 @@ impl Fleet {
 
     /// Nobody comes here any more.
     pub(crate) fn retire(&self) -> Vec<Arc<Pool>> {
+        drop(self.follow.lock().take());
         let pools = self.list.load_full();
         let pools: Vec<_> = pools.endpoints.iter().map(|e| e.pool.clone()).collect();
         for pool in &pools {
@@ -249,8 +267,12 @@ impl Fleet {
     fn remake(&self, making: &mut Making, now: Tick) {
         let before = self.list.load_full();
         let endpoints = self.made(making, &before);
-        let stays = |key: u64| endpoints.iter().any(|endpoint| endpoint.key == key);
-        for gone in before.endpoints.iter().filter(|old| !stays(old.key)) {
+        let stay: HashSet<u64> = endpoints.iter().map(|endpoint| endpoint.key).collect();
+        for gone in before
+            .endpoints
+            .iter()
+            .filter(|old| !stay.contains(&old.key))
+        {
             gone.pool.retire();
             making.retired.push(gone.pool.clone());
             making.unhealthy.remove(&gone.key);
@@ -268,29 +290,34 @@ impl Fleet {
             // The one of the URL.
             return before.endpoints.clone();
         }
-        let mut made: Vec<Arc<Endpoint>> = Vec::new();
-        for host in in_use(&making.found) {
+        let known: HashMap<u64, _> = before.endpoints.iter().map(|old| (old.key, old)).collect();
+        let mut keys = HashSet::new();
+        let new = in_use(&making.found).filter(|host| keys.insert(host.key()));
+        let made = new.map(|host| {
             let key = host.key();
-            if made.iter().any(|endpoint| endpoint.key == key) {
-                continue;
-            }
-            let known = before.endpoints.iter().find(|old| old.key == key);
-            made.push(known.cloned().unwrap_or_else(|| {
-                let address = Address::at(host.address);
-                Arc::new(Endpoint {
-                    key,
-                    name: host.address.to_string(),
-                    pool: Pool::new(&making.upstream, address, self.cores, making.tls.as_ref()),
-                })
-            }));
-        }
-        made.into()
+            known.get(&key).map_or_else(
+                || {
+                    let address = Address::at(host.address);
+                    let tls = making.tls.as_ref();
+                    Arc::new(Endpoint {
+                        key,
+                        name: host.address.to_string(),
+                        pool: Pool::new(&making.upstream, address, self.cores, tls),
+                    })
+                },
+                |known| Arc::clone(known),
+            )
+        });
+        made.collect()
     }
 
     fn specs(&self, making: &Making, endpoints: &[Arc<Endpoint>]) -> Vec<HostSpec> {
-        let found: Vec<_> = in_use(&making.found).collect();
+        let mut found = HashMap::new();
+        for host in in_use(&making.found) {
+            found.entry(host.key()).or_insert(host);
+        }
         let spec = |endpoint: &Arc<Endpoint>| {
-            let host = found.iter().find(|host| host.key() == endpoint.key);
+            let host = found.get(&endpoint.key);
             let healthy = !making.unhealthy.contains(&endpoint.key);
             HostSpec {
                 key: endpoint.key,

@@ -19,11 +19,10 @@ pub(crate) struct Ground {
     pub(crate) certificates: Arc<Certificates>,
 }
 
-/// A fleet, and where its hosts come from. Clones share both.
+/// A fleet, and where its hosts come from. Clones share the fleet.
 #[derive(Clone, Debug)]
 pub(crate) struct HostSet {
     pub(crate) fleet: Arc<Fleet>,
-    _follow: Arc<Follow>,
     endpoints: Vec<String>,
     url: Uri,
     health: HealthConfig,
@@ -56,9 +55,9 @@ impl HostSet {
             |same| same.fleet.clone(),
         );
         let follow = Follow::start(&ground.control, &ground.clock, &fleet, sources, &health);
+        fleet.follow(follow);
         Self {
             fleet,
-            _follow: Arc::new(follow),
             endpoints: endpoints.to_vec(),
             url,
             health,

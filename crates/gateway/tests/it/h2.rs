@@ -435,3 +435,36 @@ async fn cookies_are_one_field_in_http1() {
     let text = String::from_utf8_lossy(&body);
     assert!(text.contains("\ncookie: a=1; b=2; c=3\n"), "{text}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_without_a_body_has_none() {
+    let nobody = SocketAddr::from(([127, 0, 0, 1], seawall_testkit::free_port().unwrap()));
+    for (method, lines, status, length) in [
+        ("HEAD", "fallback.body = 'instead'\n", 200, Some("7")),
+        ("HEAD", "retry.attempts = 1\n", 502, Some("29")),
+        (
+            "GET",
+            "fallback.body = 'x'\nfallback.status = 204\n",
+            204,
+            None,
+        ),
+    ] {
+        let gateway = Setup::to(nobody).upstream(lines).start();
+        let request = Request::builder()
+            .method(method)
+            .version(Version::HTTP_2)
+            .uri(format!("http://{}/", gateway.addr))
+            .body(Empty::new().boxed())
+            .unwrap();
+        let mut send = connect(gateway.addr).await;
+        let response = send.send_request(request).await.unwrap();
+        assert_eq!(response.status(), status, "{lines}");
+        let said = response.headers().get("content-length").cloned();
+        assert_eq!(
+            said.as_ref().map(|v| v.as_bytes()),
+            length.map(str::as_bytes)
+        );
+        let body = response.into_body().collect().await.expect("no error");
+        assert!(body.to_bytes().is_empty());
+    }
+}

@@ -8,6 +8,7 @@
 
 mod access;
 mod admin;
+mod bad_hosts;
 mod bad_input;
 mod faults;
 mod h2;

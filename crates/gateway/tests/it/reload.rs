@@ -1,5 +1,6 @@
 //! Another configuration while the gateway serves.
 
+use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, mpsc};
 
@@ -268,4 +269,66 @@ fn nothing_fails_while_it_is_reloaded_again_and_again() {
     }
     assert!(one.requests() > 0 && two.requests() > 0);
     assert_all_free(&gateway);
+}
+
+#[test]
+fn hosts_of_before_do_not_come_back_while_a_stream_holds_the_old_plan() {
+    let (one, two) = (says("one"), says("two"));
+    let events = Origin::serving(|_, stream| {
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\ndata: x\n\n";
+        let _ = stream.write_all(head.as_bytes());
+        std::thread::park();
+        false
+    });
+    let dir = tempfile::tempdir().unwrap();
+    let [before, after] = ["before", "after"].map(|name| dir.path().join(name));
+    std::fs::write(&before, format!("{}\n", events.addr)).unwrap();
+    std::fs::write(&after, format!("{}\n", two.addr)).unwrap();
+    let endpoints = |file: &std::path::Path| vec![format!("file://{}", file.display())];
+    let gateway = Setup::to(one.addr)
+        .upstream(&format!("endpoints = {:?}\n", endpoints(&before)))
+        .start();
+    let known = |origin: &Origin| {
+        let metrics = get(gateway.admin, "/metrics").text();
+        metrics.contains(&format!("host=\"{}\"", origin.addr))
+    };
+    eventually("its host is known", || known(&events));
+    let mut stream = Client::connect(gateway.addr);
+    assert_eq!(stream.send(ASK).head().status(), 200);
+    reload(&gateway, |config| {
+        config.upstreams.get_mut("default").unwrap().endpoints = endpoints(&after);
+    })
+    .unwrap();
+    eventually("the new host is known", || known(&two));
+    std::fs::write(&before, format!("{}\n", one.addr)).unwrap();
+    // Twice as long as from one look at a file to the next.
+    let looks = std::time::Instant::now() + std::time::Duration::from_secs(2);
+    while std::time::Instant::now() < looks {
+        assert_eq!(get(gateway.addr, "/a").text(), "two");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn hosts_that_a_reload_brings_are_there_with_it() {
+    let (one, two) = (says("one"), says("two"));
+    let gateway = Setup::to(one.addr).start();
+    for _ in 0..20 {
+        reload(&gateway, |config| {
+            let upstream = config.upstreams.get_mut("default").unwrap();
+            upstream.endpoints = vec![two.addr.to_string()];
+        })
+        .unwrap();
+        assert_eq!(get(gateway.addr, "/a").text(), "two");
+        reload(&gateway, |config| {
+            config
+                .upstreams
+                .get_mut("default")
+                .unwrap()
+                .endpoints
+                .clear();
+        })
+        .unwrap();
+        assert_eq!(get(gateway.addr, "/a").text(), "one");
+    }
 }

@@ -184,6 +184,12 @@ fn odd_pushback_is_answered_at_once() {
     for (header, tries) in [
         ("retry-after: -1\r\n", 1),
         ("retry-after: 31536000\r\n", 1),
+        // Who waits holds a place.
+        ("retry-after: 30\r\n", 1),
+        (
+            "seawall-reject: reason=queue-full; scope=host; after_ms=30000\r\n",
+            1,
+        ),
         (
             "seawall-reject: reason=quota; scope=tenant; retry=no\r\n",
             1,
