@@ -1,0 +1,93 @@
+//! The call that an outgoing request is.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use http::Request;
+
+use crate::context::{ContextHeader, ContextHeaders, Reader, Trust};
+use crate::layer::context::{Kept, Surroundings};
+use crate::{Call, Tick};
+
+/// The call that an outgoing request is, among its extensions: what the layers of a client read.
+///
+/// Made once, by the first of them, from the [`current`](crate::layer::current) call and the
+/// request. What the request's own context headers say comes first (of two time limits, the
+/// shorter); whether it may run twice is for its method to say; its cost is 1 unless it says
+/// otherwise, since what its caller's request costs says nothing of it.
+#[derive(Clone, Debug)]
+pub struct Outgoing {
+    /// What the policies read.
+    pub call: Call,
+    /// The context headers that it has.
+    pub(super) seen: ContextHeaders,
+    /// What goes on from the request that it is made for.
+    pub(super) kept: Option<Arc<Kept>>,
+    /// The hosts that its attempts went to; none where it has but one.
+    pub(super) tried: Option<Arc<Tried>>,
+}
+
+impl Outgoing {
+    /// The one among the request's extensions, or else one read at `now`.
+    #[must_use]
+    pub fn of<B>(request: &Request<B>, now: Tick) -> Self {
+        match request.extensions().get::<Self>() {
+            Some(known) => known.clone(),
+            None => Self::read(request, now),
+        }
+    }
+
+    fn read<B>(request: &Request<B>, now: Tick) -> Self {
+        let reader = Reader {
+            trust: Trust::Internal,
+            ..Reader::default()
+        };
+        let read = reader.read(request.method(), request.headers(), now);
+        let mut call = read.call;
+        let surroundings = Surroundings::current();
+        if let Some(above) = surroundings.as_ref().map(|s| &s.call) {
+            let says = |header| read.seen.contains(header);
+            call.deadline = call.deadline.min(above.deadline);
+            call.under_way = above.under_way;
+            if !says(ContextHeader::Criticality) {
+                call.criticality = above.criticality;
+            }
+            if !says(ContextHeader::Tenant) {
+                call.tenant = above.tenant;
+            }
+            if !says(ContextHeader::Attempt) {
+                call.attempt = above.attempt;
+            }
+        }
+        Self {
+            call,
+            seen: read.seen,
+            kept: surroundings.map(|surroundings| surroundings.kept),
+            tried: None,
+        }
+    }
+}
+
+/// The keys of the hosts that a call's attempts went to. More than it holds are forgotten.
+#[derive(Debug, Default)]
+pub(super) struct Tried([AtomicU64; Self::MOST]);
+
+impl Tried {
+    pub(super) const MOST: usize = 8;
+
+    /// A key of 0 marks a free place; a host of that key is merely not remembered.
+    pub(super) fn add(&self, key: u64) {
+        for place in &self.0 {
+            let was = place.load(Relaxed);
+            if was == key || was == 0 && place.compare_exchange(0, key, Relaxed, Relaxed).is_ok() {
+                return;
+            }
+        }
+    }
+
+    pub(super) fn read(&self) -> ([u64; Self::MOST], usize) {
+        let keys = std::array::from_fn(|n| self.0[n].load(Relaxed));
+        let count = keys.iter().position(|key| *key == 0);
+        (keys, count.unwrap_or(Self::MOST))
+    }
+}

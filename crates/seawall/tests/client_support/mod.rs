@@ -1,0 +1,95 @@
+//! Origins that can be killed, and what they saw.
+#![allow(dead_code, reason = "not every test needs all of it")]
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+use axum::Router;
+use seawall::client::Builder;
+use seawall::discovery::{Host, Source, Target};
+use tokio::runtime::Runtime;
+
+/// A server of the test's own, on a runtime of its own: killing it cuts its connections, too.
+pub(crate) struct Origin {
+    pub(crate) address: SocketAddr,
+    runtime: Option<Runtime>,
+}
+
+impl Origin {
+    pub(crate) fn start(router: Router) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let (listener, address) = listen();
+        runtime.spawn(async move {
+            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+            axum::serve(listener, router).await
+        });
+        Self {
+            address,
+            runtime: Some(runtime),
+        }
+    }
+
+    pub(crate) fn kill(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+
+    pub(crate) fn builder(&self) -> Builder {
+        builder([self.address])
+    }
+}
+
+impl Drop for Origin {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// A socket on a free port.
+pub(crate) fn listen() -> (std::net::TcpListener, SocketAddr) {
+    loop {
+        let port = seawall_testkit::free_port().unwrap();
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        // Another test may have been faster.
+        if let Ok(listener) = std::net::TcpListener::bind(address) {
+            listener.set_nonblocking(true).unwrap();
+            return (listener, address);
+        }
+    }
+}
+
+pub(crate) fn builder(addresses: impl IntoIterator<Item = SocketAddr>) -> Builder {
+    seawall::Client::builder("http://origin.test").source(source(addresses))
+}
+
+pub(crate) fn source(addresses: impl IntoIterator<Item = SocketAddr>) -> Source {
+    let target = |a: SocketAddr| Target::new(Host::Ip(a.ip()), a.port());
+    Source::Static(addresses.into_iter().map(target).collect())
+}
+
+/// Counts.
+#[derive(Clone, Default)]
+pub(crate) struct Count(Arc<AtomicUsize>);
+
+impl Count {
+    pub(crate) fn add(&self) -> usize {
+        self.0.fetch_add(1, SeqCst)
+    }
+
+    pub(crate) fn get(&self) -> usize {
+        self.0.load(SeqCst)
+    }
+}
+
+/// Lets everything else run until `there`.
+pub(crate) async fn until(there: impl Fn() -> bool) {
+    while !there() {
+        tokio::task::yield_now().await;
+    }
+}
