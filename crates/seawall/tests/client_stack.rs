@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod client_support;
+#[allow(dead_code, reason = "some of it is for servers")]
+mod layers_support;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,8 +11,9 @@ use std::time::Duration;
 use axum::Router;
 use axum::response::IntoResponse;
 use axum::routing::get;
-use client_support::{Count, Origin, builder, until};
+use client_support::{Count, Origin, builder};
 use http::StatusCode;
+use layers_support::until;
 use seawall::Client;
 use seawall::client::{Body, BuildError, ErrorKind, Fixed};
 use seawall::clock::Clock;

@@ -86,10 +86,3 @@ impl Count {
         self.0.load(SeqCst)
     }
 }
-
-/// Lets everything else run until `there`.
-pub(crate) async fn until(there: impl Fn() -> bool) {
-    while !there() {
-        tokio::task::yield_now().await;
-    }
-}
