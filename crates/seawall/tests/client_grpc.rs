@@ -16,10 +16,12 @@ use example::{GREET, Greeter, REPORT, Text};
 use http::uri::PathAndQuery;
 use layers_support::{Held, until};
 use seawall::Client;
+use seawall::client::ErrorKind;
 use seawall::context::Trust;
 use seawall::layer::Protect;
 use seawall_policy::balance::Algorithm;
 use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
 use tonic::transport::Server;
 use tonic::{Code, Request, Status};
 
@@ -149,4 +151,44 @@ async fn a_call_that_is_dropped_leaves_nothing_in_flight() {
     assert_eq!(client.hosts()[0].in_flight, 1);
     call.abort();
     until(|| client.hosts()[0].in_flight == 0).await;
+}
+
+/// A server of HTTP/2 that resets its first stream, and answers the others.
+async fn resetting(reason: h2::Reason) -> (SocketAddr, JoinHandle<()>) {
+    let (listener, address) = listen();
+    let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+    let serving = tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut connection = h2::server::handshake(stream).await.unwrap();
+        let mut first = true;
+        while let Some(Ok((_, mut reply))) = connection.accept().await {
+            if std::mem::take(&mut first) {
+                reply.send_reset(reason);
+            } else {
+                reply.send_response(http::Response::new(()), true).unwrap();
+            }
+        }
+    });
+    (address, serving)
+}
+
+#[tokio::test]
+async fn a_refused_stream_is_sent_again_and_a_broken_one_is_not() {
+    for (reason, again) in [
+        (h2::Reason::REFUSED_STREAM, true),
+        (h2::Reason::INTERNAL_ERROR, false),
+    ] {
+        let (address, serving) = resetting(reason).await;
+        let client = builder([address]).http2().build().unwrap();
+        let answer = client.send(http::Method::POST, "/x", "x").await;
+        if again {
+            assert_eq!(answer.unwrap().status(), 200);
+        } else {
+            let error = answer.unwrap_err();
+            assert!(matches!(error.kind(), ErrorKind::Failed(_)), "{error}");
+            assert!(error.may_have_run());
+        }
+        assert_eq!(client.totals().retry.retries, u64::from(again));
+        serving.abort();
+    }
 }

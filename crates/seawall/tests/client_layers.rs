@@ -8,11 +8,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
-use client_support::Count;
+use client_support::{Count, MS, budget, get, read, reply};
 use http::{HeaderMap, Request, Response, StatusCode};
+use seawall::Tick;
 use seawall::client::{
-    BalanceOptions, Balanced, Body, BreakerLayer, CoalesceLayer, DeadlineLayer, Error, ErrorKind,
-    FallbackOptions, ForwardLayer, HedgeLayer, Replay, ReplayLayer, RetryLayer, StaleStore,
+    BalanceOptions, Balanced, Body, BreakerLayer, DeadlineLayer, Error, ErrorKind, ForwardLayer,
+    HedgeLayer, Replay, ReplayLayer, RetryLayer,
 };
 use seawall::clock::Clock;
 use seawall::discovery::Endpoint;
@@ -20,43 +21,13 @@ use seawall::layer::ContextLayer;
 use seawall_policy::balance::{Algorithm, BalanceSettings};
 use seawall_policy::breaker::{Breaker, State, Window, WindowSettings};
 use seawall_policy::retry::{
-    Budget, BudgetSettings, HedgeSettings, Latencies, LatencySettings, RetrySettings, Why,
+    Budget, HedgeSettings, Latencies, LatencySettings, RetrySettings, Why,
 };
 use tokio::time::{Instant, sleep};
 use tower::{Layer, Service, ServiceExt, service_fn};
 
-const MS: Duration = Duration::from_millis(1);
-
-fn get() -> Request<Body> {
-    Request::get("http://origin.test/x")
-        .body(Body::empty())
-        .unwrap()
-}
-
-fn reply(status: StatusCode) -> Response<Body> {
-    let mut reply = Response::new(Body::from("answer"));
-    *reply.status_mut() = status;
-    reply
-}
-
-fn budget(floor: f64) -> Arc<Budget> {
-    Arc::new(Budget::new(&BudgetSettings {
-        floor,
-        ..BudgetSettings::default()
-    }))
-}
-
 fn window(clock: &Clock) -> Arc<Window> {
     Arc::new(Window::new(WindowSettings::default(), clock.now()))
-}
-
-/// Reads a body to its end.
-async fn read(
-    reply: Response<impl http_body::Body<Data = bytes::Bytes, Error: Into<Error>> + Send + 'static>,
-) -> String {
-    let bytes = http_body_util::BodyExt::collect(reply.into_body()).await;
-    let bytes = bytes.map_err(Into::into).unwrap().to_bytes();
-    String::from_utf8(bytes.into()).unwrap()
 }
 
 #[tokio::test(start_paused = true)]
@@ -325,37 +296,6 @@ async fn a_hedge_overtakes_what_hangs_within_the_budget() {
     assert_eq!(hits.get(), 106);
 }
 
-#[tokio::test(start_paused = true)]
-async fn who_follows_one_that_runs_out_of_time_does_not_fail_with_it() {
-    let (clock, hits) = (Clock::runtime(), Count::default());
-    let counted = hits.clone();
-    let forward = ForwardLayer::default().clock(clock.clone());
-    let retry = RetryLayer::new(RetrySettings::default(), budget(1.0)).clock(clock.clone());
-    let origin = retry.layer(forward.layer(service_fn(move |_: Request<Replay<Body>>| {
-        counted.add();
-        async {
-            sleep(100 * MS).await;
-            Ok::<_, Infallible>(reply(StatusCode::OK))
-        }
-    })));
-    let coalesce = CoalesceLayer::default().clock(clock.clone());
-    let deadline = DeadlineLayer::default().clock(clock);
-    let service = ReplayLayer::default().layer(coalesce.of::<Body>().layer(origin));
-    let service = deadline.layer(service);
-    let call = |ms: &str| {
-        let mut request = get();
-        let ms = ms.parse().unwrap();
-        request.headers_mut().insert("seawall-timeout-ms", ms);
-        tokio::spawn(service.clone().oneshot(request))
-    };
-    let (short, long) = (call("50"), call("500"));
-    let error = short.await.unwrap().unwrap_err();
-    assert!(matches!(error.kind(), ErrorKind::Deadline), "{error}");
-    assert_eq!(long.await.unwrap().unwrap().status(), StatusCode::OK);
-    // The call went on for the one that waits.
-    assert_eq!((hits.get(), coalesce.followed()), (1, 1));
-}
-
 fn endpoints(ports: impl IntoIterator<Item = u16>) -> Vec<Endpoint> {
     let of = |port| Endpoint::new(([127, 0, 0, 1], port).into());
     ports.into_iter().map(of).collect()
@@ -466,54 +406,6 @@ async fn attempts_of_one_call_go_to_different_hosts() {
     assert!(balanced.snapshot().iter().all(|host| host.in_flight == 0));
 }
 
-#[tokio::test]
-async fn stale_answers_are_kept_within_their_bound_and_to_their_users() {
-    let broken = Arc::new(AtomicBool::new(false));
-    let is_broken = broken.clone();
-    let store = Arc::new(StaleStore::new(20_000));
-    let options = FallbackOptions::default().stale(store.clone(), Duration::from_secs(60));
-    let origin = service_fn(move |request: Request<Replay<Body>>| {
-        let answer = if is_broken.load(SeqCst) {
-            Err(Error::from(ErrorKind::Deadline))
-        } else {
-            let user = request.headers().get("x-user").cloned();
-            let size = if request.uri().path() == "/large" {
-                5_000
-            } else {
-                500
-            };
-            let mut body = user.map_or_else(String::new, |u| u.to_str().unwrap().to_owned());
-            body.extend(std::iter::repeat_n('.', size));
-            Ok(Response::new(Body::from(body)))
-        };
-        std::future::ready(answer)
-    });
-    // No other cluster, of whichever type.
-    let layer = options.cluster(origin.clone());
-    let layer = layer.layer();
-    let service = ReplayLayer::default().layer(layer.layer(origin));
-    let call = async |path: String, user: &str| {
-        let request = Request::get(path).header("x-user", user);
-        let request = request.body(Body::empty()).unwrap();
-        service.clone().oneshot(request).await
-    };
-    for n in 0..100 {
-        let answer = call(format!("/{n}"), "a").await.unwrap();
-        read(answer).await;
-        assert!(store.bytes() <= 20_000);
-    }
-    read(call("/large".into(), "a").await.unwrap()).await;
-    broken.store(true, SeqCst);
-    let last = read(call("/99".into(), "a").await.unwrap()).await;
-    assert!(last.starts_with("a...") && last.len() == 501, "{last}");
-    assert!(call("/99".into(), "b").await.is_err(), "another user's");
-    assert!(call("/0".into(), "a").await.is_err(), "has gone");
-    assert!(
-        call("/large".into(), "a").await.is_err(),
-        "too large to keep"
-    );
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_call_that_was_retried_in_vain_marks_the_reply_that_it_was_made_for() {
     let clock = Clock::runtime();
@@ -545,4 +437,45 @@ async fn a_call_that_was_retried_in_vain_marks_the_reply_that_it_was_made_for() 
         !marked(StatusCode::BAD_GATEWAY).await,
         "a failure of its own"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hedge_goes_to_another_host() {
+    let clock = Clock::runtime();
+    let latencies = Arc::new(Latencies::new(&LatencySettings::default()));
+    for ms in 0..100 {
+        latencies.record(10 * MS, Tick::from_millis(10 * ms));
+    }
+    let told = Told::default();
+    let tell = told.clone();
+    let hosts = endpoints(1..=3);
+    let options = BalanceOptions {
+        clock: clock.clone(),
+        ..BalanceOptions::default()
+    };
+    let balanced = Balanced::with(options, &hosts, move |endpoint: &Endpoint| {
+        let (tell, port) = (tell.clone(), endpoint.address.port());
+        service_fn(move |_: Request<Replay<Body>>| {
+            let first = tell.lock().is_empty();
+            tell.lock().push(port);
+            async move {
+                sleep(if first {
+                    Duration::from_secs(5)
+                } else {
+                    10 * MS
+                })
+                .await;
+                Ok::<_, Infallible>(reply(StatusCode::OK))
+            }
+        })
+    });
+    let hedge = HedgeLayer::new(HedgeSettings::default(), latencies, budget(1.0), clock);
+    let service = ReplayLayer::default().layer(hedge.layer(balanced.clone()));
+    let answer = service.oneshot(get()).await.unwrap();
+    let ports = told.lock().clone();
+    assert!(ports.len() == 2 && ports[0] != ports[1], "{ports:?}");
+    let in_flight = || balanced.snapshot().iter().map(|h| h.in_flight).sum::<u32>();
+    assert_eq!(in_flight(), 1, "the loser is cancelled");
+    read(answer).await;
+    assert_eq!(in_flight(), 0);
 }

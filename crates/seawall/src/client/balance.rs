@@ -331,7 +331,14 @@ impl<S> Balanced<S> {
     {
         let shared = &self.shared;
         let now = shared.clock.now();
-        let outgoing = Outgoing::of(request, now);
+        let read;
+        let outgoing = match request.extensions().get::<Outgoing>() {
+            Some(known) => known,
+            None => {
+                read = Outgoing::of(request, now);
+                &read
+            }
+        };
         let hash = shared.hash.as_ref().and_then(|hash| {
             hash(&Head {
                 method: request.method(),
@@ -340,7 +347,7 @@ impl<S> Balanced<S> {
                 extensions: request.extensions(),
             })
         });
-        let (service, sent) = shared.pick(&outgoing, hash, now)?;
+        let (service, sent) = shared.pick(outgoing, hash, now)?;
         let wire = Wire::of(request.headers());
         let deadline = outgoing.call.deadline;
         let sample = Sample::new(Some(sent), &shared.clock, now, deadline, wire);

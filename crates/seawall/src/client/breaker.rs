@@ -150,7 +150,7 @@ where
                 };
             }
         };
-        let deadline = Outgoing::of(&request, now).call.deadline;
+        let deadline = Outgoing::call_of(&request, now).deadline;
         let sample = Sample::new(passed, &layer.clock, now, deadline, wire);
         BreakerFuture::running(self.inner.call(request), sample)
     }

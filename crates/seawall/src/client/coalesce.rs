@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
 use http::response::Parts;
-use http::{Request, Response};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use http_body::Body;
 use parking_lot::Mutex;
 use pin_project_lite::pin_project;
@@ -31,8 +31,8 @@ pub const SHARED_LIMIT: u64 = 64 * 1024;
 /// in every header but those of tracing and time. So `authorization`, `cookie`, `accept*` and
 /// `range` tell requests apart, and whatever else a service has made up to name its users.
 ///
-/// *Shared* is an answer whose length is known and at most the limit; it is read as a whole first.
-/// Any other answer goes to one of the callers as it comes, and the rest go alone. Errors are
+/// *Shared* is an answer whose length is known and at most the limit, without `set-cookie` and
+/// `cache-control: no-store`; it is read as a whole first. Any other answer goes to one of the callers as it comes, and the rest go alone. Errors are
 /// shared, too, or a failing origin would be asked by all at once; but for time that was up, which
 /// is the time of whoever's call it was.
 ///
@@ -40,6 +40,25 @@ pub const SHARED_LIMIT: u64 = 64 * 1024;
 ///
 /// Costs the key (its headers are reference counts, its list an allocation) and an entry of a
 /// [`Flight`], for reads alone.
+///
+/// ```
+/// use http::{Request, Response};
+/// use seawall::client::{Body, CoalesceLayer, Replay, ReplayLayer};
+/// use tower::{Layer, ServiceExt, service_fn};
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+///
+/// let origin = service_fn(|_: Request<Replay<Body>>| async {
+///     tokio::task::yield_now().await;
+///     Ok::<_, std::convert::Infallible>(Response::new(Body::from("answer")))
+/// });
+/// let layer = CoalesceLayer::default();
+/// let service = ReplayLayer::default().layer(layer.of::<Body>().layer(origin));
+/// let get = || service.clone().oneshot(Request::new(Body::empty()));
+/// let (a, b) = tokio::join!(get(), get());
+/// assert!(a.is_ok() && b.is_ok());
+/// assert_eq!(layer.followed(), 1);
+/// # });
+/// ```
 #[derive(Clone, Debug)]
 pub struct CoalesceLayer {
     limit: u64,
@@ -283,6 +302,11 @@ impl<S, R> Reading<S, R> {
             {
                 kept.retried.store(true, Relaxed);
             }
+            // Another's time was up, which may not be ours.
+            let theirs = landed.deadline < self.outgoing.call.deadline;
+            if theirs && landed.is_late() && self.layer.clock.now() >= landed.deadline {
+                continue;
+            }
             match landed.answer {
                 Ok(Answer::Shared(shared)) => {
                     let (parts, whole) = &*shared;
@@ -300,7 +324,6 @@ impl<S, R> Reading<S, R> {
                     };
                 }
                 // Another's time was up, not ours.
-                Err(error) if is_late(&error) && landed.deadline < self.outgoing.call.deadline => {}
                 Err(error) => return Err(error),
             }
         }
@@ -348,9 +371,22 @@ impl<S, R> Reading<S, R> {
     }
 }
 
-fn is_late(error: &Error) -> bool {
-    use ErrorKind::{AttemptTimeout, Deadline, TooLate};
-    matches!(error.kind(), TooLate | Deadline | AttemptTimeout)
+impl<R> Landed<R> {
+    fn is_late(&self) -> bool {
+        use ErrorKind::{AttemptTimeout, Deadline, TooLate};
+        match &self.answer {
+            Ok(Answer::Shared(shared)) => shared.0.status == StatusCode::GATEWAY_TIMEOUT,
+            Ok(Answer::Single(_)) => false,
+            Err(error) => matches!(error.kind(), TooLate | Deadline | AttemptTimeout),
+        }
+    }
+}
+
+/// Whether an answer with these headers was made for one caller, whatever the request says.
+pub(super) fn is_personal(headers: &HeaderMap) -> bool {
+    let no_store = |value: &HeaderValue| value.to_str().is_ok_and(|v| v.contains("no-store"));
+    headers.contains_key(header::SET_COOKIE)
+        || headers.get_all(header::CACHE_CONTROL).iter().any(no_store)
 }
 
 async fn read<R>(reply: Response<R>, limit: u64) -> Result<Answer<R>, Error>
@@ -359,7 +395,7 @@ where
     R::Error: Into<Error>,
 {
     let length = reply.body().size_hint().exact();
-    if length.is_none_or(|length| length > limit) {
+    if length.is_none_or(|length| length > limit) || is_personal(reply.headers()) {
         return Ok(Answer::Single(Arc::new(Mutex::new(Some(reply)))));
     }
     let (parts, body) = reply.into_parts();

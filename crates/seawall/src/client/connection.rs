@@ -27,6 +27,11 @@ use tower::Service;
 use super::error::{Error, ErrorKind};
 use crate::context::is_grpc;
 
+/// A connection with calls on it that is silent for so long is asked whether it lives. Without it, a
+/// host that vanished would keep its calls until their deadlines, and get the next ones.
+const PING_AFTER: Duration = Duration::from_secs(5);
+const PING_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// How connections are made and kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ConnectionSettings {
@@ -70,7 +75,9 @@ where
             .pool_idle_timeout(settings.idle_timeout)
             .pool_max_idle_per_host(settings.idle)
             .pool_timer(TokioTimer::new())
-            .timer(TokioTimer::new());
+            .timer(TokioTimer::new())
+            .http2_keep_alive_interval(PING_AFTER)
+            .http2_keep_alive_timeout(PING_TIMEOUT);
         Self {
             http1: builder.build(pinned),
             http2: builder.http2_only(true).build(pinned),

@@ -29,6 +29,8 @@ pub type Source = Arc<dyn StdError + Send + Sync>;
 #[derive(Clone, Debug)]
 pub struct Error {
     kind: ErrorKind,
+    /// An earlier attempt may have run.
+    pub(super) ran: bool,
     pub(super) retried: bool,
     pub(super) why: Option<Why>,
 }
@@ -79,9 +81,13 @@ impl Error {
         &self.kind
     }
 
-    /// Whether the host may have begun to work on it.
+    /// Whether a host may have begun to work on it, at whichever attempt.
     #[must_use]
     pub const fn may_have_run(&self) -> bool {
+        self.ran || self.attempt_may_have_run()
+    }
+
+    const fn attempt_may_have_run(&self) -> bool {
         !matches!(
             self.kind,
             ErrorKind::Rejected(_)
@@ -147,6 +153,7 @@ impl From<ErrorKind> for Error {
     fn from(kind: ErrorKind) -> Self {
         Self {
             kind,
+            ran: false,
             retried: false,
             why: None,
         }

@@ -32,6 +32,28 @@ use crate::context::Wire;
 /// An answer that is not the origin's has the [`Fallback`] among its extensions. While nothing
 /// fails it costs nothing; with a stale store what [that](StaleStore) costs, with clusters a copy
 /// of each request's head.
+///
+/// ```
+/// use http::{HeaderValue, Request, StatusCode};
+/// use seawall::client::{Body, Error, ErrorKind, FallbackOptions, Fixed, Replay, ReplayLayer};
+/// use tower::{Layer, ServiceExt, service_fn};
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+///
+/// let fails = service_fn(|_: Request<Replay<Body>>| async {
+///     Err::<http::Response<Body>, _>(Error::from(ErrorKind::Deadline))
+/// });
+/// let fixed = Fixed {
+///     status: StatusCode::OK,
+///     content_type: HeaderValue::from_static("application/json"),
+///     body: "[]".into(),
+/// };
+/// let layer = FallbackOptions::default().cluster(fails).fixed(fixed).layer();
+/// let service = ReplayLayer::default().layer(layer.layer(fails));
+/// let reply = service.oneshot(Request::get("/x").body(Body::empty())?).await?;
+/// assert_eq!(Body::new(reply.into_body()).text().await?, "[]");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// ```
 #[derive(Clone, Debug)]
 pub struct FallbackLayer<C> {
     shared: Arc<Shared>,
@@ -294,8 +316,8 @@ impl<C, B> Instead<C, B> {
                 let outcome = outcome::of_head(reply.status(), reply.headers(), self.wire);
                 let ended = reply.extensions().get::<Ended>();
                 (outcome != Outcome::Success).then(|| Failed {
-                    why: ended.map_or(Why::Attempts, |ended| ended.0),
-                    may_have_run: crate::context::advice(reply.headers()).is_none(),
+                    why: ended.map_or(Why::Attempts, |ended| ended.why),
+                    may_have_run: ended.is_none_or(|ended| ended.ran),
                     may_run_twice,
                     over_share: over_share(reply, self.wire),
                 })

@@ -15,6 +15,22 @@ use crate::context::{ContextHeaders, Trust, forward, is_grpc};
 ///
 /// Below retries, so that every attempt says what is left by then. For a side that is
 /// [not ours](Self::external) it writes the time alone.
+///
+/// ```
+/// use seawall::client::ForwardLayer;
+/// use tower::{Layer, ServiceExt, service_fn};
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+///
+/// let origin = service_fn(|request: http::Request<()>| async move {
+///     let said = request.headers()["seawall-timeout-ms"].clone();
+///     Ok::<_, std::convert::Infallible>(said)
+/// });
+/// let request = http::Request::get("/x").header("grpc-timeout", "2S").body(())?;
+/// let said = ForwardLayer::default().layer(origin).oneshot(request).await?;
+/// assert!(said == "2000" || said == "1999");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct ForwardLayer {
     external: bool,

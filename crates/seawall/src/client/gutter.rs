@@ -26,6 +26,34 @@ use crate::{Outcome, Tick};
 /// The second one must not retry ([`RetryLayer`](super::RetryLayer) with one attempt at most): a
 /// reserve that is retried is overrun as the main pool was. A call that it cannot bear is
 /// [`ErrorKind::Rejected`].
+///
+/// ```
+/// use http::StatusCode;
+/// use seawall::client::{Body, GutterLayer};
+/// use seawall::clock::Clock;
+/// use seawall_policy::fallback::{Gutter, GutterSettings, Stage};
+/// use std::convert::Infallible;
+/// use std::sync::Arc;
+/// use tower::{Layer, ServiceExt, service_fn};
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+///
+/// let answers = |status: StatusCode| {
+///     service_fn(move |_: http::Request<()>| async move {
+///         let mut reply = http::Response::new(Body::empty());
+///         *reply.status_mut() = status;
+///         Ok::<_, Infallible>(reply)
+///     })
+/// };
+/// let gutter = Arc::new(Gutter::new(&GutterSettings::default()));
+/// let layer = GutterLayer::new(gutter.clone(), answers(StatusCode::OK), Clock::system());
+/// let service = layer.layer(answers(StatusCode::BAD_GATEWAY));
+/// for _ in 0..20 {
+///     service.clone().oneshot(http::Request::new(())).await?;
+/// }
+/// assert_eq!(gutter.stage(), Stage::Gutter);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// ```
 #[derive(Clone, Debug)]
 pub struct GutterLayer<G> {
     gutter: Option<(Arc<Gutter>, G)>,
@@ -121,7 +149,7 @@ where
                 return GutterFuture { way, sample: None };
             }
         };
-        let deadline = Outgoing::of(&request, now).call.deadline;
+        let deadline = Outgoing::call_of(&request, now).deadline;
         let way = match pass.way() {
             Way::Main => Called::Main {
                 future: self.inner.call(request),

@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll};
 
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
@@ -25,7 +25,19 @@ use crate::clock::Clock;
 /// paid from the budget that retries are paid from, so hedges cannot double the load when
 /// everything is slow. It stands below retries, which take the copies for one attempt.
 ///
-/// A call that is not copied costs an allocation and a timer; with hedges off, nothing.
+/// A call that is not copied costs two allocations and a timer; with hedges off, nothing.
+///
+/// ```
+/// use seawall::client::HedgeLayer;
+/// use seawall::clock::Clock;
+/// use seawall_policy::retry::{Budget, BudgetSettings, HedgeSettings, Latencies, LatencySettings};
+/// use std::sync::Arc;
+///
+/// let latencies = Arc::new(Latencies::new(&LatencySettings::default()));
+/// let budget = Arc::new(Budget::new(&BudgetSettings::default()));
+/// let layer = HedgeLayer::new(HedgeSettings::default(), latencies, budget, Clock::system());
+/// assert_eq!(layer.sent(), 0);
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct HedgeLayer(Option<Arc<Shared>>);
 
@@ -151,17 +163,19 @@ where
     }
 }
 
-/// Tells how long a copy took, also of one that is dropped: without the losers the tail would
-/// shrink by every hedge that helps.
+/// Tells how long a copy took, also of one that lost: without the losers the tail would shrink by
+/// every hedge that helps.
 struct Timed<'a> {
     shared: &'a Shared,
+    /// Another copy has won.
+    won: &'a AtomicBool,
     started: Tick,
-    counts: bool,
+    answered: bool,
 }
 
 impl Drop for Timed<'_> {
     fn drop(&mut self) {
-        if self.counts {
+        if self.answered || self.won.load(Relaxed) {
             let now = self.shared.clock.now();
             self.shared.latencies.record(now.since(self.started), now);
         }
@@ -171,25 +185,34 @@ impl Drop for Timed<'_> {
 async fn copies<S, B, R>(
     shared: Arc<Shared>,
     mut inner: S,
-    request: Request<Replay<B>>,
+    mut request: Request<Replay<B>>,
 ) -> Result<Response<R>, Error>
 where
     S: Service<Request<Replay<B>>, Response = Response<R>> + Clone,
     S::Error: Into<Error>,
 {
     let mut now = shared.clock.now();
-    let call = Outgoing::of(&request, now).call;
+    let mut outgoing = Outgoing::of(&request, now);
+    let call = outgoing.call;
+    if outgoing.tried.is_none() {
+        // Copies go to different hosts.
+        outgoing.tried = Some(Arc::default());
+        request.extensions_mut().insert(outgoing);
+    }
     let spare = call.idempotent.then(|| again(&request));
+    let won = AtomicBool::new(false);
     let mut copies = FuturesUnordered::new();
     let timed = async |answer: S::Future, started: Tick| {
         let mut timed = Timed {
             shared: &shared,
+            won: &won,
             started,
-            counts: true,
+            answered: false,
         };
         let answer = answer.await.map_err(Into::into);
         // What failed fast says nothing of how long work takes.
-        timed.counts = answer.is_ok();
+        timed.answered = answer.is_ok();
+        won.fetch_or(timed.answered, Relaxed);
         answer
     };
     copies.push(timed(inner.call(request), now));

@@ -94,3 +94,83 @@ fn says_nothing(name: &HeaderName) -> bool {
             | "grpc-timeout"
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Tick;
+    use crate::client::Body;
+
+    fn key(uri: &str, headers: &[(&'static str, &'static str)]) -> Option<Key> {
+        let mut request = Request::get(uri).body(Body::empty()).unwrap();
+        for (name, value) in headers {
+            let value = HeaderValue::from_static(value);
+            request.headers_mut().append(*name, value);
+        }
+        let outgoing = Outgoing::of(&request, Tick::ZERO);
+        Key::of(&request, &outgoing)
+    }
+
+    #[test]
+    fn what_tells_requests_apart() {
+        let uri = "http://a/x?y=1";
+        let plain = key(uri, &[]);
+        assert!(plain.is_some());
+        for other in [
+            "http://a/x?y=2",
+            "http://b/x?y=1",
+            "http://a:81/x?y=1",
+            "http://a/X?y=1",
+        ] {
+            assert_ne!(key(other, &[]), plain, "{other}");
+        }
+        for name in [
+            "authorization",
+            "cookie",
+            "accept",
+            "accept-encoding",
+            "accept-language",
+            "range",
+            "if-none-match",
+            "seawall-tenant",
+            "seawall-criticality",
+            "x-user",
+            "host",
+        ] {
+            let one = key(uri, &[(name, "sheddable")]);
+            assert_ne!(one, plain, "{name}");
+            assert_ne!(key(uri, &[(name, "critical-plus")]), one, "{name}");
+            assert_eq!(key(uri, &[(name, "sheddable")]), one, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_does_not() {
+        let uri = "http://a/x";
+        for name in [
+            "traceparent",
+            "x-request-id",
+            "seawall-timeout-ms",
+            "user-agent",
+        ] {
+            assert_eq!(key(uri, &[(name, "7")]), key(uri, &[]), "{name}");
+        }
+        let there = [("accept", "a"), ("x-user", "b"), ("accept", "c")];
+        let back = [("x-user", "b"), ("accept", "a"), ("accept", "c")];
+        assert_eq!(key(uri, &there), key(uri, &back), "their order");
+        let turned = [("accept", "c"), ("accept", "a"), ("x-user", "b")];
+        assert_ne!(key(uri, &there), key(uri, &turned), "that of one's values");
+    }
+
+    #[test]
+    fn only_reads_without_a_body_have_one() {
+        let outgoing = |request: &Request<Body>| Outgoing::of(request, Tick::ZERO);
+        let mut request = Request::get("/x").body(Body::from("body")).unwrap();
+        assert_eq!(Key::of(&request, &outgoing(&request)), None);
+        *request.body_mut() = Body::empty();
+        assert!(Key::of(&request, &outgoing(&request)).is_some());
+        *request.method_mut() = Method::PUT;
+        assert_eq!(Key::of(&request, &outgoing(&request)), None);
+        assert_eq!(key("/x", &[("upgrade", "websocket")]), None);
+    }
+}

@@ -163,8 +163,12 @@ impl Client {
 
     /// This client for tonic: with it, what has no answer is a gRPC status.
     ///
-    /// ```ignore
-    /// let mut greeter = GreeterClient::new(client.grpc());
+    /// ```
+    /// let client = seawall::Client::new("http://10.0.0.7:50051")?;
+    /// // As generated code does it: `GreeterClient::new(client.grpc())`.
+    /// let greeter = tonic::client::Grpc::new(client.grpc());
+    /// # drop(greeter);
+    /// # Ok::<(), seawall::client::BuildError>(())
     /// ```
     #[must_use]
     pub fn grpc(&self) -> Grpc {

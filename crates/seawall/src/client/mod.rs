@@ -15,8 +15,27 @@
 //!    every attempt, so that it learns from those that a retry hid; [`Balanced`] picks a host that
 //!    the call has not tried; then the connection.
 //!
-//! A breaker above retries would see a call that was saved by its third attempt as a success, and
-//! one outside the balance cannot be blind to an outage of all hosts.
+//! ```no_run
+//! use axum::{Router, routing::get};
+//! use seawall::Client;
+//! use seawall::context::Wire;
+//! use seawall::layer::Protect;
+//!
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let stock = Client::new("http://stock.internal:8080")?;
+//! let handler = async move || match stock.get("/items").await {
+//!     Ok(answer) => answer.map(axum::body::Body::new),
+//!     Err(error) => error.reply(Wire::Http).map(axum::body::Body::from),
+//! };
+//! let app: Router = Router::new().route("/", get(handler)).layer(Protect::default());
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
+//! axum::serve(listener, app).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A breaker above retries would see a call that was saved by its third attempt as a success. One
+//! below the balance would see one host; that is what ejection is for.
 //!
 //! Decisions:
 //!

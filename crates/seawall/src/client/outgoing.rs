@@ -15,6 +15,17 @@ use crate::{Call, Tick};
 /// request. What the request's own context headers say comes first (of two time limits, the
 /// shorter); whether it may run twice is for its method to say; its cost is 1 unless it says
 /// otherwise, since what its caller's request costs says nothing of it.
+///
+/// ```
+/// use seawall::client::Outgoing;
+/// use seawall::{Criticality, Tick};
+///
+/// let request = http::Request::put("/x").header("seawall-criticality", "sheddable");
+/// let outgoing = Outgoing::of(&request.body(())?, Tick::ZERO);
+/// assert_eq!(outgoing.call.criticality, Criticality::Sheddable);
+/// assert!(outgoing.call.idempotent);
+/// # Ok::<(), http::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Outgoing {
     /// What the policies read.
@@ -34,6 +45,14 @@ impl Outgoing {
         match request.extensions().get::<Self>() {
             Some(known) => known.clone(),
             None => Self::read(request, now),
+        }
+    }
+
+    /// What the policies read of it, without the rest.
+    pub(super) fn call_of<B>(request: &Request<B>, now: Tick) -> Call {
+        match request.extensions().get::<Self>() {
+            Some(known) => known.call,
+            None => Self::read(request, now).call,
         }
     }
 

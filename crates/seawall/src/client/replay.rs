@@ -82,6 +82,14 @@ where
 }
 
 /// A body that can be sent again while no more than a stated size of it has been read.
+///
+/// ```
+/// use seawall::client::{Body, Replay};
+///
+/// let body = Replay::new(Body::from("four"), 4);
+/// assert!(body.can_replay());
+/// assert!(!Replay::new(Body::from("eleven"), 4).can_replay());
+/// ```
 #[derive(Debug)]
 pub struct Replay<B> {
     shared: Option<Arc<Mutex<Shared<B>>>>,
@@ -290,5 +298,108 @@ where
             Some(size) => SizeHint::with_exact(size.saturating_sub(self.given)),
             None => SizeHint::default(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::VecDeque;
+    use std::convert::Infallible;
+    use std::task::Waker;
+
+    /// Frames, and then the end.
+    #[derive(Debug)]
+    struct Frames(VecDeque<Frame<Bytes>>);
+
+    impl Body for Frames {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            Poll::Ready(self.0.pop_front().map(Ok))
+        }
+    }
+
+    /// Reads up to so many frames: their bytes and whether trailers came; an error is `None`.
+    fn read(body: &mut Replay<Frames>, most: usize) -> Option<(Vec<u8>, bool)> {
+        let (mut bytes, mut trailed) = (Vec::new(), false);
+        for _ in 0..most {
+            let mut cx = Context::from_waker(Waker::noop());
+            let Poll::Ready(frame) = Pin::new(&mut *body).poll_frame(&mut cx) else {
+                panic!("nothing here is pending");
+            };
+            match frame {
+                None => break,
+                Some(frame) => match frame.ok()?.into_data() {
+                    Ok(data) => bytes.extend_from_slice(&data),
+                    Err(_) => trailed = true,
+                },
+            }
+        }
+        Some((bytes, trailed))
+    }
+
+    proptest! {
+        #[test]
+        fn every_copy_is_the_body_or_none_is(
+            frames in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..9), 0..9),
+            trailers: bool,
+            limit in 0_usize..80,
+            reads in proptest::collection::vec(0_usize..9, 1..5),
+        ) {
+            let whole = frames.concat();
+            let data = frames.into_iter().map(|frame| Frame::data(frame.into()));
+            let end = trailers.then(|| Frame::trailers(HeaderMap::new()));
+            let mut first = Replay::new(Frames(data.chain(end).collect()), limit);
+            // Attempts that are given up half way, and then one that is not.
+            for most in reads {
+                let mut copy = first.again();
+                match read(&mut copy, most) {
+                    Some((bytes, _)) => prop_assert!(whole.starts_with(&bytes)),
+                    None => prop_assert!(!first.can_replay()),
+                }
+                if !first.can_replay() {
+                    break;
+                }
+            }
+            if !first.can_replay() {
+                prop_assert!(whole.len() > limit);
+                prop_assert_eq!(read(&mut first, 99), None);
+            } else {
+                prop_assert_eq!(read(&mut first, 99), Some((whole.clone(), trailers)));
+                prop_assert_eq!(first.can_replay(), whole.len() <= limit);
+                prop_assert_eq!(first.is_whole(), whole.len() <= limit);
+                if first.can_replay() {
+                    prop_assert!(first.is_end_stream());
+                    prop_assert_eq!(read(&mut first.again(), 99), Some((whole, trailers)));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_length_that_is_told_is_told_again() {
+        let mut body = Replay::new(crate::client::Body::from("four"), 100);
+        assert_eq!(body.size_hint().exact(), Some(4));
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(Pin::new(&mut body).poll_frame(&mut cx).is_ready());
+        assert_eq!(body.size_hint().exact(), Some(0));
+        assert_eq!(body.again().size_hint().exact(), Some(4));
+        assert!(body.is_whole() && body.is_end_stream());
+    }
+
+    #[test]
+    fn one_known_to_be_too_large_is_read_once() {
+        let body = Replay::new(crate::client::Body::from("four"), 3);
+        assert!(!body.can_replay());
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut again = body.again();
+        let frame = Pin::new(&mut again).poll_frame(&mut cx);
+        assert!(matches!(frame, Poll::Ready(Some(Err(_)))));
     }
 }

@@ -178,6 +178,7 @@ where
         let calling = Calling {
             shared: self.shared.clone(),
             outgoing,
+            ran: false,
             wire: Wire::of(request.headers()),
         };
         Box::pin(calling.run(self.inner.clone(), request, now))
@@ -189,6 +190,8 @@ struct Calling {
     shared: Arc<Shared>,
     outgoing: Outgoing,
     wire: Wire,
+    /// An attempt may have run.
+    ran: bool,
 }
 
 impl Calling {
@@ -220,6 +223,7 @@ impl Calling {
             if reply.outcome == Outcome::Success {
                 return answer;
             }
+            self.ran |= reply.may_have_run && reply.rejected == Rejected::No;
             let call = &self.outgoing.call;
             let next = next.filter(|next| next.body().can_replay());
             let Some(next) = next else {
@@ -330,11 +334,13 @@ impl Calling {
                     let value = HeaderValue::from_static("1");
                     answer.headers_mut().insert(names::RETRIED, value);
                 }
-                answer.extensions_mut().insert(Ended(why));
+                let ran = self.ran;
+                answer.extensions_mut().insert(Ended { why, ran });
                 Ok(answer)
             }
             Err(mut error) => {
                 error.retried |= mark;
+                error.ran |= self.ran;
                 error.why = Some(why);
                 Err(error)
             }
@@ -344,7 +350,11 @@ impl Calling {
 
 /// Why a failing answer was not tried again; among its extensions.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Ended(pub(super) Why);
+pub(super) struct Ended {
+    pub(super) why: Why,
+    /// An attempt may have run.
+    pub(super) ran: bool,
+}
 
 /// A withdrawal that is given back unless it is spent.
 struct Paid<'a>(&'a Budget, Option<Withdrawal>);

@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::response::Parts;
-use http::{HeaderMap, Response, StatusCode, header};
+use http::{HeaderMap, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use parking_lot::Mutex;
 use pin_project_lite::pin_project;
 
+use super::coalesce::is_personal;
 use super::key::Key;
 use super::whole::Whole;
 use crate::Tick;
@@ -25,6 +26,13 @@ const FRESH: Duration = Duration::from_secs(1);
 /// Only answers of status 200 without `set-cookie` and `cache-control: no-store`, each at most an
 /// eighth of the bound; the answer that was first kept the longest ago goes first. A read that
 /// succeeds takes a lock twice and copies nothing but what comes in several frames.
+///
+/// ```
+/// use seawall::client::StaleStore;
+///
+/// let store = StaleStore::new(64 * 1024 * 1024);
+/// assert_eq!(store.bytes(), 0);
+/// ```
 #[derive(Debug)]
 pub struct StaleStore {
     bound: usize,
@@ -70,14 +78,7 @@ impl StaleStore {
 
     /// Whether an answer with this head is to be kept.
     fn wants<R>(&self, key: &Key, reply: &Response<R>, now: Tick) -> bool {
-        let headers = reply.headers();
-        let no_store = headers
-            .get_all(header::CACHE_CONTROL)
-            .iter()
-            .any(|value| value.to_str().is_ok_and(|v| v.contains("no-store")));
-        let right = reply.status() == StatusCode::OK
-            && !no_store
-            && !headers.contains_key(header::SET_COOKIE);
+        let right = reply.status() == StatusCode::OK && !is_personal(reply.headers());
         right && self.get(key, now).is_none_or(|(_, age)| age >= FRESH)
     }
 

@@ -4,10 +4,13 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::time::Duration;
 
 use axum::Router;
-use seawall::client::Builder;
+use http::{Request, Response, StatusCode};
+use seawall::client::{Body, Builder, Error};
 use seawall::discovery::{Host, Source, Target};
+use seawall_policy::retry::{Budget, BudgetSettings};
 use tokio::runtime::Runtime;
 
 /// A server of the test's own, on a runtime of its own: killing it cuts its connections, too.
@@ -85,4 +88,34 @@ impl Count {
     pub(crate) fn get(&self) -> usize {
         self.0.load(SeqCst)
     }
+}
+
+pub(crate) const MS: Duration = Duration::from_millis(1);
+
+pub(crate) fn get() -> Request<Body> {
+    Request::get("http://origin.test/x")
+        .body(Body::empty())
+        .unwrap()
+}
+
+pub(crate) fn reply(status: StatusCode) -> Response<Body> {
+    let mut reply = Response::new(Body::from("answer"));
+    *reply.status_mut() = status;
+    reply
+}
+
+pub(crate) fn budget(floor: f64) -> Arc<Budget> {
+    Arc::new(Budget::new(&BudgetSettings {
+        floor,
+        ..BudgetSettings::default()
+    }))
+}
+
+/// Reads a body to its end.
+pub(crate) async fn read(
+    reply: Response<impl http_body::Body<Data = bytes::Bytes, Error: Into<Error>> + Send + 'static>,
+) -> String {
+    let bytes = http_body_util::BodyExt::collect(reply.into_body()).await;
+    let bytes = bytes.map_err(Into::into).unwrap().to_bytes();
+    String::from_utf8(bytes.into()).unwrap()
 }
