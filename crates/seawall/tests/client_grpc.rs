@@ -16,7 +16,7 @@ use example::{GREET, Greeter, REPORT, Text};
 use http::uri::PathAndQuery;
 use layers_support::{Held, until};
 use seawall::Client;
-use seawall::client::ErrorKind;
+use seawall::client::{ErrorKind, Repeatable};
 use seawall::context::Trust;
 use seawall::layer::Protect;
 use seawall_policy::balance::Algorithm;
@@ -151,6 +151,22 @@ async fn a_call_that_is_dropped_leaves_nothing_in_flight() {
     assert_eq!(client.hosts()[0].in_flight, 1);
     call.abort();
     until(|| client.hosts()[0].in_flight == 0).await;
+}
+
+#[tokio::test]
+async fn what_is_declared_repeatable_is_sent_again() {
+    let (address, serving) = resetting(h2::Reason::INTERNAL_ERROR).await;
+    let client = builder([address]).build().unwrap();
+    let mut greeter = tonic::client::Grpc::new(client.grpc());
+    greeter.ready().await.unwrap();
+    let mut request = Request::new(String::new());
+    request.extensions_mut().insert(Repeatable);
+    let path = PathAndQuery::from_static(GREET);
+    // The second time the server answers, if not in gRPC.
+    let answer = greeter.unary(request, path, Text).await;
+    assert!(answer.is_err());
+    assert_eq!(client.totals().retry.retries, 1);
+    serving.abort();
 }
 
 /// A server of HTTP/2 that resets its first stream, and answers the others.

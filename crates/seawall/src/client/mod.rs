@@ -91,7 +91,7 @@ pub use fallback::{
 pub use forward::{ForwardLayer, ForwardService};
 pub use gutter::{GutterFuture, GutterLayer, GutterService, Taken};
 pub use hedge::{HedgeFuture, HedgeLayer, HedgeService};
-pub use outgoing::Outgoing;
+pub use outgoing::{Outgoing, Repeatable};
 pub use recorded::{Record, Recorded};
 pub use replay::{REPLAY_LIMIT, Replay, ReplayLayer, ReplayService};
 pub use retry::{RetryFuture, RetryLayer, RetryService, RetryTotals};

@@ -9,11 +9,24 @@ use crate::context::{ContextHeader, ContextHeaders, Reader, Trust};
 use crate::layer::context::{Kept, Surroundings};
 use crate::{Call, Tick};
 
+/// Among a request's extensions: it may run twice, whatever its method says. For gRPC, whose
+/// methods say nothing, and for a POST that carries a key of its own.
+///
+/// ```
+/// use seawall::client::Repeatable;
+///
+/// let mut request = http::Request::post("/x").body(()).unwrap();
+/// request.extensions_mut().insert(Repeatable);
+/// // With tonic the same: `tonic::Request` has extensions, too.
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Repeatable;
+
 /// The call that an outgoing request is, among its extensions: what the layers of a client read.
 ///
 /// Made once, by the first of them, from the [`current`](crate::layer::current) call and the
 /// request. What the request's own context headers say comes first (of two time limits, the
-/// shorter); whether it may run twice is for its method to say; its cost is 1 unless it says
+/// shorter); whether it may run twice is for its method to say, or [`Repeatable`]; its cost is 1 unless it says
 /// otherwise, since what its caller's request costs says nothing of it.
 ///
 /// ```
@@ -63,6 +76,7 @@ impl Outgoing {
         };
         let read = reader.read(request.method(), request.headers(), now);
         let mut call = read.call;
+        call.idempotent |= request.extensions().get::<Repeatable>().is_some();
         let surroundings = Surroundings::current();
         if let Some(above) = surroundings.as_ref().map(|s| &s.call) {
             let says = |header| read.seen.contains(header);
