@@ -303,36 +303,22 @@ impl Builder {
             Some(source) => source,
             None => own.parse()?,
         };
-        let now = self.clock.now();
         let shards = std::thread::available_parallelism().map_or(1, usize::from);
-        let breaker = self.breaker.take().unwrap_or_else(|| {
-            let settings = ThrottleSettings {
-                shards,
-                ..ThrottleSettings::default()
-            };
-            Some(Arc::new(Throttle::new(settings, now)))
-        });
+        let breaker = match self.breaker.take() {
+            Some(breaker) => breaker,
+            None => Some(self.throttle(shards)),
+        };
         let upstream = self.upstream(breaker.clone(), shards);
         let balanced = self.balanced(source);
         let main = self.pool(balanced.clone(), &upstream);
-        let gutter = self.gutter.take().map(|(source, mut settings)| {
-            settings.shards = shards;
-            let gutter = Arc::new(Gutter::new(&settings));
-            (gutter, self.reserve(source, &upstream))
-        });
-        let gutter_layer = match &gutter {
-            Some((gutter, pool)) => {
-                GutterLayer::new(gutter.clone(), pool.clone(), self.clock.clone())
-            }
-            None => GutterLayer::off(),
-        };
+        let (gutter, guttered) = self.guttered(&upstream, shards);
         let fallback = self.fallbacks(&upstream).layer();
         let deadline = DeadlineLayer::default().clock(self.clock.clone());
         let deadline = match self.timeout {
             Some(timeout) => deadline.default_timeout(timeout),
             None => deadline,
         };
-        let stack = fallback.layer(gutter_layer.layer(main));
+        let stack = fallback.layer(guttered.layer(main));
         let stack = deadline.layer(ReplayLayer::new(self.replay_limit).layer(stack));
         let parts = Parts {
             base,
@@ -344,13 +330,35 @@ impl Builder {
             coalesce: upstream.coalesce,
             deadline,
             fallback,
-            gutter: gutter.map(|(gutter, _)| gutter),
+            gutter,
             clock: self.clock,
         };
         Ok(Client {
             stack,
             parts: Arc::new(parts),
         })
+    }
+
+    fn throttle(&self, shards: usize) -> Arc<dyn Breaker> {
+        let settings = ThrottleSettings {
+            shards,
+            ..ThrottleSettings::default()
+        };
+        Arc::new(Throttle::new(settings, self.clock.now()))
+    }
+
+    fn guttered(
+        &mut self,
+        main: &Upstream,
+        shards: usize,
+    ) -> (Option<Arc<Gutter>>, GutterLayer<Pool>) {
+        let Some((source, settings)) = self.gutter.take() else {
+            return (None, GutterLayer::off());
+        };
+        let gutter = Arc::new(Gutter::new(&GutterSettings { shards, ..settings }));
+        let reserve = self.reserve(source, main);
+        let layer = GutterLayer::new(gutter.clone(), reserve, self.clock.clone());
+        (Some(gutter), layer)
     }
 
     /// Scheme and authority, and its host and port as a source.

@@ -384,7 +384,10 @@ impl<R> Landed<R> {
 
 /// Whether an answer with these headers was made for one caller, whatever the request says.
 pub(super) fn is_personal(headers: &HeaderMap) -> bool {
-    let no_store = |value: &HeaderValue| value.to_str().is_ok_and(|v| v.contains("no-store"));
+    let no_store = |value: &HeaderValue| {
+        let mut said = value.as_bytes().split(|byte| *byte == b',');
+        said.any(|said| said.trim_ascii().eq_ignore_ascii_case(b"no-store"))
+    };
     headers.contains_key(header::SET_COOKIE)
         || headers.get_all(header::CACHE_CONTROL).iter().any(no_store)
 }

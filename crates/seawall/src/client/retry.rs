@@ -26,6 +26,9 @@ use crate::{Outcome, Rejection, Tick};
 /// ([`Error::is_retried`]); the reply of the server that made the call is then marked as well
 /// ([`ContextLayer`](crate::layer::ContextLayer)), so that no tier above retries it.
 ///
+/// It begins nothing that is too late, but what has begun is for a
+/// [`DeadlineLayer`](super::DeadlineLayer) above to end.
+///
 /// Costs one allocation a call, one more for each attempt but the first; 200 bytes while it lasts.
 ///
 /// ```
@@ -224,31 +227,28 @@ impl Calling {
                 return answer;
             }
             self.ran |= reply.may_have_run && reply.rejected == Rejected::No;
-            let call = &self.outgoing.call;
-            let next = next.filter(|next| next.body().can_replay());
-            let Some(next) = next else {
-                let why = self.without_a_body(&reply, attempts);
-                return self.stop(answer, &reply, why);
-            };
+            let (call, budget) = (&self.outgoing.call, &shared.budget);
             let typical = shared.latencies.as_ref().and_then(|l| l.typical());
             let random = fastrand::u64(..);
-            let verdict = (shared.retry).decide(call, &reply, typical, &shared.budget, now, random);
-            match verdict {
+            let verdict = (shared.retry).decide(call, &reply, typical, budget, now, random);
+            let (wait, paid) = match verdict {
                 Verdict::Stop(why) => return self.stop(answer, &reply, why),
-                Verdict::After(wait, paid) => {
-                    drop(answer);
-                    let paid = Paid::new(&shared.budget, paid);
-                    if !wait.is_zero() {
-                        tokio::time::sleep(wait).await;
-                        now = shared.clock.now();
-                    }
-                    paid.spent();
-                    shared.counts.retries.fetch_add(1, Relaxed);
-                    reply.attempts += 1;
-                    reply.waited = wait;
-                    request = next;
-                }
+                Verdict::After(wait, paid) => (wait, Paid::new(budget, paid)),
+            };
+            let Some(next) = next.filter(|next| next.body().can_replay()) else {
+                shared.counts.too_large.fetch_add(1, Relaxed);
+                return self.stop(answer, &reply, Why::Unsafe);
+            };
+            drop(answer);
+            if !wait.is_zero() {
+                tokio::time::sleep(wait).await;
+                now = shared.clock.now();
             }
+            paid.spent();
+            shared.counts.retries.fetch_add(1, Relaxed);
+            reply.attempts += 1;
+            reply.waited = wait;
+            request = next;
         }
     }
 
@@ -307,14 +307,6 @@ impl Calling {
         if self.shared.records && reply.outcome == Outcome::Success {
             latencies.record(now.since(started), now);
         }
-    }
-
-    fn without_a_body(&self, reply: &Reply, attempts: u8) -> Why {
-        if reply.attempts >= attempts {
-            return Why::Attempts;
-        }
-        self.shared.counts.too_large.fetch_add(1, Relaxed);
-        Why::Unsafe
     }
 
     fn stop<R>(
