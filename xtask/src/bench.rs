@@ -1,8 +1,9 @@
 //! `cargo xtask bench`.
 
+use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
-use crate::run::{cargo, shown, target};
+use crate::run::{cargo, line, shown, target};
 
 /// What to measure.
 #[derive(Debug, clap::Args)]
@@ -30,5 +31,10 @@ pub(crate) fn run(args: &Args) -> Result<(), String> {
         profile => profile,
     };
     let bench = target().join(folder).join("seawall-bench");
-    shown(Command::new(bench).args(&args.rest)).map(|_| ())
+    // In our place: what is sent to end us is to reach it, which ends its servers.
+    let mut bench = Command::new(bench);
+    let line = line(bench.args(&args.rest));
+    eprintln!("\n$ {line}");
+    let error = bench.exec();
+    Err(format!("cannot run `{line}`: {error}"))
 }

@@ -11,6 +11,7 @@ const NEEDED: &[(&str, &str)] = &[
     ("haproxy", "haproxy"),
     ("h2load", "nghttp2-client"),
     ("curl", "curl"),
+    ("openssl", "openssl"),
     ("python3", "python3-venv"),
 ];
 

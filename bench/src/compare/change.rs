@@ -24,14 +24,12 @@ impl Scenario for Burst {
     }
 
     fn peers(&self) -> Vec<Peer> {
-        let mut peers = vec![
+        vec![
             Peer::Seawall,
             Peer::EnvoyAdaptive,
             Peer::EnvoyAdmission,
             Peer::NginxLimit,
-        ];
-        peers.retain(|peer| peer.speaks(self.shape.wire));
-        peers
+        ]
     }
 
     fn shape(&self) -> Option<&Shape> {
@@ -83,14 +81,12 @@ impl Scenario for Carried {
     }
 
     fn peers(&self) -> Vec<Peer> {
-        let mut peers = vec![
+        vec![
             Peer::Seawall,
             Peer::EnvoyAdaptive,
             Peer::NginxLimit,
             Peer::HaproxyLimit,
-        ];
-        peers.retain(|peer| peer.speaks(self.shape.wire));
-        peers
+        ]
     }
 
     fn shape(&self) -> Option<&Shape> {

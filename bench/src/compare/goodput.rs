@@ -25,7 +25,6 @@ impl Scenario for Goodput {
             peers.push(Peer::HaproxyLimit);
         }
         peers.push(Peer::Unprotected);
-        peers.retain(|peer| peer.speaks(self.shape.wire));
         peers
     }
 

@@ -89,7 +89,8 @@ impl Setup {
 pub trait Scenario {
     /// Its name, as `--only` looks for it.
     fn name(&self) -> String;
-    /// Seawall first, then who it is compared with.
+    /// Seawall first, then who it is compared with; who does not speak the shape's protocol is left
+    /// out.
     fn peers(&self) -> Vec<Peer>;
     /// The origin whose capacity is to be measured first, if any.
     fn shape(&self) -> Option<&Shape>;

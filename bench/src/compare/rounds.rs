@@ -96,7 +96,8 @@ impl<'a> Run<'a> {
             quick: self.args.quick,
         };
         let mut peers = scenario.peers();
-        peers.retain(|peer| self.takes_part(*peer, !scenario.in_process()));
+        let speaks = |peer: Peer| scenario.shape().is_none_or(|shape| peer.speaks(shape.wire));
+        peers.retain(|&peer| speaks(peer) && self.takes_part(peer, !scenario.in_process()));
         // Another one first in every round: none always runs on a machine just warmed up.
         let turn = usize::try_from(round).unwrap_or(0) % peers.len().max(1);
         peers.rotate_left(turn);

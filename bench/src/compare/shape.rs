@@ -60,11 +60,7 @@ impl Shape {
     /// The earliest that a call begun at 0 can be complete.
     #[must_use]
     pub fn first_completion(&self) -> Duration {
-        match self.distribution {
-            Distribution::Fixed => self.service,
-            Distribution::Exponential => Duration::ZERO,
-            Distribution::Bimodal => self.service / 2,
-        }
+        self.service.mul_f64(self.distribution.quantile(0.0))
     }
 
     /// Requests a second by the arithmetic of slots and service time, all slots in use.
@@ -171,6 +167,7 @@ mod tests {
         assert_eq!(shape.timeout(), Duration::from_secs(25));
         assert!((shape.second() - 50.0).abs() < 1e-9);
         assert!((shape.rate() - 1.0).abs() < 1e-9);
+        assert_eq!(shape.first_completion(), Duration::ZERO);
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub enum Distribution {
 
 impl Distribution {
     /// The inverse distribution function for mean 1, at `0 <= q < 1`.
-    fn quantile(self, q: f64) -> f64 {
+    pub(crate) fn quantile(self, q: f64) -> f64 {
         match self {
             Self::Fixed => 1.0,
             Self::Exponential => -(1.0 - q).ln(),

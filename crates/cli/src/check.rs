@@ -1,18 +1,19 @@
 //! `seawall check`: what is wrong with a file, and what a setting does.
 
 use std::fmt::Write as _;
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 
 use seawall::config::{Config, SETTINGS, default_toml, explain, json_schema, setting};
+use seawall_gateway::{Finding, check_certificates};
 
-use crate::Failure;
+use crate::{Failure, print};
 
 /// Check a configuration file, and learn what settings do.
 ///
 /// What is wrong with the file is told by line, each with what the setting does and what may stand
 /// there: first every unknown setting and wrong value at once, then, once the values are right, what
-/// they say of one another. Settings that are each right but work against one another are warned of.
+/// they say of one another, then whether the certificates it names can be used. Settings that are each right but work against one another are warned of.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -22,8 +23,8 @@ Examples:
   seawall check --explain listeners             what the settings of a section do
   seawall check --schema > seawall.schema.json  a JSON schema, for editors
 
-Exit code: 0 when the file is right (warnings included), 1 when it is not or cannot be read, 2 for
-a wrong command line.")]
+Exit code: 0 when the file is right (warnings included), 1 when it is not or cannot be read, or the
+answer cannot be written, 2 for a wrong command line.")]
 pub(crate) struct Args {
     /// The file to check; `-` for standard input.
     #[arg(required_unless_present_any = ["defaults", "explain", "schema"])]
@@ -53,9 +54,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
             "name a file to check, or see `seawall check --help`",
         ));
     };
-    // A closed pipe is the reader's decision.
-    let _ = std::io::stdout().write_all(text.as_bytes());
-    Ok(())
+    print(&text)
 }
 
 fn explained(key: &str) -> Result<String, Failure> {
@@ -158,10 +157,38 @@ pub(crate) fn written(name: &impl std::fmt::Debug) -> String {
     format!("{name:?}").to_lowercase()
 }
 
+/// A file that says nothing wrong may name certificates that cannot be used.
+fn certificates_are_usable(name: &str, text: &str, found: &[Finding]) -> Result<(), Failure> {
+    let errors: Vec<_> = found.iter().filter(|finding| finding.error).collect();
+    if errors.is_empty() {
+        return Ok(());
+    }
+    let mut told = format!("{name} has {}\n", counted(errors.len(), "error"));
+    for Finding {
+        key, text: what, ..
+    } in errors
+    {
+        let position = Config::position(text, key);
+        let (line, column) = (position.line, position.column);
+        let _ = writeln!(told, "\n{name}:{line}:{column}: `{key}` {what}");
+    }
+    Err(Failure::new(told.trim_end()))
+}
+
 fn checked(file: &Path) -> Result<String, Failure> {
     let (config, text) = read(file)?;
     let name = shown(file);
+    let found = check_certificates(&config);
+    certificates_are_usable(&name, &text, &found)?;
     let mut told = String::new();
+    for finding in &found {
+        let line = Config::position(&text, &finding.key).line;
+        let _ = writeln!(
+            told,
+            "{name}:{line}: warning: `{}` {}",
+            finding.key, finding.text
+        );
+    }
     for warning in config.warnings() {
         let line = Config::position(&text, &warning.key).line;
         let _ = writeln!(
@@ -174,9 +201,10 @@ fn checked(file: &Path) -> Result<String, Failure> {
     for (name, listener) in &config.listeners {
         let _ = writeln!(
             told,
-            "  listens on {} ({name}, {})",
+            "  listens on {} ({name}, {}{})",
             listener.address,
-            written(&listener.trust)
+            written(&listener.trust),
+            if listener.tls.is_some() { ", TLS" } else { "" }
         );
     }
     for (name, upstream) in &config.upstreams {

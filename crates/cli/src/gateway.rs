@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http::Uri;
@@ -37,14 +38,14 @@ Examples:
 While it runs:
   curl '127.0.0.1:9090/explain?text' who was turned away and why, the state of every limit
   curl 127.0.0.1:9090/metrics        Prometheus metrics
-  kill -TERM PID                     stop accepting, finish what is under way, exit 0
-
+  kill -TERM PID                     stop accepting, finish what is under way, exit
   kill -HUP PID                      the same; ignored where it was started with nohup
 
-Exit code: 0 after a drain, also one whose time ran out, 1 when it cannot start, 2 for a wrong
-command line, 130 when a second signal broke the drain off.")]
+Exit code: 0 when everything under way was finished, 1 when it cannot start, 2 for a wrong command
+line, 3 when `drain_timeout` ran out and connections were cut, 130 when a second signal broke the
+drain off.")]
 pub(crate) struct Args {
-    /// The service to protect: http://HOST:PORT.
+    /// The service to protect: http://HOST:PORT or https://HOST:PORT.
     #[arg(long, value_name = "URL", value_parser = url)]
     upstream: Option<Uri>,
     /// Address to accept calls on [default: 127.0.0.1:8080].
@@ -93,6 +94,10 @@ what is to be protected? Name it by --upstream or in a file by --config:
 
 `seawall gateway --help` says more";
 
+/// The exit code when connections were cut as the drain's time ran out. Not 1: it did start, and it
+/// served.
+const CUT: u8 = 3;
+
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     if args.upstream.is_none() && args.config.is_none() {
         return Err(Failure {
@@ -127,10 +132,31 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
         watch,
         levels,
     };
-    Ok(shutdown.run_on(runtime, |life| serve(config, log, follow, life)))
+    let cut = Arc::new(AtomicUsize::new(0));
+    let code = shutdown.run_on(runtime, |life| {
+        serve(config, log, follow, life, cut.clone())
+    });
+    let cut = cut.load(Ordering::Relaxed);
+    if cut > 0 {
+        let plural = if cut == 1 { " was" } else { "s were" };
+        tell!("{cut} connection{plural} cut; see `drain_timeout`");
+    }
+    // What ended it otherwise says more.
+    Ok(if cut > 0 && code == ExitCode::SUCCESS {
+        ExitCode::from(CUT)
+    } else {
+        code
+    })
 }
 
-async fn serve(config: Config, log: Log, follow: Follow, life: Life) -> Result<(), String> {
+/// Leaves in `cut` how many connections were open when the drain was over.
+async fn serve(
+    config: Config,
+    log: Log,
+    follow: Follow,
+    life: Life,
+    cut: Arc<AtomicUsize>,
+) -> Result<(), String> {
     let running = Gateway::start_with_log(&config, Some(log)).map_err(|error| remedy(&error))?;
     let running = Arc::new(running);
     announce(&config, &running);
@@ -143,11 +169,7 @@ async fn serve(config: Config, log: Log, follow: Follow, life: Life) -> Result<(
         }
     });
     life.on_exit("the gateway", async move {
-        let cut = exits.connections();
-        if cut > 0 {
-            let plural = if cut == 1 { " was" } else { "s were" };
-            tell!("{cut} connection{plural} cut; see `drain_timeout`");
-        }
+        cut.store(exits.connections(), Ordering::Relaxed);
     });
     tokio::select! {
         () = life.stopping() => return Ok(()),
@@ -201,6 +223,9 @@ pub(crate) fn config(args: &Args) -> Result<Config, Failure> {
         config.admin.address = address;
     }
     config.admission.shadow |= args.shadow;
+    for upstream in config.upstreams.values_mut() {
+        upstream.breaker.shadow |= args.shadow;
+    }
     if let Some((key, text)) = config.address_conflicts().first() {
         let flags = "--listen, --admin and --upstream stand over the file";
         return Err(Failure::new(format!("`{key}` {text} ({flags})")));
@@ -262,12 +287,12 @@ pub(crate) fn remedy(error: &StartError) -> String {
 
 fn announce(config: &Config, running: &Running) {
     for (name, address) in &running.addrs {
-        let trust = config
-            .listeners
-            .get(name)
-            .map(|listener| format!("{:?}", listener.trust).to_lowercase());
+        let listener = config.listeners.get(name);
+        let trust = listener.map(|listener| format!("{:?}", listener.trust).to_lowercase());
+        let secured = listener.is_some_and(|listener| listener.tls.is_some());
         tell!(
-            "listening on http://{address} ({})",
+            "listening on http{}://{address} ({})",
+            if secured { "s" } else { "" },
             trust.unwrap_or_default()
         );
     }
@@ -296,8 +321,7 @@ async fn warn_of_unreachable(config: &Config) {
             .host()
             .unwrap_or_default()
             .trim_matches(['[', ']']);
-        let port = upstream.url.port_u16().unwrap_or(80);
-        let attempt = tokio::net::TcpStream::connect((host, port));
+        let attempt = tokio::net::TcpStream::connect((host, upstream.port()));
         let why = match tokio::time::timeout(Duration::from_secs(1), attempt).await {
             Ok(Ok(_)) => continue,
             Ok(Err(error)) => error.to_string(),

@@ -155,7 +155,7 @@ fn help_teaches() {
 fn a_wrong_url_is_explained() {
     for (url, remedy) in [
         ("127.0.0.1:3000", "http://"),
-        ("https://a", "http://"),
+        ("ftp://a", "http://"),
         ("http://a/path", "path"),
     ] {
         let output = run(&["gateway", "--upstream", url]);
@@ -445,6 +445,15 @@ fn memory_stays_flat_under_abuse() {
     assert!(after < before + 16 * 1024, "{before} KiB, then {after} KiB");
 }
 
+/// The connection that brings a request; others only look whether somebody is there.
+fn asked(listener: &TcpListener) -> TcpStream {
+    let mut streams = listener.incoming().map(Result::unwrap);
+    let brings = |stream: &mut TcpStream| stream.read(&mut [0; 1]).is_ok_and(|read| read > 0);
+    streams
+        .find_map(|mut stream| brings(&mut stream).then_some(stream))
+        .unwrap()
+}
+
 #[test]
 fn a_second_signal_ends_at_once() {
     // An origin that never answers, and more time to drain than a test has.
@@ -454,7 +463,7 @@ fn a_second_signal_ends_at_once() {
     caller
         .write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
         .unwrap();
-    let asked = silent.incoming().nth(1);
+    let asked = asked(&silent);
     running.signal("TERM");
     eventually("it drains", || TcpStream::connect(running.listen).is_err());
     // One that comes within half a second of the first belongs to it.
@@ -464,6 +473,72 @@ fn a_second_signal_ends_at_once() {
     });
     assert_eq!(running.child.wait().unwrap().code(), Some(130));
     drop((asked, caller));
+}
+
+#[test]
+fn a_drain_whose_time_runs_out_has_a_code_of_its_own() {
+    let silent = TcpListener::bind(free()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("seawall.toml");
+    let upstream = "[upstreams.default]\nurl = 'http://127.0.0.1:3000'\n";
+    std::fs::write(&file, format!("drain_timeout = '50ms'\n{upstream}")).unwrap();
+    let config = format!("--config {}", file.display());
+    let mut running = Running::start(silent.local_addr().unwrap(), "", &config);
+    let mut caller = TcpStream::connect(running.listen).unwrap();
+    caller
+        .write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+        .unwrap();
+    let asked = asked(&silent);
+    running.signal("TERM");
+    assert_eq!(running.child.wait().unwrap().code(), Some(3));
+    let mut told = String::new();
+    let mut stderr = running.child.stderr.take().unwrap();
+    stderr.read_to_string(&mut told).unwrap();
+    assert!(told.contains("1 connection was cut"), "{told}");
+    drop((asked, caller));
+}
+
+#[test]
+fn a_full_disk_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("seawall.toml");
+    std::fs::write(
+        &file,
+        "[upstreams.default]\nurl = 'http://127.0.0.1:3000'\n",
+    )
+    .unwrap();
+    for args in [
+        &["check", file.to_str().unwrap()][..],
+        &["check", "--defaults"],
+        &["check", "--schema"],
+        &["check", "--explain", "listeners"],
+    ] {
+        let full = std::fs::File::options()
+            .write(true)
+            .open("/dev/full")
+            .unwrap();
+        let output = Command::new(SEAWALL)
+            .args(args)
+            .stdout(full)
+            .output()
+            .unwrap();
+        let told = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {told}");
+        assert!(told.contains("cannot write"), "{args:?}: {told}");
+    }
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_error() {
+    let mut child = Command::new(SEAWALL)
+        .args(["check", "--defaults"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
 }
 
 #[test]

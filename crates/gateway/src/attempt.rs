@@ -4,37 +4,38 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use seawall::clock::Clock;
-use seawall_policy::balance::Choice;
+use seawall_policy::balance::{Choice, Load};
 use seawall_policy::breaker::{Breaker, Pass};
 use seawall_policy::{Outcome, Tick};
+
+/// A breaker, and what it has let through.
+pub(crate) type Passed = (Arc<dyn Breaker>, Pass);
 
 /// An attempt under way. Dropped before its end was told, its caller has left: that says nothing of
 /// the host, unless it lasted long.
 #[derive(Debug)]
 pub(crate) struct Attempt {
     choice: Option<Choice>,
-    pass: Option<(Arc<dyn Breaker>, Pass)>,
+    pass: Option<Passed>,
     clock: Clock,
     start: Tick,
     /// From the start to the head of the reply.
     latency: Option<Duration>,
+    /// What the host said of itself.
+    load: Option<Load>,
     /// Whether the upstream could be reached, which is all that its breaker asks.
     reached: Outcome,
 }
 
 impl Attempt {
-    pub(crate) fn new(
-        choice: Choice,
-        pass: Option<(Arc<dyn Breaker>, Pass)>,
-        clock: &Clock,
-        start: Tick,
-    ) -> Self {
+    pub(crate) fn new(choice: Choice, pass: Option<Passed>, clock: &Clock, start: Tick) -> Self {
         Self {
             choice: Some(choice),
             pass,
             clock: clock.clone(),
             start,
             latency: None,
+            load: None,
             reached: Outcome::Failure,
         }
     }
@@ -45,7 +46,8 @@ impl Attempt {
     }
 
     /// The head of a reply has come. How long its body takes says more of the body than of the host.
-    pub(crate) fn answered(&mut self, gateway_error: bool, now: Tick) {
+    pub(crate) fn answered(&mut self, gateway_error: bool, load: Option<Load>, now: Tick) {
+        self.load = load;
         self.latency = Some(now.since(self.start));
         self.reached = if gateway_error {
             Outcome::Failure
@@ -59,7 +61,7 @@ impl Attempt {
         let whole = now.since(self.start);
         if let Some(choice) = self.choice.take() {
             let latency = self.latency.unwrap_or(whole);
-            choice.finish(outcome, latency, None, now);
+            choice.finish(outcome, latency, self.load, now);
         }
         if let Some((breaker, pass)) = self.pass.take() {
             let reached = match outcome {
@@ -81,10 +83,17 @@ impl Attempt {
 
 impl Drop for Attempt {
     fn drop(&mut self) {
-        if let Some((breaker, pass)) = self.pass.take() {
-            let now = self.clock.now();
-            breaker.record(pass, Outcome::Ignored, now.since(self.start), now);
+        if self.choice.is_none() && self.pass.is_none() {
+            return;
         }
-        // The choice gives itself back.
+        let now = self.clock.now();
+        let whole = now.since(self.start);
+        // How long it was waited for in vain is all that is known.
+        if let Some(choice) = self.choice.take() {
+            choice.finish(Outcome::Ignored, whole, None, now);
+        }
+        if let Some((breaker, pass)) = self.pass.take() {
+            breaker.record(pass, Outcome::Ignored, whole, now);
+        }
     }
 }

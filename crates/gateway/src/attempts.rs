@@ -6,18 +6,19 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use seawall::admission::outcome;
-use seawall::context::{names, rejection_of};
+use seawall::context::{advice, load, names};
 use seawall_policy::balance::Ask;
-use seawall_policy::breaker::{Breaker, Pass};
+use seawall_policy::breaker::Breaker;
 use seawall_policy::retry::{Pushback, Rejected, Reply, Retry, Verdict, Why};
 use seawall_policy::{Call, Outcome, Rejection, Tick};
 
-use crate::attempt::Attempt;
+use crate::attempt::{Attempt, Passed};
 use crate::body::RequestBody;
 use crate::core::Core;
 use crate::fleet::Fleet;
 use crate::origin::Origin;
-use crate::pool::Lease;
+use crate::pool::{Lease, Pool};
+use crate::probe;
 use crate::send::{Failed, Times, send};
 use crate::sweep::Alarm;
 
@@ -26,15 +27,18 @@ const TRIED: usize = 10;
 
 /// What a call's attempts have in common.
 pub(crate) struct Attempts<'a> {
-    pub(crate) core: &'a Core,
+    pub(crate) core: &'a Arc<Core>,
     pub(crate) origin: &'a Origin,
-    pub(crate) fleet: &'a Fleet,
+    pub(crate) fleet: Arc<Fleet>,
+    pub(crate) breaker: Option<Arc<dyn Breaker>>,
     pub(crate) call: &'a Call,
     pub(crate) retry: Retry,
     pub(crate) alarm: &'a Alarm,
     pub(crate) hash: Option<u64>,
     pub(crate) http2: bool,
     pub(crate) grpc: bool,
+    /// The deadline is a stranger's own, and says nothing of a host.
+    pub(crate) impatient: bool,
 }
 
 /// A reply that is to be passed on.
@@ -60,6 +64,32 @@ pub(crate) struct Last<T> {
     pub(crate) mark: bool,
 }
 
+/// What one sending comes to.
+type Sent = Result<(Response<Incoming>, Lease), Failed>;
+
+/// The attempts made so far.
+#[derive(Debug, Default)]
+struct Made {
+    attempts: u8,
+    /// The wait before the last one.
+    waited: Duration,
+    keys: [u64; TRIED],
+}
+
+impl Made {
+    fn add(&mut self, key: u64) {
+        if let Some(place) = self.keys.get_mut(usize::from(self.attempts)) {
+            *place = key;
+        }
+        self.attempts = self.attempts.saturating_add(1);
+    }
+
+    /// The hosts that were tried.
+    fn tried(&self) -> &[u64] {
+        &self.keys[..usize::from(self.attempts).min(TRIED)]
+    }
+}
+
 impl Attempts<'_> {
     /// Sends the request until it is answered or there is no use in it. `asked` is now.
     pub(crate) async fn run(
@@ -70,91 +100,101 @@ impl Attempts<'_> {
         if self.call.attempt == 0 {
             self.origin.budget.deposit(asked);
         }
-        let mut tried = [0; TRIED];
-        let (mut attempts, mut waited, mut now) = (0_u8, Duration::ZERO, asked);
+        let mut made = Made::default();
+        let mut now = asked;
         loop {
-            let pass = match self.pass(now) {
-                Ok(pass) => pass,
-                Err(rejection) => return Err(self.refused(rejection, attempts)),
-            };
-            let known = usize::from(attempts).min(TRIED);
-            let ask = Ask {
-                hash: self.hash,
-                tried: &tried[..known],
-                zone: self.origin.zone,
-                may_probe: self.retry.may_run_twice(self.call),
-            };
-            let Some(picked) = self.fleet.pick(&ask, now, self.core.random()) else {
-                let end = Ended::Failed(Failed::NoHost);
-                return Err(Last { end, mark: false });
-            };
-            let mut attempt = Attempt::new(picked.choice, pass, &self.core.clock, now);
-            let kept = self.keep(request.as_ref(), attempts);
+            let (mut attempt, pool) = self.begin(&made, now)?;
+            let kept = self.keep(request.as_ref(), made.attempts);
             let times = self.times(asked, now);
-            let pool = &picked.endpoint.pool;
-            let sent = send(self.core, pool, request, self.http2, times, self.alarm).await;
+            let sent = send(self.core, &pool, request, self.http2, times, self.alarm).await;
             now = self.core.clock.now();
-            attempts += 1;
-            let mut reply = match &sent {
-                Ok((response, _)) => self.reply(response, &mut attempt, now),
-                Err(failed) => Reply {
-                    may_have_run: request.is_none(),
-                    ..Reply::new(failed.outcome().unwrap_or(Outcome::Ignored))
-                },
-            };
-            (reply.attempts, reply.waited) = (attempts, waited);
-            let why = match self.decide(&reply, kept.is_some() || request.is_some(), now) {
+            made.add(attempt.key());
+            let reply = self.reply(&sent, &mut attempt, request.is_none(), &made, now);
+            let possible = kept.is_some() || request.is_some();
+            match self.decide(&reply, possible, now) {
                 Ok(wait) => {
-                    self.again(sent, attempt, reply.outcome, now, &mut tried, attempts);
-                    waited = wait;
-                    if !wait.is_zero() {
-                        tokio::time::sleep(wait).await;
-                        now = self.core.clock.now();
-                    }
+                    self.again(sent, attempt, reply.outcome, now);
+                    now = self.pause(wait, now).await;
+                    made.waited = wait;
                     *request = request.take().or(kept);
-                    self.number(request.as_mut(), attempts);
-                    continue;
+                    self.number(request.as_mut(), made.attempts);
                 }
-                Err(why) => why,
-            };
-            let mark = self.retry.must_mark(&reply, why);
-            if reply.outcome != Outcome::Success {
-                self.core.counters().stopped(why);
+                Err(why) => return self.end(sent, attempt, &reply, why, now),
             }
-            return match sent {
-                Ok((response, lease)) => Ok(Last {
-                    end: Answered {
-                        response,
-                        lease,
-                        attempt,
-                        at: now,
-                    },
-                    mark,
-                }),
-                Err(failed) => {
-                    attempt.finish(reply.outcome, now);
-                    let end = Ended::Failed(failed);
-                    Err(Last { end, mark })
-                }
-            };
         }
     }
 
-    fn pass(&self, now: Tick) -> Result<Option<(Arc<dyn Breaker>, Pass)>, Rejection> {
-        let Some(breaker) = &self.origin.breaker else {
+    /// Breaker and host of the next attempt.
+    fn begin(&self, made: &Made, now: Tick) -> Result<(Attempt, Arc<Pool>), Last<Ended>> {
+        let pass = self.pass(now).map_err(|rejection| Last {
+            end: Ended::Breaker(rejection),
+            mark: made.attempts > 0,
+        })?;
+        let ask = Ask {
+            hash: self.hash,
+            tried: made.tried(),
+            zone: self.origin.zone,
+            may_probe: self.retry.may_run_twice(self.call),
+        };
+        let picked = self.fleet.pick(&ask, now, self.core.random());
+        let picked = picked.ok_or(Last {
+            end: Ended::Failed(Failed::NoHost),
+            mark: false,
+        })?;
+        if self.origin.by_load {
+            probe::send(self.core, &self.fleet, self.origin, now);
+        }
+        let attempt = Attempt::new(picked.choice, pass, &self.core.clock, now);
+        Ok((attempt, picked.endpoint.pool.clone()))
+    }
+
+    /// There is no further attempt.
+    fn end(
+        &self,
+        sent: Sent,
+        attempt: Attempt,
+        reply: &Reply,
+        why: Why,
+        now: Tick,
+    ) -> Result<Last<Answered>, Last<Ended>> {
+        let mark = self.retry.must_mark(reply, why);
+        if reply.outcome != Outcome::Success {
+            self.origin.tries.stopped(why);
+        }
+        match sent {
+            Ok((response, lease)) => {
+                let end = Answered {
+                    response,
+                    lease,
+                    attempt,
+                    at: now,
+                };
+                Ok(Last { end, mark })
+            }
+            Err(failed) => {
+                attempt.finish(reply.outcome, now);
+                let end = Ended::Failed(failed);
+                Err(Last { end, mark })
+            }
+        }
+    }
+
+    async fn pause(&self, wait: Duration, now: Tick) -> Tick {
+        if wait.is_zero() {
+            return now;
+        }
+        tokio::time::sleep(wait).await;
+        self.core.clock.now()
+    }
+
+    fn pass(&self, now: Tick) -> Result<Option<Passed>, Rejection> {
+        let Some(breaker) = &self.breaker else {
             return Ok(None);
         };
         match breaker.ask(now, self.core.random()) {
             Ok(pass) => Ok(Some((breaker.clone(), pass))),
             Err(_) if self.origin.breaker_shadow => Ok(None),
             Err(rejection) => Err(rejection),
-        }
-    }
-
-    fn refused(&self, rejection: Rejection, attempts: u8) -> Last<Ended> {
-        Last {
-            end: Ended::Breaker(rejection),
-            mark: attempts > 0,
         }
     }
 
@@ -167,6 +207,12 @@ impl Attempts<'_> {
             limit: whole.since(now).min(per_try),
             deadline: self.call.deadline,
         }
+    }
+
+    fn outcome(&self, failed: &Failed) -> Outcome {
+        let left = self.impatient && matches!(failed, Failed::Deadline);
+        let outcome = failed.outcome().filter(|_| !left);
+        outcome.unwrap_or(Outcome::Ignored)
     }
 
     /// A copy to send again, where that may ever be.
@@ -188,10 +234,33 @@ impl Attempts<'_> {
         Some(kept)
     }
 
-    fn reply(&self, response: &Response<Incoming>, attempt: &mut Attempt, now: Tick) -> Reply {
+    fn reply(
+        &self,
+        sent: &Sent,
+        attempt: &mut Attempt,
+        may_have_run: bool,
+        made: &Made,
+        now: Tick,
+    ) -> Reply {
+        let reply = match sent {
+            Ok((response, _)) => self.answered(response, attempt, now),
+            Err(failed) => Reply {
+                may_have_run,
+                ..Reply::new(self.outcome(failed))
+            },
+        };
+        Reply {
+            attempts: made.attempts,
+            waited: made.waited,
+            ..reply
+        }
+    }
+
+    fn answered(&self, response: &Response<Incoming>, attempt: &mut Attempt, now: Tick) -> Reply {
         let status = response.status();
-        attempt.answered(is_gateway_error(status), now);
         let headers = response.headers();
+        let load = self.origin.by_load.then(|| load(headers)).flatten();
+        attempt.answered(is_gateway_error(status), load, now);
         let told = match self.grpc.then(|| outcome::by_grpc(headers)).flatten() {
             Some(trailers_only) => trailers_only,
             None => outcome::by_status(status),
@@ -203,7 +272,7 @@ impl Attempts<'_> {
         }
         Reply {
             marked: headers.contains_key(names::RETRIED),
-            rejected: rejection_of(headers).map_or(Rejected::No, Rejected::There),
+            rejected: advice(headers).map_or(Rejected::No, Rejected::There),
             pushback: pushback(headers, self.grpc),
             ..Reply::new(told)
         }
@@ -220,9 +289,8 @@ impl Attempts<'_> {
             .decide(self.call, reply, typical, budget, now, random)
         {
             Verdict::Stop(why) => Err(why),
-            Verdict::After(wait, paid) if !possible => {
+            Verdict::After(_, paid) if !possible => {
                 budget.refund(paid);
-                let _ = wait;
                 Err(Why::Unsafe)
             }
             Verdict::After(wait, _paid) => Ok(wait),
@@ -230,18 +298,7 @@ impl Attempts<'_> {
     }
 
     /// The attempt is over and another follows.
-    fn again(
-        &self,
-        sent: Result<(Response<Incoming>, Lease), Failed>,
-        attempt: Attempt,
-        outcome: Outcome,
-        now: Tick,
-        tried: &mut [u64; TRIED],
-        attempts: u8,
-    ) {
-        if let Some(place) = tried.get_mut(usize::from(attempts) - 1) {
-            *place = attempt.key();
-        }
+    fn again(&self, sent: Sent, attempt: Attempt, outcome: Outcome, now: Tick) {
         match sent {
             // With its body unread, the connection goes as well.
             Ok((response, lease)) => {
@@ -255,7 +312,7 @@ impl Attempts<'_> {
             }
         }
         attempt.finish(outcome, now);
-        self.core.counters().retried();
+        self.origin.tries.retried();
     }
 
     fn number(&self, request: Option<&mut Request<RequestBody>>, attempts: u8) {

@@ -68,6 +68,17 @@ impl RequestBody {
     }
 }
 
+impl RequestBody {
+    /// Another copy of it; `None` for one that still arrives.
+    pub(crate) fn again(&self) -> Option<Self> {
+        match self {
+            Self::Empty => Some(Self::Empty),
+            Self::Full(bytes) => Some(Self::Full(bytes.clone())),
+            Self::Stream(_) => None,
+        }
+    }
+}
+
 impl Streaming {
     fn poll_frame(
         &mut self,

@@ -33,6 +33,11 @@ const TUNNEL: u8 = 5;
 /// makes the kernel answer with a reset, which may overtake our last answer.
 const LEAVE: Duration = Duration::from_secs(1);
 
+/// How long a drain waits for clients that have not sent a whole request head, or have nothing under
+/// way over HTTP/2, where a goodbye is answered before it holds. No more than what is on its way to
+/// us takes.
+pub(crate) const LAST_WORD: Duration = Duration::from_secs(1);
+
 /// No request's number.
 const NONE: u32 = u32::MAX;
 
@@ -156,6 +161,9 @@ impl Client {
             if !whole {
                 self.alarm
                     .set(self.core.clock.now() + self.site.header_timeout);
+                if self.core.draining() {
+                    self.says_goodbye();
+                }
             }
         }
     }
@@ -180,11 +188,11 @@ impl Client {
         self.stage.store(TUNNEL, Relaxed);
     }
 
-    /// A drain has begun: over HTTP/2, who has nothing under way is given so long to hear of it. A
-    /// request that was on its way to us is heard all the same.
-    pub(crate) fn says_goodbye(&self, within: Duration) {
-        if self.http2 && self.stage.load(Relaxed) == IDLE {
-            self.alarm.set(self.core.clock.now() + within);
+    /// A drain has begun: who has nothing under way is given [little time](LAST_WORD) to hear of it,
+    /// or to say what it had begun to say.
+    pub(crate) fn says_goodbye(&self) {
+        if matches!(self.stage.load(Relaxed), IDLE | HEAD) {
+            self.alarm.hasten(self.core.clock.now() + LAST_WORD);
         }
     }
 

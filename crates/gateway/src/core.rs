@@ -21,6 +21,7 @@ use crate::router::Target;
 use crate::signals::Signals;
 use crate::site::Listening;
 use crate::sweep::Sweep;
+use crate::tls::Certificates;
 
 /// Sleeping itself costs as much as a wake-up or two; for less than this it does not pay.
 const COALESCE_MIN: Duration = Duration::from_micros(200);
@@ -43,6 +44,7 @@ pub(crate) struct Shared {
     pub(crate) signals: Signals,
     pub(crate) shortage: Notice,
     pub(crate) books: Vec<Book>,
+    pub(crate) certificates: Arc<Certificates>,
 }
 
 impl Shared {
@@ -155,7 +157,9 @@ impl Core {
     /// Descriptors are short: gives up the connections that are only kept in store.
     pub(crate) fn make_room(&self) {
         for origin in &self.plan.load().origins {
-            origin.pool.close_idle(self.index);
+            for (_, set) in origin.sets() {
+                set.fleet.close_idle(self.index);
+            }
         }
     }
 }

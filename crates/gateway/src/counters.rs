@@ -61,10 +61,14 @@ pub(crate) enum Fault {
     Cut,
     /// No descriptors or memory to accept a connection.
     Shortage,
+    /// A TLS handshake with a client that came to nothing.
+    Handshake,
+    /// A client that spoke something else where TLS is spoken.
+    NotTls,
 }
 
 impl Fault {
-    pub(crate) const ALL: [(Self, &'static str); 11] = [
+    pub(crate) const ALL: [(Self, &'static str); 13] = [
         (Self::Unreachable, "origin-unreachable"),
         (Self::OriginBroke, "origin-broke"),
         (Self::OriginSlow, "origin-slow"),
@@ -76,6 +80,8 @@ impl Fault {
         (Self::BadMark, "bad-mark"),
         (Self::Cut, "connection-cut"),
         (Self::Shortage, "shortage"),
+        (Self::Handshake, "tls-handshake"),
+        (Self::NotTls, "not-tls"),
     ];
 }
 

@@ -15,6 +15,7 @@ use hyper::body::Incoming;
 use seawall::admission::{Permit, StreamPermit, outcome};
 use seawall_policy::{Outcome, Tick};
 
+use crate::attempt::Attempt;
 use crate::body::BodyError;
 use crate::client::Busy;
 use crate::counters::Fault;
@@ -23,6 +24,7 @@ use crate::pool::Lease;
 use crate::stall::PIECE;
 use crate::sweep::Alarm;
 use crate::trailers;
+use crate::way::Side;
 
 /// The right to be at the origin.
 #[derive(Debug)]
@@ -39,6 +41,9 @@ pub(crate) enum Place {
 #[derive(Debug)]
 pub(crate) struct Call {
     pub(crate) origin: Arc<Origin>,
+    /// At which host; `None` once its end was told.
+    pub(crate) attempt: Option<Attempt>,
+    pub(crate) side: Side,
     pub(crate) place: Place,
     pub(crate) busy: Busy,
     /// Nobody waits any longer than to here.
@@ -172,6 +177,11 @@ impl Exchange {
             } else {
                 Outcome::Failure
             };
+            if let Some(attempt) = self.call.attempt.take()
+                && outcome == Outcome::Failure
+            {
+                attempt.broke(now);
+            }
             self.call.finish(outcome, self.blocked, now);
         }
     }
@@ -335,6 +345,10 @@ impl Call {
     fn finish(&mut self, outcome: Outcome, blocked: Duration, now: Tick) {
         self.busy.client.core.counters().took(self.busy.start, now);
         self.busy.ended = Some(now);
+        if let Some(attempt) = self.attempt.take() {
+            attempt.finish(outcome, now);
+        }
+        std::mem::take(&mut self.side).finish(outcome, now);
         if let Place::Held(permit) = std::mem::replace(&mut self.place, Place::None) {
             permit.finish_less(outcome, now, blocked);
         }
@@ -354,6 +368,10 @@ impl Call {
             && let Ok(permit) = permit.into_stream(self.head_at)
         {
             self.place = Place::Stream { _permit: permit };
+        }
+        // A host is not busy for as long as somebody listens.
+        if let Some(attempt) = self.attempt.take() {
+            attempt.finish(self.outcome, now);
         }
         true
     }

@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
-use seawall::admission::{Admit, Key, Lane, Shape, outcome};
+use seawall::admission::{Admit, Key, Lane, Shape};
 use seawall::context::{
     ContextHeader, Extracted, Reader, TENANT_SEED, Trust, Wire, deadline_passed, forward, is_grpc,
 };
@@ -22,14 +22,15 @@ use crate::body::{RequestBody, ResponseBody};
 use crate::client::{Busy, Client, Sure};
 use crate::collect;
 use crate::counters::Fault;
-use crate::exchange::{Call, Exchange, Place};
+use crate::deliver::Sending;
+use crate::exchange::Place;
 use crate::headers::{self, Names};
 use crate::origin::Origin;
 use crate::plan::Plan;
 use crate::router::Target;
-use crate::send::{Failed, send};
+use crate::send::learn;
 use crate::stall::Handed;
-use crate::tunnel;
+use crate::way::Way;
 
 /// Answers one request. The error type is uninhabited: whatever goes wrong has an answer.
 pub(crate) async fn serve(
@@ -72,6 +73,7 @@ pub(crate) async fn serve(
                 grpc,
                 wire,
                 busy,
+                key: Key::OVERFLOW,
             };
             arrival.pass(parts, incoming, upgrade).await
         }
@@ -179,15 +181,17 @@ fn arrive<'a>(
 }
 
 /// A request that has passed the checks of its head.
-struct Arrival<'a> {
-    client: &'a Arc<Client>,
-    plan: &'a Plan,
-    target: &'a Target,
-    read: Extracted,
+pub(crate) struct Arrival<'a> {
+    pub(crate) client: &'a Arc<Client>,
+    pub(crate) plan: &'a Plan,
+    pub(crate) target: &'a Target,
+    pub(crate) read: Extracted,
     names: Names,
-    grpc: bool,
-    wire: Wire,
-    busy: Busy,
+    pub(crate) grpc: bool,
+    pub(crate) wire: Wire,
+    pub(crate) busy: Busy,
+    /// What was learned of its route.
+    pub(crate) key: Key,
 }
 
 impl Arrival<'_> {
@@ -197,6 +201,15 @@ impl Arrival<'_> {
         incoming: Incoming,
         upgrade: Option<OnUpgrade>,
     ) -> Response<ResponseBody> {
+        let origin = &self.plan.origins[self.target.origin];
+        if origin
+            .fallback
+            .as_ref()
+            .is_some_and(|fallback| fallback.always)
+            && let Some(stands_in) = self.stand_in(origin)
+        {
+            return stands_in;
+        }
         let body = if incoming.is_end_stream() {
             RequestBody::Empty
         } else {
@@ -209,9 +222,9 @@ impl Arrival<'_> {
                 }
             }
         };
-        let origin = &self.plan.origins[self.target.origin];
         let shape = Shape::of(&parts.method, parts.uri.path());
         let key = origin.admission.keys().get(shape);
+        self.key = key.unwrap_or(Key::OVERFLOW);
         let route = key.is_none().then(|| {
             (
                 shape,
@@ -229,15 +242,28 @@ impl Arrival<'_> {
                 record.route = Some(origin.admission.keys().name(key).into());
             }
         }
-        let (place, asked) = match self
-            .admit(origin, key.unwrap_or(Key::OVERFLOW), &body)
-            .await
-        {
+        let (place, asked) = match self.admit(origin, self.key, &body).await {
             Ok(admitted) => admitted,
             Err(rejection) => return self.reject(rejection),
         };
+        let core = &self.client.core;
+        let (call, ip) = (&self.read.call, self.client.ip);
+        let way = match Way::new(origin, &parts, call, ip, asked, core.random()) {
+            Ok(way) => way,
+            Err(rejection) => {
+                core.counters().rejected(rejection.reason, call.criticality);
+                return match self.stand_in(origin) {
+                    Some(stands_in) => stands_in,
+                    None => self.reject(rejection),
+                };
+            }
+        };
         let head_only = parts.method == Method::HEAD;
-        let http2 = upgrade.is_none() && origin.speaks_http2(self.grpc);
+        let http2 = match origin.speaks_http2(self.grpc) {
+            _ if upgrade.is_some() => false,
+            Some(http2) => http2,
+            None => Box::pin(learn(core, &way.fleet, call.deadline)).await,
+        };
         if let Err(own) = self.prepare(&mut parts, origin, asked, http2, upgrade.is_some()) {
             self.client.core.counters().fault(Fault::BadRequest);
             return self.refuse(own);
@@ -245,9 +271,13 @@ impl Arrival<'_> {
         // A request is some 300 bytes. It stays here until the connection takes it.
         let mut request = Some(Request::from_parts(parts, body));
         let admitted = (place, asked);
-        let response = self
-            .exchange(origin, admitted, &mut request, http2, upgrade, head_only)
-            .await;
+        let sending = Sending {
+            way,
+            http2,
+            upgrade,
+            head_only,
+        };
+        let response = self.exchange(origin, admitted, sending, &mut request).await;
         if let Some((shape, method, path)) = route
             && response.status().is_success()
             && origin.admission.keys().has_room()
@@ -274,7 +304,7 @@ impl Arrival<'_> {
 
     /// Whether the deadline is a stranger's: they asked for less time than we allow. It must not
     /// count as the origin's failure, or strangers could bring the limit down.
-    fn impatient(&self) -> bool {
+    pub(crate) fn impatient(&self) -> bool {
         let allowed = self
             .target
             .timeout
@@ -355,13 +385,13 @@ impl Arrival<'_> {
         Err(rejection)
     }
 
-    fn reject(mut self, rejection: Rejection) -> Response<ResponseBody> {
+    pub(crate) fn reject(mut self, rejection: Rejection) -> Response<ResponseBody> {
         let response = answer::rejected(rejection, self.wire, self.client.core.random());
         self.busy.answer(&response, Some(rejection));
         response
     }
 
-    fn refuse(&mut self, own: Own) -> Response<ResponseBody> {
+    pub(crate) fn refuse(&mut self, own: Own) -> Response<ResponseBody> {
         let response = own.response(self.wire);
         self.busy.answer(&response, None);
         response
@@ -382,145 +412,4 @@ impl Arrival<'_> {
         forward(&mut parts.headers, trust, seen, call, asked, self.grpc);
         Ok(())
     }
-
-    /// Sends the request on and turns what comes back into the response.
-    async fn exchange(
-        mut self,
-        origin: &Arc<Origin>,
-        (place, asked): (Place, Tick),
-        request: &mut Option<Request<RequestBody>>,
-        http2: bool,
-        upgrade: Option<OnUpgrade>,
-        head_only: bool,
-    ) -> Response<ResponseBody> {
-        let core = &self.client.core;
-        let alarm = core.sweep.alarm();
-        let times = (asked, self.read.call.deadline);
-        let sent = send(core, origin, request, http2, times, &alarm).await;
-        let (response, mut lease) = match sent {
-            Ok(answered) => answered,
-            Err(failed) => return self.failed(&failed, place),
-        };
-        let now = core.clock.now();
-        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            return match upgrade {
-                Some(upgrade) => self.upgrade(upgrade, response, lease, place, now),
-                None => self.failed(&Failed::Unasked, place),
-            };
-        }
-        let (mut parts, incoming) = response.into_parts();
-        let names = Names::find(&parts.headers);
-        if names.has(Names::TRANSFER_ENCODING) && !headers::only_chunked(&parts.headers) {
-            return self.failed(&Failed::Broke, place);
-        }
-        if names.has(Names::KEEP_ALIVE) {
-            lease.learn(&parts.headers);
-        }
-        headers::to_client(&mut parts, names, false);
-        let stream = names.has(Names::CONTENT_TYPE) && is_event_stream(&parts.headers);
-        let place = match place {
-            Place::Held(permit) if stream => match permit.into_stream(now) {
-                Ok(permit) => Place::Stream { _permit: permit },
-                Err(rejection) => return self.reject(rejection),
-            },
-            place => place,
-        };
-        if let Some(record) = &mut self.busy.record {
-            record.status = parts.status.as_u16();
-            record.origin = Some(now.since(asked));
-        }
-        let mut outcome = outcome::by_status(parts.status);
-        if self.grpc
-            && let Some(trailers_only) = outcome::by_grpc(&parts.headers)
-        {
-            outcome = trailers_only;
-        }
-        let impatient = self.impatient();
-        let call = Call {
-            impatient,
-            origin: origin.clone(),
-            place,
-            busy: self.busy,
-            deadline: self.read.call.deadline,
-            outcome,
-            grpc: self.grpc,
-            head_at: now,
-        };
-        let mut exchange = Box::new(Exchange::new(incoming, lease, alarm, call));
-        if !head_only {
-            exchange.read_ahead().await;
-            if exchange.broke_early() {
-                return answer::BROKE.response(self.wire);
-            }
-        }
-        Response::from_parts(parts, ResponseBody::Origin(exchange))
-    }
-
-    /// No response: says why, and tells the limit.
-    fn failed(mut self, failed: &Failed, place: Place) -> Response<ResponseBody> {
-        let core = &self.client.core;
-        let now = core.clock.now();
-        core.counters().fault(failed.fault());
-        failed.tell(&self.plan.origins[self.target.origin], now);
-        let outcome = failed.outcome();
-        // Whoever chose not to wait says nothing of the origin. Dropping the permit says just that.
-        let outcome = outcome.filter(|_| !(matches!(failed, Failed::Deadline) && self.impatient()));
-        if let (Place::Held(permit), Some(outcome)) = (place, outcome) {
-            permit.finish(outcome, now);
-        }
-        match failed.own() {
-            Some(own) => self.refuse(own),
-            None => {
-                let rejection = answer::UNREACHABLE;
-                let criticality = self.read.call.criticality;
-                core.remember(
-                    now,
-                    self.plan,
-                    self.target,
-                    Key::OVERFLOW,
-                    criticality,
-                    rejection,
-                    false,
-                );
-                core.counters().rejected(rejection.reason, criticality);
-                let response = answer::unreachable(self.wire);
-                self.busy.answer(&response, Some(rejection));
-                response
-            }
-        }
-    }
-
-    /// Both sides change the protocol. The place becomes a stream's.
-    fn upgrade(
-        mut self,
-        client: OnUpgrade,
-        mut response: Response<Incoming>,
-        lease: crate::pool::Lease,
-        place: Place,
-        now: Tick,
-    ) -> Response<ResponseBody> {
-        let permit = match place {
-            Place::Held(permit) => match permit.into_stream(now) {
-                Ok(permit) => Some(permit),
-                Err(rejection) => return self.reject(rejection),
-            },
-            _ => None,
-        };
-        self.busy.answered = true;
-        tunnel::join(
-            client,
-            hyper::upgrade::on(&mut response),
-            (permit, lease, self.busy),
-        );
-        let (mut parts, _) = response.into_parts();
-        let names = Names::find(&parts.headers);
-        headers::to_client(&mut parts, names, true);
-        Response::from_parts(parts, ResponseBody::Own(bytes::Bytes::new()))
-    }
-}
-
-fn is_event_stream(headers: &http::HeaderMap<HeaderValue>) -> bool {
-    headers
-        .get(header::CONTENT_TYPE)
-        .is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"))
 }

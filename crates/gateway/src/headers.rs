@@ -2,7 +2,7 @@
 
 use http::header::{self, Entry, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
-use http::uri::{Authority, PathAndQuery, Scheme};
+use http::uri::{Authority, PathAndQuery};
 use http::{Method, Request, StatusCode, Uri, Version};
 
 use crate::answer::{self, Own};
@@ -19,6 +19,7 @@ const VIA_1_1: HeaderValue = HeaderValue::from_static("1.1 seawall");
 const VIA_1_0: HeaderValue = HeaderValue::from_static("1.0 seawall");
 const VIA_2: HeaderValue = HeaderValue::from_static("2 seawall");
 const HTTP: HeaderValue = HeaderValue::from_static("http");
+const HTTPS: HeaderValue = HeaderValue::from_static("https");
 
 const fn bad(why: &'static str) -> Own {
     answer::bad(StatusCode::BAD_REQUEST, why)
@@ -342,7 +343,7 @@ fn target(parts: &mut Parts, names: Names, origin: &Origin, http2: bool) -> Resu
         let authority =
             Authority::try_from(host.as_bytes()).map_err(|_| bad("malformed Host header"))?;
         let mut uri = http::uri::Parts::default();
-        uri.scheme = Some(Scheme::HTTP);
+        uri.scheme = Some(origin.scheme());
         uri.authority = Some(authority);
         uri.path_and_query = Some(path(&parts.uri));
         parts.uri = Uri::from_parts(uri).map_err(|_| bad("malformed target"))?;
@@ -362,9 +363,14 @@ fn path(uri: &Uri) -> PathAndQuery {
 /// trusted network, and is replaced otherwise.
 fn forwarded(headers: &mut HeaderMap, client: &Client, said: bool) {
     let host = headers[header::HOST].clone();
+    let proto = if client.site.tls.is_some() {
+        HTTPS
+    } else {
+        HTTP
+    };
     if !said {
         headers.insert(FORWARDED_FOR, client.ip_value.clone());
-        headers.insert(FORWARDED_PROTO, HTTP);
+        headers.insert(FORWARDED_PROTO, proto);
         headers.insert(FORWARDED_HOST, host);
         return;
     }
@@ -378,12 +384,12 @@ fn forwarded(headers: &mut HeaderMap, client: &Client, said: bool) {
         chain.extend_from_slice(client.ip_value.as_bytes());
         let chain = HeaderValue::try_from(chain).unwrap_or_else(|_| client.ip_value.clone());
         headers.insert(FORWARDED_FOR, chain);
-        headers.entry(FORWARDED_PROTO).or_insert(HTTP);
+        headers.entry(FORWARDED_PROTO).or_insert(proto);
         headers.entry(FORWARDED_HOST).or_insert(host);
     } else {
         headers.remove(header::FORWARDED);
         headers.insert(FORWARDED_FOR, client.ip_value.clone());
-        headers.insert(FORWARDED_PROTO, HTTP);
+        headers.insert(FORWARDED_PROTO, proto);
         headers.insert(FORWARDED_HOST, host);
     }
 }

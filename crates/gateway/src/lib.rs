@@ -11,14 +11,21 @@
 //! by one; what a proxy must do to headers.
 
 mod access;
+mod address;
 mod admin;
 mod answer;
+mod attempt;
+mod attempts;
 mod body;
+mod breakers;
 mod client;
 mod collect;
 mod core;
 mod counters;
+mod deliver;
 mod exchange;
+mod fallback;
+mod fleet;
 mod forward;
 mod framing;
 mod headers;
@@ -28,6 +35,7 @@ mod origin;
 mod pace;
 mod plan;
 mod pool;
+mod probe;
 mod recent;
 mod reload;
 mod router;
@@ -40,9 +48,14 @@ mod site;
 mod socket;
 mod stall;
 mod sweep;
+mod tls;
 mod trailers;
+mod tries;
 mod tunnel;
 mod under_way;
+mod way;
+mod writers;
 
 pub use reload::ReloadError;
 pub use server::{Gateway, Running, StartError};
+pub use tls::{FileError, FileProblem, Finding, check_certificates};

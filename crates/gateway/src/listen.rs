@@ -78,7 +78,12 @@ pub(crate) async fn accept(core: Arc<Core>, listening: Arc<Listening>, listener:
 fn take(core: &Arc<Core>, site: &Arc<Site>, stream: TcpStream, peer: SocketAddr) {
     // Worth serving without it.
     let _ = stream.set_nodelay(true);
-    tokio::spawn(serve::connection(Open::new(site, core), stream, peer));
+    let open = Open::new(site, core);
+    if site.tls.is_some() {
+        tokio::spawn(serve::secured(open, stream, peer));
+    } else {
+        tokio::spawn(serve::connection(open, stream, peer, None));
+    }
 }
 
 /// Out of descriptors, buffers or memory: trying again at once is of no use.

@@ -6,6 +6,7 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use seawall_policy::{Reason, Tick};
 
 use crate::origin::Origin;
@@ -47,18 +48,35 @@ impl Notice {
 #[derive(Debug, Default)]
 pub(crate) struct Notices {
     unreachable: Notice,
+    /// When and why there was no connection last.
+    last_unreachable: Mutex<Option<(Tick, String)>>,
     broke: Notice,
     slow: Notice,
 }
 
 impl Origin {
+    /// It has no host yet.
+    #[cold]
+    pub(crate) fn tell_no_host(&self, now: Tick) {
+        if let Some(held_back) = self.notices.unreachable.due(now) {
+            let upstream = self.name.as_str();
+            tracing::warn!(upstream, held_back, "no host of the upstream is known");
+        }
+    }
+
     /// There is no connection to it.
     #[cold]
     pub(crate) fn tell_unreachable(&self, error: &DialError, now: Tick) {
         if let Some(held_back) = self.notices.unreachable.due(now) {
             let upstream = self.name.as_str();
             tracing::warn!(upstream, %error, held_back, "the upstream is not reached");
+            *self.notices.last_unreachable.lock() = Some((now, error.to_string()));
         }
+    }
+
+    /// When and why there was no connection last, to the second.
+    pub(crate) fn last_unreachable(&self) -> Option<(Tick, String)> {
+        self.notices.last_unreachable.lock().clone()
     }
 
     /// It broke off.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use seawall::admission::{Admission, Key};
-use seawall::config::Config;
+use seawall::config::{Config, Upstream};
 use seawall::telemetry::Sampler;
 
 use crate::origin::Origin;
@@ -57,6 +57,11 @@ impl Plan {
 
     pub(crate) fn origin(&self, name: &str) -> Option<&Arc<Origin>> {
         self.origins.iter().find(|origin| origin.name == name)
+    }
+
+    /// An upstream, and what it was told.
+    pub(crate) fn told(&self, name: &str) -> Option<(&Origin, &Upstream)> {
+        Some((self.origin(name)?, self.config.upstreams.get(name)?))
     }
 
     /// What is remembered of it when it is replaced.

@@ -4,7 +4,6 @@
 //! hold is refused whole. What keeps its name keeps what it has learned and counted; connections
 //! of either side stay open, unless their upstream is gone or has moved.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -24,14 +23,9 @@ pub enum ReloadError {
     /// A gateway would not start with it either.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// The admin listener cannot move while the gateway runs.
-    #[error("`admin.address` cannot change from {from} to {to} while the gateway runs: restart it")]
-    Admin {
-        /// Where it is.
-        from: SocketAddr,
-        /// Where it was to be.
-        to: SocketAddr,
-    },
+    /// A setting that cannot change while the gateway runs.
+    #[error("`{0}` cannot change while the gateway runs: restart it")]
+    Restart(&'static str),
 }
 
 impl Running {
@@ -70,12 +64,13 @@ impl Running {
 
     fn replace(&self, config: &Config) -> Result<(), ReloadError> {
         let before = self.shared.plan.load_full();
-        let (from, to) = (before.config.admin.address, config.admin.address);
-        if from != to {
-            return Err(ReloadError::Admin { from, to });
+        if before.config.admin.address != config.admin.address {
+            return Err(ReloadError::Restart("admin.address"));
+        }
+        if before.config.discovery != config.discovery {
+            return Err(ReloadError::Restart("discovery.resolvers"));
         }
         let cores = self.cores.len();
-        let plan = setup::plan(config, Some(&before), cores, &self.shared.clock)?;
         let mut opened = Vec::new();
         let listening = self.shared.listening.load_full();
         let stays = |name: &str| {
@@ -83,21 +78,31 @@ impl Running {
             let mut there = listening.iter();
             there.find(|old| *old.name == *name && Some(old.address) == address)
         };
+        let mut changed = Vec::new();
         for (name, listener) in &config.listeners {
-            if stays(name).is_none() {
-                opened.push(Opened::new(name, listener, cores)?);
+            let old = before.config.listeners.get(name);
+            let acceptor = || self.ground.certificates.acceptor(name, listener);
+            match stays(name) {
+                None => {
+                    let tls = acceptor().map_err(StartError::from)?;
+                    opened.push(Opened::new(name, listener, tls, cores)?);
+                }
+                Some(_) if old == Some(listener) => {}
+                Some(same) if old.is_some_and(|old| old.tls == listener.tls) => {
+                    changed.push((same, listener, same.site().tls.clone()));
+                }
+                Some(same) => {
+                    changed.push((same, listener, acceptor().map_err(StartError::from)?));
+                }
             }
         }
+        let plan = setup::plan(config, Some(&before), &self.ground)?;
         // From here on nothing can fail.
-        let retired = plan.take_over(&before);
+        let retired = plan.take_over(&before, self.shared.clock.now());
         self.shared.retired.lock().extend(retired);
         self.install(plan);
-        for (name, listener) in &config.listeners {
-            if let Some(same) = stays(name)
-                && before.config.listeners.get(name) != Some(listener)
-            {
-                same.change(listener);
-            }
+        for (same, listener, tls) in changed {
+            same.change(listener, tls);
         }
         let is_gone = |old: &&Arc<Listening>| stays(&old.name).is_none();
         for gone in listening.iter().filter(is_gone) {

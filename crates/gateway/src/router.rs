@@ -17,6 +17,8 @@ pub(crate) struct Target {
     pub(crate) lane: Option<Lane>,
     pub(crate) criticality: Criticality,
     pub(crate) timeout: Option<Duration>,
+    /// Its calls may run twice, whatever their method.
+    pub(crate) retry_safe: bool,
     pub(crate) shadow: bool,
     /// Which of the configured routes, for [`Router::label`].
     pub(crate) route: Option<u16>,
@@ -147,6 +149,7 @@ mod tests {
             lane: None,
             criticality: Criticality::Critical,
             timeout: None,
+            retry_safe: false,
             shadow: false,
             route: None,
         };

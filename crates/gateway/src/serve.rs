@@ -13,23 +13,20 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 
-use crate::client::Client;
+use crate::client::{Client, LAST_WORD};
 use crate::core::Core;
 use crate::counters::Fault;
 use crate::forward;
 use crate::site::Site;
-use crate::socket::{First, Io};
+use crate::socket::{First, Io, Stream};
 use crate::stall::Streams;
+use crate::sweep::Alarm;
 
 /// What hyper reads at once, and keeps for bodies; headers have a limit of their own.
 const BUFFER: usize = 64 * 1024;
 
 /// Headers that hyper takes without being told, over HTTP/1.1. Over HTTP/2 it takes any number.
 const HEADERS: usize = 100;
-
-/// How long a drain waits for clients that have connected and not said anything, or have
-/// nothing under way over HTTP/2, where a goodbye is answered before it holds.
-const LAST_WORD: Duration = Duration::from_secs(1);
 
 /// An open connection, counted while it lasts.
 #[derive(Debug)]
@@ -59,16 +56,36 @@ impl Drop for Open {
     }
 }
 
-/// Serves a connection until it closes, goes over a limit, or a drain ends it.
-pub(crate) async fn connection(open: Open, mut stream: TcpStream, peer: SocketAddr) {
+/// Serves a connection over TLS. The handshake has as long as a request head.
+pub(crate) async fn secured(open: Open, stream: TcpStream, peer: SocketAddr) {
+    let (core, site) = (&open.core, &open.site);
+    let Some(tls) = &site.tls else { return };
+    // On the heap, to be gone when the connection is served.
+    let mut handshake = Box::pin(tls.accept(stream, core.counters()));
+    let shaken = first_word(core, site, handshake.as_mut()).await;
+    drop(handshake);
+    if let Some(Some((stream, http2))) = shaken {
+        connection(open, stream, peer, http2).await;
+    }
+}
+
+/// Serves a connection until it closes, goes over a limit, or a drain ends it. Which protocol it
+/// speaks is told by its first bytes, where it is not `agreed` on.
+pub(crate) async fn connection<S: Stream>(
+    open: Open,
+    mut stream: S,
+    peer: SocketAddr,
+    agreed: Option<bool>,
+) {
     let (core, site) = (&open.core, &open.site);
     // No buffer is given to a connection before it has sent something.
-    let first = First::read(&mut stream, speaks_http2);
+    let first = First::read(&mut stream, |first| agreed.or_else(|| speaks_http2(first)));
     let Some(Ok((http2, first))) = first_word(core, site, pin!(first)).await else {
         return;
     };
     let client = Client::new(core, site, peer.ip(), http2);
     let io = TokioIo::new(Io::new(stream, first, client.clone()));
+    let parted = |draining: bool| client.is_leaving() || (draining && client.active() == 0);
     if http2 {
         let streams = Streams::new(&client);
         let service = {
@@ -87,9 +104,16 @@ pub(crate) async fn connection(open: Open, mut stream: TcpStream, peer: SocketAd
             .keep_alive_interval(Duration::from_secs(30))
             .keep_alive_timeout(Duration::from_secs(20))
             .serve_connection(io, service);
-        guarded(&client, pin!(connection), |connection| {
-            connection.graceful_shutdown()
-        })
+        guarded(
+            core,
+            &client.alarm,
+            pin!(connection),
+            |connection| {
+                connection.graceful_shutdown();
+                client.says_goodbye();
+            },
+            parted,
+        )
         .await;
     } else {
         let service = {
@@ -107,66 +131,56 @@ pub(crate) async fn connection(open: Open, mut stream: TcpStream, peer: SocketAd
             .max_buf_size(site.max_header_bytes.max(BUFFER))
             .serve_connection(io, service)
             .with_upgrades();
-        guarded(&client, pin!(connection), |connection| {
-            connection.graceful_shutdown()
-        })
+        guarded(
+            core,
+            &client.alarm,
+            pin!(connection),
+            |connection| {
+                connection.graceful_shutdown();
+                client.says_goodbye();
+            },
+            parted,
+        )
         .await;
     }
 }
 
 /// What a client says first, if it does in time. Who has said nothing when a drain begins has nothing
-/// under way, unless it is under way to us: no more time than that takes is given to it.
-async fn first_word<T>(
-    core: &Core,
-    site: &Site,
-    mut first: Pin<&mut impl Future<Output = T>>,
-) -> Option<T> {
+/// under way.
+async fn first_word<W: Future>(core: &Core, site: &Site, first: Pin<&mut W>) -> Option<W::Output> {
     let alarm = core.sweep.alarm();
-    let due = core.clock.now() + site.header_timeout;
-    alarm.set(due);
-    let mut draining = false;
-    std::future::poll_fn(|cx: &mut Context<'_>| {
-        if let Poll::Ready(first) = first.as_mut().poll(cx) {
-            return Poll::Ready(Some(first));
-        }
-        if !draining && core.draining() {
-            draining = true;
-            alarm.set(due.min(core.clock.now() + LAST_WORD));
-        }
-        if alarm.poll(cx).is_pending() {
-            return Poll::Pending;
-        }
-        if !draining {
-            core.counters().fault(Fault::Cut);
-        }
-        Poll::Ready(None)
-    })
-    .await
+    alarm.set(core.clock.now() + site.header_timeout);
+    let goodbye = |_: Pin<&mut _>| alarm.hasten(core.clock.now() + LAST_WORD);
+    guarded(core, &alarm, first, goodbye, |draining| draining).await
 }
 
-/// Drives a connection; ends it when its alarm rings, and lets it finish when a drain begins.
-async fn guarded<C: Future>(
-    client: &Client,
-    mut connection: Pin<&mut C>,
-    drain: impl Fn(Pin<&mut C>),
-) {
+/// Drives `work` until it ends or `alarm` rings; calls `drain` when a drain begins. `parted` says of a
+/// ringing alarm, given whether that has happened, that it is no fault of the client.
+async fn guarded<W: Future>(
+    core: &Core,
+    alarm: &Alarm,
+    mut work: Pin<&mut W>,
+    drain: impl Fn(Pin<&mut W>),
+    parted: impl Fn(bool) -> bool,
+) -> Option<W::Output> {
     let mut draining = false;
     std::future::poll_fn(|cx: &mut Context<'_>| {
-        if !draining && client.core.draining() {
-            draining = true;
-            drain(connection.as_mut());
-            client.says_goodbye(LAST_WORD);
-        }
-        if client.alarm.poll(cx).is_ready() {
-            let parted = client.is_leaving() || (draining && client.active() == 0);
-            if !parted {
-                client.core.counters().fault(Fault::Cut);
+        if alarm.poll(cx).is_ready() {
+            if !parted(draining) {
+                core.counters().fault(Fault::Cut);
             }
-            return Poll::Ready(());
+            return Poll::Ready(None);
         }
-        connection.as_mut().poll(cx).map(|_| ())
+        let mut polled = work.as_mut().poll(cx);
+        if polled.is_pending() && !draining && core.draining() {
+            draining = true;
+            // What has arrived was read first: hyper closes at once where it has seen nothing.
+            drain(work.as_mut());
+            polled = work.as_mut().poll(cx);
+        }
+        polled.map(Some)
     })
-    .await;
+    .await
 }
 
 /// Whether the first bytes are those of HTTP/2's preface; `None` while they may become it. No

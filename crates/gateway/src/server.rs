@@ -21,11 +21,13 @@ use tokio::task::JoinHandle as Task;
 use crate::access;
 use crate::admin::{self, Admin};
 use crate::core::{Book, Core, Reloads, Shared};
+use crate::fleet::{Control, Ground};
 use crate::listen;
 use crate::notice::Notice;
 use crate::setup;
 use crate::signals::Signals;
 use crate::site::Listening;
+use crate::tls::{Acceptor, FileError};
 
 /// The gateway.
 ///
@@ -52,6 +54,7 @@ pub struct Running {
     pub admin: SocketAddr,
     pub(crate) shared: Arc<Shared>,
     pub(crate) cores: Vec<Driven>,
+    pub(crate) ground: Ground,
     /// Held while the configuration is replaced.
     pub(crate) reloading: parking_lot::Mutex<()>,
     stop: watch::Sender<Stage>,
@@ -89,6 +92,9 @@ pub enum StartError {
     /// A key for marks of work under way that cannot be used.
     #[error("`under_way.keys`: {0}")]
     Key(#[from] KeyError),
+    /// A certificate or key that cannot be used.
+    #[error(transparent)]
+    Certificate(#[from] FileError),
     /// No thread, no runtime, no number of CPUs.
     #[error("cannot start: {0}")]
     System(#[from] io::Error),
@@ -119,10 +125,18 @@ impl Gateway {
     pub fn start_with_log(config: &Config, log: Option<Log>) -> Result<Running, StartError> {
         let cores = std::thread::available_parallelism()?.get();
         let clock = Clock::system();
-        let plan = setup::plan(config, None, cores, &clock)?;
+        let (control, controlled) = Control::new(&config.discovery);
+        let ground = Ground {
+            control,
+            clock: clock.clone(),
+            cores,
+            certificates: Arc::default(),
+        };
+        let plan = setup::plan(config, None, &ground)?;
         let mut opened = Vec::new();
         for (name, listener) in &config.listeners {
-            opened.push(Opened::new(name, listener, cores)?);
+            let tls = ground.certificates.acceptor(name, listener)?;
+            opened.push(Opened::new(name, listener, tls, cores)?);
         }
         let mut addrs = Vec::new();
         for opened in &opened {
@@ -146,6 +160,7 @@ impl Gateway {
             signals: Signals::start(cores)?,
             shortage: Notice::default(),
             books: (0..cores).map(|_| Book::default()).collect(),
+            certificates: ground.certificates.clone(),
         });
         let mut running = Running {
             addr,
@@ -153,15 +168,32 @@ impl Gateway {
             admin,
             shared: shared.clone(),
             cores: Vec::new(),
+            ground,
             reloading: parking_lot::Mutex::default(),
             stop,
             accepting: Arc::default(),
             threads: Vec::new(),
         };
         let state = Arc::new(Admin::new(shared.clone()));
+        let ended = ended(stopped.clone());
         running.thread(
             "seawall-admin".into(),
-            admin::serve(state, socket, ended(stopped.clone())),
+            async move {
+                tokio::spawn(controlled);
+                admin::serve(state, socket, ended).await;
+            },
+            || {},
+        )?;
+        // Reading files blocks, and on a network file system for long.
+        let (certificates, end) = (shared.certificates.clone(), self::ended(stopped.clone()));
+        running.thread(
+            "seawall-tls".into(),
+            async move {
+                tokio::select! {
+                    () = certificates.watch() => {}
+                    () = end => {}
+                }
+            },
             || {},
         )?;
         for index in 0..cores {
@@ -209,10 +241,15 @@ pub(crate) struct Opened {
 }
 
 impl Opened {
-    pub(crate) fn new(name: &str, listener: &Listener, cores: usize) -> Result<Self, StartError> {
+    pub(crate) fn new(
+        name: &str,
+        listener: &Listener,
+        tls: Option<Acceptor>,
+        cores: usize,
+    ) -> Result<Self, StartError> {
         let sockets = bind(listener.address, cores, &format!("listener `{name}`"))?;
         Ok(Self {
-            listening: Listening::new(name, listener),
+            listening: Listening::new(name, listener, tls),
             sockets,
         })
     }
@@ -376,7 +413,11 @@ async fn prune(core: Arc<Core>) {
         tick.tick().await;
         let now = core.clock.now();
         for origin in &core.plan.load().origins {
-            origin.pool.prune(core.index, now);
+            for (_, set) in origin.sets() {
+                set.fleet.prune(core.index, now);
+                let mut retired = set.fleet.take_retired();
+                core.shared.retired.lock().append(&mut retired);
+            }
         }
         let mut retired = core.shared.retired.lock();
         for pool in retired.iter() {

@@ -4,14 +4,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use seawall::admission::{Admission, GateChange, GateSettings, Lane, LaneSettings};
-use seawall::clock::Clock;
-use seawall::config::{AdmissionConfig, Algorithm, BUILT_IN_LANES, Config, LaneConfig, Route};
+use seawall::config::{
+    AdmissionConfig, Algorithm, BUILT_IN_LANES, Config, LaneConfig, Route, Upstream,
+};
 use seawall::telemetry::Sampler;
+use seawall_policy::Tick;
 use seawall_policy::limit::{
     Adaptive, AdaptiveSettings, Aimd, AimdSettings, Bbr, BbrSettings, Fixed, Gradient2,
     Gradient2Settings, Limit, Vegas, VegasSettings,
 };
 
+use crate::fleet::{Ground, HostSet};
 use crate::origin::Origin;
 use crate::plan::Plan;
 use crate::pool::Pool;
@@ -25,25 +28,13 @@ use crate::under_way::Marks;
 pub(crate) fn plan(
     config: &Config,
     before: Option<&Plan>,
-    cores: usize,
-    clock: &Clock,
+    ground: &Ground,
 ) -> Result<Plan, StartError> {
     if config.upstreams.is_empty() {
         return Err(StartError::NoUpstream);
     }
     let lanes = Lanes::new(&config.lanes, before.map(|before| &before.lanes));
     let names: Vec<&String> = config.upstreams.keys().collect();
-    let origins = config.upstreams.iter().map(|(name, upstream)| {
-        let origin = match before.and_then(|before| before.origin(name)) {
-            Some(same) => same.again(upstream, cores),
-            None => {
-                let settings = gate(&config.admission, &lanes, cores);
-                let admission = Admission::new(settings, clock.clone());
-                Origin::new(name, upstream, admission, cores)
-            }
-        };
-        Arc::new(origin)
-    });
     let default = if names.len() == 1 {
         Some(0)
     } else {
@@ -58,22 +49,46 @@ pub(crate) fn plan(
         lane: None,
         criticality: config.context.criticality,
         timeout: config.context.timeout,
+        retry_safe: false,
         shadow: false,
         route: None,
     });
+    let router = Router::new(rules.collect::<Result<_, _>>()?, otherwise);
     // What tasks have used of their exemption is not forgotten for nothing.
     let same_keys = before.filter(|before| before.config.under_way == config.under_way);
+    let under_way = match same_keys {
+        Some(before) => before.under_way.clone(),
+        None => Marks::new(config)?.map(Arc::new),
+    };
+    let connector = |(name, upstream): (&String, &Upstream)| match before
+        .and_then(|before| before.told(name))
+    {
+        Some((same, told)) if speaks_alike(told, upstream) => Ok(same.tls.clone()),
+        _ => ground.certificates.connector(name, upstream),
+    };
+    let connectors: Vec<_> = config.upstreams.iter().map(connector).collect();
+    let connectors = connectors.into_iter().collect::<Result<Vec<_>, _>>()?;
+    // From here on nothing fails: searches for hosts begin.
+    let upstreams = config.upstreams.iter().zip(connectors);
+    let origins = upstreams.map(|((name, upstream), tls)| {
+        let same = before.and_then(|before| before.told(name));
+        let admission = match &same {
+            Some((same, _)) => same.admission.clone(),
+            None => {
+                let settings = gate(&config.admission, &lanes, ground.cores);
+                Admission::new(settings, ground.clock.clone())
+            }
+        };
+        Arc::new(Origin::new(name, upstream, admission, tls, ground, same))
+    });
     Ok(Plan {
         number: before.map_or(0, |before| before.number.wrapping_add(1)),
         origins: origins.collect(),
-        router: Router::new(rules.collect::<Result<_, _>>()?, otherwise),
+        router,
         deadline_shadow: config.deadline.shadow,
         drain_timeout: config.drain_timeout,
         sampler: Sampler::new(&config.access_log),
-        under_way: match same_keys {
-            Some(before) => before.under_way.clone(),
-            None => Marks::new(config)?.map(Arc::new),
-        },
+        under_way,
         lanes,
         config: Arc::new(config.clone()),
     })
@@ -82,14 +97,14 @@ pub(crate) fn plan(
 impl Plan {
     /// Puts what is shared with the plan `before` under this one's settings. Cannot fail. Returns the
     /// pools that no request comes to any more.
-    pub(crate) fn take_over(&self, before: &Self) -> Vec<Arc<Pool>> {
+    pub(crate) fn take_over(&self, before: &Self, now: Tick) -> Vec<Arc<Pool>> {
         let (config, old) = (&self.config, &before.config);
         for (name, upstream) in &config.upstreams {
-            let (Some(origin), Some(same)) = (self.origin(name), before.origin(name)) else {
+            let (Some(origin), Some(_)) = (self.origin(name), before.origin(name)) else {
                 continue;
             };
-            if Arc::ptr_eq(&origin.pool, &same.pool) {
-                origin.pool.configure(upstream);
+            for (_, set) in origin.sets() {
+                (set.fleet).configure(upstream, origin.tls.as_ref(), set.sources(), now);
             }
             if config.admission != old.admission || config.lanes != old.lanes {
                 let limit = origin.admission.snapshot().limit;
@@ -100,18 +115,19 @@ impl Plan {
                 });
             }
         }
-        let pools = before.origins.iter().map(|origin| &origin.pool);
-        let is_used = |pool: &Arc<Pool>| {
-            self.origins
-                .iter()
-                .any(|origin| Arc::ptr_eq(&origin.pool, pool))
+        let is_used = |old: &HostSet| {
+            let mut sets = self.origins.iter().flat_map(|origin| origin.sets());
+            sets.any(|(_, new)| Arc::ptr_eq(&new.fleet, &old.fleet))
         };
-        let gone: Vec<_> = pools.filter(|pool| !is_used(pool)).cloned().collect();
-        for pool in &gone {
-            pool.retire();
-        }
-        gone
+        let old = before.origins.iter().flat_map(|origin| origin.sets());
+        let gone = old.filter(|(_, set)| !is_used(set));
+        gone.flat_map(|(_, set)| set.fleet.retire()).collect()
     }
+}
+
+/// Whether a connection to one may be taken for one to the other, as far as TLS goes.
+fn speaks_alike(a: &Upstream, b: &Upstream) -> bool {
+    (&a.tls, &a.url, a.protocol) == (&b.tls, &b.url, b.protocol)
 }
 
 /// Whether the limit that runs is another than the one that is wanted.
@@ -145,6 +161,7 @@ fn rule(
         lane: route.lane.as_deref().and_then(|name| lanes.find(name)),
         criticality: route.criticality.unwrap_or(config.context.criticality),
         timeout: route.timeout.or(config.context.timeout),
+        retry_safe: route.retry_safe,
         shadow: route.shadow,
         route: None,
     };

@@ -11,6 +11,7 @@ use seawall::sync::Snapshot;
 use seawall_policy::Tick;
 
 use crate::notice::Notice;
+use crate::tls::Acceptor;
 
 /// What holds for every connection of one listener.
 #[derive(Debug)]
@@ -34,6 +35,8 @@ pub(crate) struct Site {
     pub(crate) idle_timeout: Duration,
     pub(crate) max_connections: usize,
     pub(crate) max_concurrent_streams: u32,
+    /// `None`: in the clear.
+    pub(crate) tls: Option<Acceptor>,
     count: Arc<Count>,
 }
 
@@ -55,11 +58,11 @@ pub(crate) struct Listening {
 }
 
 impl Listening {
-    pub(crate) fn new(name: &str, listener: &Listener) -> Arc<Self> {
+    pub(crate) fn new(name: &str, listener: &Listener, tls: Option<Acceptor>) -> Arc<Self> {
         Arc::new(Self {
             name: name.into(),
             address: listener.address,
-            site: Snapshot::new(Site::new(name, listener)),
+            site: Snapshot::new(Site::new(name, listener, tls)),
         })
     }
 
@@ -68,13 +71,13 @@ impl Listening {
         self.site.load_full()
     }
 
-    pub(crate) fn change(&self, listener: &Listener) {
-        self.site.update(|site| site.again(listener));
+    pub(crate) fn change(&self, listener: &Listener, tls: Option<Acceptor>) {
+        self.site.update(|site| site.again(listener, tls));
     }
 }
 
 impl Site {
-    pub(crate) fn new(name: &str, listener: &Listener) -> Self {
+    pub(crate) fn new(name: &str, listener: &Listener, tls: Option<Acceptor>) -> Self {
         Self {
             name: name.into(),
             trust: listener.trust,
@@ -88,15 +91,16 @@ impl Site {
             idle_timeout: listener.idle_timeout,
             max_connections: listener.max_connections as usize,
             max_concurrent_streams: listener.max_concurrent_streams,
+            tls,
             count: Arc::default(),
         }
     }
 
     /// The same listener under other settings.
-    fn again(&self, listener: &Listener) -> Self {
+    fn again(&self, listener: &Listener, tls: Option<Acceptor>) -> Self {
         Self {
             count: self.count.clone(),
-            ..Self::new(&self.name, listener)
+            ..Self::new(&self.name, listener, tls)
         }
     }
 

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 use crate::client::Client;
 use crate::framing::Framing;
@@ -14,10 +13,15 @@ use crate::pace::Pace;
 /// For how many bytes a client that still sends is heard out after we have closed.
 const LEAVE_BYTES: usize = 4 << 20;
 
+/// What a client speaks on: a socket, or TLS on one.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Stream for S {}
+
 /// The client's socket, which tells [`Client`] of its progress.
 #[derive(Debug)]
-pub(crate) struct Io {
-    stream: TcpStream,
+pub(crate) struct Io<S> {
+    stream: S,
     first: First,
     client: Arc<Client>,
     framing: Framing,
@@ -37,7 +41,7 @@ pub(crate) struct First {
 impl First {
     /// Reads until `look` can tell; `None` asks for more, and is not asked again once all is read.
     pub(crate) async fn read<T>(
-        stream: &mut TcpStream,
+        stream: &mut (impl AsyncRead + Unpin),
         look: impl Fn(&[u8]) -> Option<T>,
     ) -> std::io::Result<(T, Self)> {
         let mut first = Self::default();
@@ -61,8 +65,8 @@ impl First {
     }
 }
 
-impl Io {
-    pub(crate) fn new(stream: TcpStream, first: First, client: Arc<Client>) -> Self {
+impl<S: Stream> Io<S> {
+    pub(crate) fn new(stream: S, first: First, client: Arc<Client>) -> Self {
         Self {
             stream,
             first,
@@ -100,7 +104,7 @@ impl Io {
     }
 }
 
-impl AsyncRead for Io {
+impl<S: Stream> AsyncRead for Io<S> {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -129,7 +133,7 @@ impl AsyncRead for Io {
     }
 }
 
-impl AsyncWrite for Io {
+impl<S: Stream> AsyncWrite for Io<S> {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -155,6 +159,7 @@ impl AsyncWrite for Io {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        // TLS keeps at most 64 KiB back; beyond that a write waits, and shows.
         Pin::new(&mut self.get_mut().stream).poll_flush(cx)
     }
 

@@ -141,6 +141,18 @@ impl Alarm {
         }
     }
 
+    /// Arms for `due` where it is not armed for sooner, or has rung.
+    pub(crate) fn hasten(&self, due: Tick) {
+        let later = {
+            let alarms = self.sweep.alarms.lock();
+            let entry = &alarms[self.key];
+            !entry.rung && entry.due > due
+        };
+        if later {
+            self.set(due);
+        }
+    }
+
     /// Ready once it has rung; else the task is woken when it does.
     pub(crate) fn poll(&self, cx: &Context<'_>) -> Poll<()> {
         let mut alarms = self.sweep.alarms.lock();
@@ -173,6 +185,20 @@ mod tests {
         fn wake(self: Arc<Self>) {
             self.0.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    #[test]
+    fn is_hastened_but_never_put_off() {
+        let sweep = Sweep::new(Clock::manual());
+        let alarm = sweep.alarm();
+        let cx = Context::from_waker(Waker::noop());
+        for due in [300, 100, 200] {
+            alarm.hasten(Tick::from_millis(due));
+        }
+        assert_eq!(sweep.walk(Tick::from_millis(99)), Tick::from_millis(109));
+        sweep.walk(Tick::from_millis(100));
+        alarm.hasten(Tick::from_millis(400));
+        assert!(alarm.poll(&cx).is_ready());
     }
 
     #[test]

@@ -158,12 +158,7 @@ fn main() {
             let mut c: Vec<Vec<f64>> = vec![Vec::new(); 10];
             let mut lims = Vec::new();
             for seed in 1..=seeds {
-                let from = service
-                    * match spread {
-                        Service::Fixed => 1.0,
-                        Service::Exponential => 0.0,
-                        Service::Bimodal => 0.5,
-                    };
+                let from = service * spread.quickest();
                 let r = shape.go(shape
                     .base(spread, seed)
                     .load(&[(0.0, 5.0)])

@@ -32,12 +32,7 @@ fn first_second(
     seed: u64,
 ) -> f64 {
     let second = (25.0 * service).max(1.0);
-    let quickest = match spread {
-        Service::Fixed => 1.0,
-        Service::Exponential => 0.0,
-        Service::Bimodal => 0.5,
-    };
-    let from = Duration::from_secs_f64(service * (quickest + connect));
+    let from = Duration::from_secs_f64(service * (spread.quickest() + connect));
     let to = from + Duration::from_secs_f64(second);
     let mut scenario = Scenario::new(slots, Duration::from_secs_f64(service), spread)
         .seed(seed)

@@ -11,10 +11,12 @@
 
 use std::hint::black_box;
 use std::sync::Barrier;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use seawall_policy::Tick;
 use seawall_policy::retry::{Budget, BudgetSettings, Latencies, LatencySettings};
+use seawall_sync::{Shard, Sharded};
 
 const CALLS: u64 = 2_000_000;
 const ROUNDS: usize = 15;
@@ -56,6 +58,17 @@ fn budget(ratio: f64, shards: usize) -> Budget {
 fn main() {
     println!("{:<44} {:>9} {:>9}", "ns", "1 thread", "2 threads");
     let row = |name: &str, one: f64, two: f64| println!("{name:<44} {one:>9.1} {two:>9.1}");
+    let addition = |threads| {
+        let count = Sharded::new(threads, || AtomicU64::new(0));
+        best(threads, |now| {
+            count.get(Shard::current()).fetch_add(now.0, Relaxed);
+        })
+    };
+    row(
+        "an atomic addition, for comparison",
+        addition(1),
+        addition(2),
+    );
     let both = |ratio| {
         let cost = |threads| {
             let budget = budget(ratio, threads);

@@ -1,4 +1,4 @@
-//! The decisions: statistics, limits, admission, queues, lanes. Pure.
+//! The decisions: statistics, limits, admission, queues, lanes, retries, fallbacks. Pure.
 //!
 //! Nothing here reads a clock, does I/O, starts a thread or draws a random number: time comes in
 //! as a [`Tick`], readings and random numbers as arguments. So the gateway, the kit's layers, a

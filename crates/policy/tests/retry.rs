@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::time::Duration;
 
+use proptest::prelude::*;
 use seawall_policy::retry::{
     Backoff, Budget, BudgetSettings, Reply, Retry, RetrySettings, Schedule, Verdict,
 };
@@ -81,16 +82,15 @@ impl Payer for Tokens {
     }
 }
 
-/// A thousand calls a second for a minute, each attempt taking 10 ms and failing by chance:
-/// the share that succeeds, and attempts per call.
-fn at_rate(failing: f64, payer: &mut dyn Payer) -> (f64, f64) {
-    const CALLS: u64 = 60_000;
+/// A thousand calls a second, each attempt taking 10 ms and failing by chance: the share that
+/// succeeds, and attempts per call.
+fn at_rate(failing: f64, calls: u64, payer: &mut dyn Payer) -> (f64, f64) {
     let mut rng = Rng::new(11);
     let call = Call {
         idempotent: true,
         ..Call::default()
     };
-    let mut ends: BinaryHeap<_> = (0..CALLS)
+    let mut ends: BinaryHeap<_> = (0..calls)
         .map(|n| Reverse((n * MS + 10 * MS, n, 1_u8, Duration::ZERO)))
         .collect();
     let (mut good, mut sent) = (0, 0);
@@ -121,7 +121,7 @@ fn at_rate(failing: f64, payer: &mut dyn Payer) -> (f64, f64) {
             ends.push(Reverse((next, n, attempts + 1, wait)));
         }
     }
-    let of_calls = |count: u64| count as f64 / CALLS as f64;
+    let of_calls = |count: u64| count as f64 / calls as f64;
     (of_calls(good), of_calls(sent))
 }
 
@@ -131,12 +131,12 @@ fn at_every_failure_rate_more_succeeds_than_with_tokens_for_a_tenth_more_load() 
     for tenths in 0..=10 {
         let failing = f64::from(tenths) / 10.0;
         let mut ours = Ours::new(BudgetSettings::default(), 3, backoff);
-        let (good, load) = at_rate(failing, &mut ours);
+        let (good, load) = at_rate(failing, 60_000, &mut ours);
         let mut tokens = Tokens {
             tokens: 10.0,
             backoff,
         };
-        let (theirs, _) = at_rate(failing, &mut tokens);
+        let (theirs, _) = at_rate(failing, 60_000, &mut tokens);
         assert!(load <= 1.11, "load {load} at {failing}");
         assert!(good >= theirs, "{good} against {theirs} at {failing}");
         if tenths == 5 {
@@ -145,6 +145,24 @@ fn at_every_failure_rate_more_succeeds_than_with_tokens_for_a_tenth_more_load() 
                 "a tenth more attempts, half of them good: {good}"
             );
         }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn whatever_fails_the_load_grows_by_the_ratio_and_the_floor(
+        failing in 0.0..=1.0_f64, ratio in 0.0..=1.0_f64, floor in 0.0..20.0_f64,
+        attempts in 1_u8..6, calls in 1_u64..4_000,
+    ) {
+        let settings = BudgetSettings { ratio, floor, ..Default::default() };
+        let mut ours = Ours::new(settings, attempts, Backoff::default());
+        let (_, load) = at_rate(failing, calls, &mut ours);
+        // It lasts for the calls' own time and that of the last one's waits.
+        let seconds = calls as f64 / 1e3 + 10.0 + 1.5;
+        prop_assert!(load <= 1.0 + ratio + floor * seconds / calls as f64 + 1e-9);
+        prop_assert!(load <= f64::from(attempts));
     }
 }
 

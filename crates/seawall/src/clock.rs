@@ -53,6 +53,25 @@ impl Clock {
         }
     }
 
+    /// When `tick` is on tokio's clock, which timers go by; `None` for [`Tick::MAX`], which is never.
+    ///
+    /// By the system's clock this reads none; a manual clock stands still, so there what is left is
+    /// counted from tokio's time of now.
+    #[must_use]
+    pub fn instant(&self, tick: Tick) -> Option<tokio::time::Instant> {
+        if tick == Tick::MAX {
+            return None;
+        }
+        match self {
+            Self::System(start) => {
+                let instant = start.checked_add(Duration::from_nanos(tick.0));
+                instant.map(tokio::time::Instant::from_std)
+            }
+            Self::Runtime(start) => start.checked_add(Duration::from_nanos(tick.0)),
+            Self::Manual(_) => tokio::time::Instant::now().checked_add(tick.since(self.now())),
+        }
+    }
+
     /// Moves a manual clock forward; does nothing to another.
     pub fn advance(&self, time: Duration) {
         if let Self::Manual(nanos) = self {

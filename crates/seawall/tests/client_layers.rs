@@ -204,7 +204,9 @@ async fn a_retry_comes_when_the_server_asked_for_it() {
     let started = Instant::now();
     let answer = service.oneshot(get()).await.unwrap();
     assert_eq!(answer.status(), StatusCode::OK);
-    assert_eq!(started.elapsed().as_millis(), 2_250);
+    // The first wait has a backoff on top, since all are told the same seconds.
+    let took = started.elapsed();
+    assert!((2_250 * MS..2_350 * MS).contains(&took), "{took:?}");
     assert_eq!(hits.get(), 3);
 }
 
@@ -303,50 +305,64 @@ fn endpoints(ports: impl IntoIterator<Item = u16>) -> Vec<Endpoint> {
 
 type Told = Arc<parking_lot::Mutex<Vec<u16>>>;
 
-/// Hosts that tell which of them was called.
+/// Hosts that tell which of them was called, and how many were ever connected to.
+#[allow(clippy::type_complexity, reason = "a service in memory has no name")]
 fn balanced(
     options: BalanceOptions,
     ports: impl IntoIterator<Item = u16>,
 ) -> (
     Told,
+    Count,
     Balanced<
-        impl Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>
+        impl Service<Request<Replay<Body>>, Response = Response<Body>, Error = Infallible, Future: Send>
         + Clone
         + Send
         + Sync
         + 'static,
     >,
 ) {
-    let told = Told::default();
-    let tell = told.clone();
+    let (told, connects) = (Told::default(), Count::default());
+    let (tell, connected) = (told.clone(), connects.clone());
     let connect = move |endpoint: &Endpoint| {
+        connected.add();
         let (tell, port) = (tell.clone(), endpoint.address.port());
-        service_fn(move |_: Request<Body>| {
+        service_fn(move |request: Request<Replay<Body>>| {
             tell.lock().push(port);
-            std::future::ready(Ok(reply(StatusCode::OK)))
+            let failing = request.headers().contains_key("fail");
+            let status = if failing { 500 } else { 200 };
+            std::future::ready(Ok(reply(StatusCode::from_u16(status).unwrap())))
         })
     };
-    (told, Balanced::with(options, &endpoints(ports), connect))
+    let balanced = Balanced::with(options, &endpoints(ports), connect);
+    (told, connects, balanced)
+}
+
+fn by(algorithm: Algorithm) -> BalanceOptions {
+    BalanceOptions {
+        settings: BalanceSettings {
+            algorithm,
+            slow_start: Duration::ZERO,
+            ..BalanceSettings::default()
+        },
+        hash: Some(Arc::new(|head| {
+            let user = head.headers.get("user")?.to_str().ok()?;
+            user.parse().ok()
+        })),
+        ..BalanceOptions::default()
+    }
 }
 
 #[tokio::test]
 async fn what_is_known_of_a_host_outlives_an_update() {
-    let options = BalanceOptions {
-        settings: BalanceSettings {
-            algorithm: Algorithm::RoundRobin,
-            slow_start: Duration::ZERO,
-            ..BalanceSettings::default()
-        },
-        ..BalanceOptions::default()
-    };
-    let (told, balanced) = balanced(options, [1, 2]);
-    let held = balanced.clone().oneshot(get()).await.unwrap();
+    let (told, connects, balanced) = balanced(by(Algorithm::RoundRobin), [1, 2]);
+    let balanced_as = ReplayLayer::default().layer(balanced.clone());
+    let held = balanced_as.clone().oneshot(get()).await.unwrap();
     let busy = told.lock()[0];
     balanced.update(&endpoints([busy, 3]));
     let in_flight: Vec<_> = balanced.snapshot().iter().map(|h| h.in_flight).collect();
-    assert_eq!(in_flight, [1, 0]);
+    assert_eq!((in_flight, connects.get()), (vec![1, 0], 3));
     for _ in 0..4 {
-        read(balanced.clone().oneshot(get()).await.unwrap()).await;
+        read(balanced_as.clone().oneshot(get()).await.unwrap()).await;
     }
     assert!(
         told.lock()[1..]
@@ -357,49 +373,47 @@ async fn what_is_known_of_a_host_outlives_an_update() {
     drop(held);
     assert!(balanced.snapshot().iter().all(|host| host.in_flight == 0));
     balanced.update(&[]);
-    let error = balanced.clone().oneshot(get()).await.unwrap_err();
+    let error = balanced_as.clone().oneshot(get()).await.unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::NoHost(_)), "{error}");
 }
 
 #[tokio::test]
-async fn a_call_that_has_nothing_to_hash_goes_by_the_algorithm() {
-    let options = BalanceOptions {
-        hash: Some(Arc::new(|head| {
-            let user = head.headers.get("user")?.to_str().ok()?;
-            user.parse().ok()
-        })),
-        settings: BalanceSettings {
-            algorithm: Algorithm::LeastRequest,
-            ..BalanceSettings::default()
-        },
-        ..BalanceOptions::default()
+async fn calls_of_one_hash_meet_and_one_without_goes_anywhere() {
+    let (told, _, balanced) = balanced(by(Algorithm::ConsistentHash), 1..=4);
+    let balanced = ReplayLayer::default().layer(balanced);
+    let hosts = async |user: Option<&str>| {
+        told.lock().clear();
+        for _ in 0..100 {
+            let mut request = get();
+            if let Some(user) = user {
+                let user = user.parse().unwrap();
+                request.headers_mut().insert("user", user);
+            }
+            read(balanced.clone().oneshot(request).await.unwrap()).await;
+        }
+        let mut ports = told.lock().clone();
+        ports.sort_unstable();
+        ports.dedup();
+        ports
     };
-    let (told, balanced) = balanced(options, 1..=4);
-    for _ in 0..100 {
-        read(balanced.clone().oneshot(get()).await.unwrap()).await;
-    }
-    let mut ports = told.lock().clone();
-    ports.sort_unstable();
-    ports.dedup();
-    assert_eq!(ports, [1, 2, 3, 4]);
+    assert_eq!(hosts(Some("7")).await.len(), 1);
+    assert_eq!(hosts(Some("7")).await, hosts(Some("7")).await);
+    // Neither there nor of its form.
+    assert_eq!(hosts(None).await, [1, 2, 3, 4]);
+    assert_eq!(hosts(Some("anna")).await, [1, 2, 3, 4]);
 }
 
 #[tokio::test]
 async fn attempts_of_one_call_go_to_different_hosts() {
-    let hosts = endpoints(1..=3);
-    let told = Told::default();
-    let tell = told.clone();
-    let balanced = Balanced::new(&hosts, move |endpoint: &Endpoint| {
-        let (tell, port) = (tell.clone(), endpoint.address.port());
-        service_fn(move |_: Request<Replay<Body>>| {
-            tell.lock().push(port);
-            let failing = reply(StatusCode::INTERNAL_SERVER_ERROR);
-            std::future::ready(Ok::<_, Infallible>(failing))
-        })
-    });
+    // Those of one hash would all go to the same one.
+    let (told, _, balanced) = balanced(by(Algorithm::ConsistentHash), 1..=3);
     let retry = RetryLayer::new(RetrySettings::default(), budget(1.0));
     let service = ReplayLayer::default().layer(retry.layer(balanced.clone()));
-    service.oneshot(get()).await.unwrap();
+    let mut request = get();
+    for (name, value) in [("user", "7"), ("fail", "yes")] {
+        request.headers_mut().insert(name, value.parse().unwrap());
+    }
+    service.oneshot(request).await.unwrap();
     let mut ports = told.lock().clone();
     ports.sort_unstable();
     assert_eq!(ports, [1, 2, 3]);

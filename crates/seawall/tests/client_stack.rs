@@ -578,3 +578,28 @@ async fn a_base_that_names_no_upstream_is_refused() {
         assert!(matches!(error.kind(), ErrorKind::Uri(_)), "{uri}: {error}");
     }
 }
+
+#[tokio::test]
+async fn hosts_chosen_by_their_load_are_asked_for_it() {
+    let asked = Count::default();
+    let counted = asked.clone();
+    let load = move || {
+        counted.add();
+        let says = [("seawall-load", "in_flight=3; latency_us=900")];
+        async move { (StatusCode::NO_CONTENT, says) }
+    };
+    let app = Router::new()
+        .route("/.well-known/seawall-load", get(load))
+        .fallback(|| async { "answer" });
+    let origin = Origin::start(app);
+    let client = origin.builder().algorithm(Algorithm::Prequal);
+    let client = client.build().unwrap();
+    for _ in 0..2_000 {
+        if asked.get() > 0 {
+            return;
+        }
+        let answer = client.get("/x").await.unwrap();
+        assert_eq!(answer.into_body().text().await.unwrap(), "answer");
+    }
+    panic!("none was asked");
+}

@@ -1,7 +1,8 @@
 //! What a person meets who writes a configuration: defaults, errors by line, warnings.
 
 use seawall::config::{
-    Algorithm, Config, Kind, SETTINGS, default_toml, explain, json_schema, setting,
+    Algorithm, ClientAuth, Config, Kind, SETTINGS, TlsVersion, default_toml, explain, json_schema,
+    setting,
 };
 use seawall::context::Trust;
 use seawall_policy::Criticality;
@@ -91,7 +92,14 @@ fn every_choice_and_both_ends_of_every_range_are_taken() {
         match parent {
             "" => {}
             "listeners.*" => text += "[listeners.a]\naddress = \"127.0.0.1:0\"\n",
+            "listeners.*.tls" => {
+                text += "[listeners.a]\naddress = \"127.0.0.1:0\"\n[[listeners.a.tls.certificates]]\ncert = \"c\"\nkey = \"k\"\n[listeners.a.tls]\nclient_ca = \"a\"\n";
+            }
             "upstreams.*" => text += "[upstreams.a]\nurl = \"http://a\"\n",
+            below if below.starts_with("upstreams.*.") => {
+                let below = below.replace('*', "a");
+                text += &format!("[upstreams.a]\nurl = \"http://a\"\n[{below}]\n");
+            }
             "lanes.*" => text += "[lanes.a]\n",
             list if list.ends_with("[]") => {
                 text += &format!("[[{}]]\n", list.trim_end_matches("[]"))
@@ -102,7 +110,7 @@ fn every_choice_and_both_ends_of_every_range_are_taken() {
         if name == "algorithm" && value.contains("fixed") {
             text += "initial_limit = 5\n";
         }
-        let parsed = Config::parse(&if parent == "upstreams.*" {
+        let parsed = Config::parse(&if parent.starts_with("upstreams.*") {
             text
         } else {
             format!("{text}{UPSTREAM}")
@@ -152,7 +160,12 @@ fn every_choice_and_both_ends_of_every_range_are_taken() {
             }
             Kind::Ratio(from, to) => (
                 vec![from.to_string(), format!("{to:?}")],
-                vec!["2.0".into(), "0.0".into(), "nan".into(), "\"half\"".into()],
+                vec![
+                    "2.0".into(),
+                    format!("{:?}", from - 0.5),
+                    "nan".into(),
+                    "\"half\"".into(),
+                ],
             ),
             Kind::Flag => (
                 vec!["true".into(), "false".into()],
@@ -191,18 +204,100 @@ fn an_unknown_key_is_told_with_the_nearest() {
 
 #[test]
 fn a_wrong_unit_is_told_with_the_right_ones() {
-    assert_eq!(
-        error("drain_timeout = 30"),
-        "line 1, column 17: `drain_timeout` a bare number has no unit: write \"30ms\", say"
-    );
-    assert_eq!(
-        error("drain_timeout = \"30sec\""),
-        "line 1, column 17: `drain_timeout` unknown unit `sec`: one of us, ms, s, m, h"
-    );
-    assert_eq!(
-        error("[listeners.a]\naddress = \"127.0.0.1:1\"\nmax_header_bytes = \"64KB\""),
-        "line 3, column 20: `listeners.a.max_header_bytes` unknown unit `KB`: one of B, KiB, MiB, GiB (powers of 1,024)"
-    );
+    let sizes = "one of B, KiB, MiB, GiB (powers of 1,024)";
+    for (key, value, told) in [
+        // As the default is written: who writes 30 for 30 s must not be led to 30 ms.
+        (
+            "drain_timeout",
+            "30",
+            "a bare number has no unit: write \"30s\", say",
+        ),
+        (
+            "drain_timeout",
+            "1.5",
+            "a bare number has no unit: write \"1.5s\", say",
+        ),
+        (
+            "admission.max_wait",
+            "30",
+            "a bare number has no unit: write \"30ms\", say",
+        ),
+        (
+            "admission.max_wait",
+            "-30",
+            "`-30` is not a number and a unit, such as \"100ms\"",
+        ),
+        (
+            "context.timeout",
+            "\"soon\"",
+            "`soon` is not a number and a unit, such as \"15s\"",
+        ),
+        (
+            "drain_timeout",
+            "\"30sec\"",
+            "unknown unit `sec`: one of us, ms, s, m, h (did you mean \"30s\"?)",
+        ),
+        (
+            "drain_timeout",
+            "\"2 Min\"",
+            "unknown unit `Min`: one of us, ms, s, m, h (did you mean \"2m\"?)",
+        ),
+        (
+            "drain_timeout",
+            "\"1d\"",
+            "unknown unit `d`: one of us, ms, s, m, h",
+        ),
+        (
+            "drain_timeout",
+            "\"64KiB\"",
+            "`64KiB` is a size, and a time belongs here, such as \"30s\"",
+        ),
+        (
+            "listeners.a.max_header_bytes",
+            "65536",
+            "a bare number has no unit: write \"65536B\", say",
+        ),
+        (
+            "listeners.a.max_header_bytes",
+            "\"64KB\"",
+            &format!("unknown unit `KB`: {sizes} (did you mean \"64KiB\"?)"),
+        ),
+        (
+            "listeners.a.max_header_bytes",
+            "\"1m\"",
+            &format!("unknown unit `m`: {sizes} (did you mean \"1MiB\"?)"),
+        ),
+        (
+            "listeners.a.min_rate",
+            "\"10s\"",
+            "`10s` is a time, and a size belongs here, such as \"1KiB\"",
+        ),
+        (
+            "admission.max_queued",
+            "\"20\"",
+            "expected whole number, 1 to 1000000, found string (leave out the quotes)",
+        ),
+        (
+            "admission.max_queued",
+            "\"20s\"",
+            "expected whole number, 1 to 1000000, found string",
+        ),
+        (
+            "admission.shadow",
+            "\"true\"",
+            "expected true or false, found string (leave out the quotes)",
+        ),
+    ] {
+        let file = match key.strip_prefix("listeners.a.") {
+            Some(name) => format!("[listeners.a]\naddress = \"127.0.0.1:1\"\n{name} = {value}"),
+            None => format!("{key} = {value}"),
+        };
+        let error = error(&file);
+        let found = error
+            .split_once(&format!("`{key}` "))
+            .map(|(_, found)| found);
+        assert_eq!(found, Some(told), "{key} = {value}");
+    }
 }
 
 #[test]
@@ -275,7 +370,7 @@ fn what_is_missing_is_told_with_an_example() {
     assert_eq!(
         all,
         [
-            "line 1, column 12: `upstreams.a.url` is missing: The service to protect. For example url = \"http://127.0.0.1:3000\""
+            "line 1, column 12: `upstreams.a.url` is missing: The service to protect; https:// speaks TLS to it, and checks its certificate. For example url = \"http://127.0.0.1:3000\""
         ]
     );
     assert!(errors("")[0].contains("write [upstreams.default]"));
@@ -305,7 +400,7 @@ fn bad_values_of_each_form() {
             "[listeners.a]\naddress = \"127.0.0.1:1\"\ntrusted_proxies = [\"10.1.0.0/8\"]",
             "did you mean \"10.0.0.0/8\"?",
         ),
-        ("[upstreams.b]\nurl = \"https://b\"", "not https://"),
+        ("[upstreams.b]\nurl = \"ftp://b\"", "not ftp://"),
         (
             "[upstreams.b]\nurl = \"127.0.0.1:3000\"",
             "write \"http://127.0.0.1:3000\"",
@@ -508,4 +603,55 @@ fn the_schema_knows_every_setting() {
         schema["properties"]["admission"]["properties"]["max_queued"]["default"],
         4096
     );
+}
+
+const TLS: &str = "[listeners.a]\naddress = \"127.0.0.1:8443\"\n[listeners.a.tls]\n";
+const CERTIFICATE: &str = "[[listeners.a.tls.certificates]]\ncert = \"c.pem\"\nkey = \"k.pem\"\n";
+
+#[test]
+fn tls_at_a_listener() {
+    let text = format!("{TLS}client_auth = \"required\"\nclient_ca = \"ca.pem\"\n{CERTIFICATE}");
+    let config = Config::parse(&format!("{text}{UPSTREAM}")).unwrap_or_else(|e| panic!("{e}"));
+    let tls = config.listeners["a"].tls.as_ref().expect("TLS");
+    assert_eq!(
+        (tls.min_version, tls.client_auth, tls.certificates.len()),
+        (TlsVersion::V1_2, ClientAuth::Required, 1)
+    );
+    assert_eq!(config.warnings(), []);
+
+    assert_eq!(
+        error(TLS),
+        "line 3, column 14: `listeners.a.tls.certificates` is missing: write [[listeners.a.tls.certificates]] with cert = \"…\" and key = \"…\" below it"
+    );
+    assert!(
+        error(&format!("{TLS}client_auth = \"optional\"\n{CERTIFICATE}"))
+            .starts_with("line 3, column 14: `listeners.a.tls.client_ca` is missing: ")
+    );
+    let half = error(&format!("{TLS}{CERTIFICATE}").replace("key = \"k.pem\"", ""));
+    assert!(
+        half.contains("`listeners.a.tls.certificates[0].key` is missing"),
+        "{half}"
+    );
+}
+
+#[test]
+fn tls_to_an_upstream() {
+    let text = |url: &str, lines: &str| {
+        Config::parse(&format!(
+            "[upstreams.default]\nurl = \"{url}\"\n[upstreams.default.tls]\n{lines}"
+        ))
+    };
+    let config = text("https://shop", "ca = \"ca.pem\"").expect("right");
+    let upstream = &config.upstreams["default"];
+    assert_eq!((upstream.is_https(), upstream.port()), (true, 443));
+    assert_eq!(config.warnings(), []);
+    let errors = text("https://shop", "key = \"k.pem\"").expect_err("half of it");
+    assert_eq!(
+        errors.to_string(),
+        "line 3, column 20: `upstreams.default.tls.cert` is missing: cert and key stand together or not at all"
+    );
+    let unused = text("http://shop", "ca = \"ca.pem\"")
+        .expect("right")
+        .warnings();
+    assert_eq!(unused[0].key, "upstreams.default.tls");
 }

@@ -6,6 +6,14 @@
 //! [`Group`](crate::Group), a [`Flight`](crate::Flight) and a pipeline carry it without knowing
 //! what it is, and this crate needs to know no other.
 //!
+//! A value may come with a deadline ([`Ambient::with_until`]), as a request context does. A group
+//! made where it is ambient takes it for its own, so that a call's time limit ends the tasks that
+//! were started for the call, though no crate here knows what a call is. The deadline is the
+//! value's: another value in its place brings its own or none, and who says that a call has no limit
+//! after all need not undo anything. It is given as an instant, since whoever made the value knows
+//! the clock its deadline is by. What only *reads* the value, such as a flight's work that others
+//! wait for too, is not bound by it.
+//!
 //! The slot is swapped in for each poll and back after it, so a value never shows in another task
 //! of the same thread. That costs two thread-local swaps a poll and touches no shared counter.
 
@@ -19,6 +27,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
+
+#[cfg(feature = "rt")]
+use tokio::time::Instant;
 
 #[cfg(feature = "rt")]
 use crate::{
@@ -52,6 +63,8 @@ pub struct Ambient(Option<Arc<Values>>);
 struct Values {
     value: Option<Arc<dyn Any + Send + Sync>>,
     #[cfg(feature = "rt")]
+    deadline: Option<Instant>,
+    #[cfg(feature = "rt")]
     scope: Option<Arc<Scope>>,
     #[cfg(feature = "rt")]
     tracker: Option<Tracker>,
@@ -74,7 +87,39 @@ impl Ambient {
     /// The same surroundings with `value` in them, in place of any value before it.
     #[must_use]
     pub fn with<T: Any + Send + Sync>(&self, value: T) -> Self {
-        self.change(|values| values.value = Some(Arc::new(value)))
+        self.change(|values| {
+            values.value = Some(Arc::new(value));
+            #[cfg(feature = "rt")]
+            {
+                values.deadline = None;
+            }
+        })
+    }
+
+    /// As [`with`](Self::with), for a value that has a deadline: a [`Group`](crate::Group) made
+    /// where this is ambient ends by then.
+    ///
+    /// ```
+    /// use seawall_sync::{Group, ambient, group::TaskError};
+    /// use std::time::Duration;
+    /// use tokio::time::Instant;
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// let call = ambient::current().with_until("shop", Instant::now() + Duration::from_millis(5));
+    /// let handler = call.scope(async {
+    ///     let mut group = Group::<(), ()>::new();
+    ///     group.spawn(std::future::pending());
+    ///     group.join().await.all().unwrap_err().error
+    /// });
+    /// assert_eq!(handler.await, TaskError::DeadlineExceeded);
+    /// # });
+    /// ```
+    #[cfg(feature = "rt")]
+    #[must_use]
+    pub fn with_until<T: Any + Send + Sync>(&self, value: T, deadline: Instant) -> Self {
+        self.change(|values| {
+            values.value = Some(Arc::new(value));
+            values.deadline = Some(deadline);
+        })
     }
 
     /// The value, if there is one and it is a `T`.
@@ -128,6 +173,11 @@ impl Ambient {
     }
 
     #[cfg(feature = "rt")]
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.0.as_ref()?.deadline
+    }
+
+    #[cfg(feature = "rt")]
     pub(crate) fn scope_of_group(&self) -> Option<&Arc<Scope>> {
         self.0.as_ref()?.scope.as_ref()
     }
@@ -137,11 +187,14 @@ impl Ambient {
         self.change(|values| values.scope = Some(scope))
     }
 
-    /// Without the group: for work that must outlive the one who began it.
-    pub(crate) fn without_scope(self) -> Self {
+    /// Without the group and the deadline: for work that must outlive the one who began it.
+    pub(crate) fn unbound(self) -> Self {
         #[cfg(feature = "rt")]
-        if self.scope_of_group().is_some() {
-            return self.change(|values| values.scope = None);
+        if self.scope_of_group().is_some() || self.deadline().is_some() {
+            return self.change(|values| {
+                values.scope = None;
+                values.deadline = None;
+            });
         }
         self
     }

@@ -43,7 +43,7 @@ pub use crossbeam_utils::CachePadded;
 pub use flight::Flight;
 #[cfg(feature = "rt")]
 pub use group::Group;
-pub use pool::{Pool, Pooled, Recycle};
+pub use pool::{Held, Pool, Pooled, PooledOwned, Recycle};
 pub use sharded::{Shard, Sharded};
 #[cfg(feature = "rt")]
 pub use shutdown::Shutdown;

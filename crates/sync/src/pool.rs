@@ -15,6 +15,7 @@
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 
 use crossbeam_utils::atomic::AtomicCell;
 
@@ -141,12 +142,35 @@ impl<T> Pool<T> {
     /// Never waits for another thread's use of an object.
     #[inline]
     pub fn get(&self) -> Pooled<'_, T> {
-        let shard = self.shards.get(Shard::current());
-        let object = shard.front.swap(None);
-        Pooled {
-            object: Some(object.unwrap_or_else(|| self.get_slowly(shard))),
+        Held {
+            object: Some(self.take()),
             pool: self,
         }
+    }
+
+    /// As [`get`](Self::get), for an object that outlives the borrow; a counted reference more.
+    ///
+    /// ```
+    /// use seawall_sync::Pool;
+    /// use std::sync::Arc;
+    ///
+    /// let buffers: Arc<Pool<Vec<u8>>> = Arc::new(Pool::recycling(100, Vec::new));
+    /// let mut buffer = buffers.get_owned();
+    /// std::thread::spawn(move || buffer.push(7)).join().unwrap();
+    /// ```
+    #[inline]
+    pub fn get_owned(self: &Arc<Self>) -> PooledOwned<T> {
+        Held {
+            object: Some(self.take()),
+            pool: Arc::clone(self),
+        }
+    }
+
+    #[inline]
+    fn take(&self) -> Box<T> {
+        let shard = self.shards.get(Shard::current());
+        let object = shard.front.swap(None);
+        object.unwrap_or_else(|| self.get_slowly(shard))
     }
 
     #[cold]
@@ -237,15 +261,21 @@ impl<T> fmt::Debug for Pool<T> {
 }
 
 /// An object of a [`Pool`], cleared and returned when dropped.
-pub struct Pooled<'a, T> {
+pub type Pooled<'a, T> = Held<T, &'a Pool<T>>;
+
+/// As [`Pooled`], and keeps the pool alive: for an object that goes along with a task.
+pub type PooledOwned<T> = Held<T, Arc<Pool<T>>>;
+
+/// An object that is held, and a reference to its pool: [`Pooled`] or [`PooledOwned`].
+pub struct Held<T, P: Deref<Target = Pool<T>>> {
     /// `None` only once dropped.
     object: Option<Box<T>>,
-    pool: &'a Pool<T>,
+    pool: P,
 }
 
 const HELD: &str = "an object is held until it is dropped";
 
-impl<T> Pooled<'_, T> {
+impl<T, P: Deref<Target = Pool<T>>> Held<T, P> {
     /// The object itself, which the pool gets back no more.
     #[must_use]
     pub fn into_inner(mut self) -> T {
@@ -253,7 +283,7 @@ impl<T> Pooled<'_, T> {
     }
 }
 
-impl<T> Deref for Pooled<'_, T> {
+impl<T, P: Deref<Target = Pool<T>>> Deref for Held<T, P> {
     type Target = T;
 
     #[inline]
@@ -262,14 +292,14 @@ impl<T> Deref for Pooled<'_, T> {
     }
 }
 
-impl<T> DerefMut for Pooled<'_, T> {
+impl<T, P: Deref<Target = Pool<T>>> DerefMut for Held<T, P> {
     #[inline]
     fn deref_mut(&mut self) -> &mut T {
         self.object.as_deref_mut().expect(HELD)
     }
 }
 
-impl<T> Drop for Pooled<'_, T> {
+impl<T, P: Deref<Target = Pool<T>>> Drop for Held<T, P> {
     #[inline]
     fn drop(&mut self) {
         if let Some(object) = self.object.take() {
@@ -278,7 +308,7 @@ impl<T> Drop for Pooled<'_, T> {
     }
 }
 
-impl<T: fmt::Debug> fmt::Debug for Pooled<'_, T> {
+impl<T: fmt::Debug, P: Deref<Target = Pool<T>>> fmt::Debug for Held<T, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Pooled").field(&**self).finish()
     }

@@ -1,7 +1,6 @@
 //! What hostile or careless use once broke.
 
 use std::future::{Future, pending};
-use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
 use std::pin::{Pin, pin};
 use std::process::{Command, ExitCode, Stdio};
@@ -347,7 +346,7 @@ async fn huge_numbers_mean_without_bound() {
     let mut batches = Vec::new();
     let run = async {
         Pipeline::<_, ()>::from_items(options, 0..10)
-            .map_parallel("same", NonZeroUsize::MIN, Order::Kept, Ok)
+            .map_parallel("same", 1, Order::Kept, Ok)
             .batch("all", usize::MAX, Duration::MAX)
             .collect_into(&mut batches)
             .await

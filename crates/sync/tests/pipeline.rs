@@ -2,7 +2,6 @@
 #![cfg(feature = "rt")]
 
 use std::convert::Infallible;
-use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -21,10 +20,6 @@ fn options(chunk: usize, buffer: usize, on_error: OnError) -> PipelineOptions {
         buffer,
         on_error,
     }
-}
-
-fn workers(count: usize) -> NonZeroUsize {
-    NonZeroUsize::new(count).expect("tests use at least one")
 }
 
 fn block_on<F: Future>(future: F) -> F::Output {
@@ -53,7 +48,7 @@ where
 fn every_stage(input: Pipeline<u64, u64>, order: Order, n: usize) -> Pipeline<u64, u64> {
     input
         .map("map", |x| Ok(x + 1))
-        .map_parallel("parallel", workers(n), order, |x| Ok(x * 2))
+        .map_parallel("parallel", n, order, |x| Ok(x * 2))
         .map_concurrent("concurrent", n, order, |x| async move {
             sleep(Duration::from_millis(x % 7)).await;
             Ok(x + 1)
@@ -69,7 +64,7 @@ proptest! {
     #[test]
     fn stages_are_as_iterators(
         items in prop::collection::vec(0u64..1_000, 0..300),
-        chunk in 1usize..10, buffer in 1usize..4, n in 1usize..5, kept: bool,
+        chunk in 1usize..10, buffer in 1usize..4, n in 0usize..5, kept: bool,
     ) {
         let order = if kept { Order::Kept } else { Order::Free };
         let make = || Pipeline::<_, Infallible>::from_items(options(chunk, buffer, OnError::Abort), items.clone());
@@ -77,7 +72,7 @@ proptest! {
         let (mut out, ended) = block_on(async move {
             all(make()
                 .map("map", |x| Ok(x + 1))
-                .map_parallel("parallel", workers(n), order, |x| Ok(x * 2))
+                .map_parallel("parallel", n, order, |x| Ok(x * 2))
                 .map_concurrent("concurrent", n, order, |x| async move {
                     sleep(Duration::from_millis(x % 7)).await;
                     Ok(x + 1)
@@ -109,7 +104,7 @@ proptest! {
             let (a, b, c) = (check.clone(), check.clone(), check);
             let running = Pipeline::from_items(options(chunk, 1, OnError::Drain), 0..length)
                 .map("map", move |x| a(0, x))
-                .map_parallel("parallel", workers(3), order, move |x| b(1, x))
+                .map_parallel("parallel", 3, order, move |x| b(1, x))
                 .map_concurrent("concurrent", 3, order, move |x| {
                     let c = c.clone();
                     async move { c(2, x) }
@@ -134,7 +129,7 @@ fn a_reader_that_waits_holds_the_source_back() {
         let mut running =
             Pipeline::<u64, Infallible>::from_items(options(8, 2, OnError::Abort), 0..)
                 .map("first", Ok)
-                .map_parallel("second", workers(2), Order::Kept, Ok)
+                .map_parallel("second", 2, Order::Kept, Ok)
                 .start();
         let control = running.control();
         sleep(Duration::from_secs(1)).await;
@@ -223,7 +218,7 @@ fn panics_carry_stage_and_message() {
     let bad = |x: u64| if x == 70 { panic!("bad {x}") } else { Ok(x) };
     assert_eq!(error(make().map("a", bad)), "stage a panicked: bad 70");
     assert_eq!(
-        error(make().map_parallel("b", workers(2), Order::Free, bad)),
+        error(make().map_parallel("b", 2, Order::Free, bad)),
         "stage b panicked: bad 70"
     );
     let concurrent = make().map_concurrent("c", 2, Order::Kept, move |x| async move { bad(x) });
@@ -365,7 +360,7 @@ async fn a_run_may_be_dropped_at_every_poll_and_leaves_nothing() {
         let ended = within_polls(
             Pipeline::<_, Infallible>::from_items(options(3, 1, OnError::Abort), items)
                 .map("map", Ok)
-                .map_parallel("parallel", workers(2), Order::Kept, Ok)
+                .map_parallel("parallel", 2, Order::Kept, Ok)
                 .map_concurrent("concurrent", 2, Order::Kept, |item| async {
                     sleep(Duration::from_millis(1)).await;
                     Ok(item)
@@ -400,11 +395,11 @@ fn threads_see_what_was_written_before_and_whole_items() {
         let seen = Arc::clone(&ordered);
         let pipeline =
             Pipeline::<_, Infallible>::from_items(options(16, 2, OnError::Abort), 0..20_000u64)
-                .map_parallel("write", workers(3), Order::Kept, move |i| {
+                .map_parallel("write", 3, Order::Kept, move |i| {
                     write[i as usize].store(i, Relaxed);
                     Ok((i, !i))
                 })
-                .map_parallel("read", workers(3), Order::Kept, move |(left, right)| {
+                .map_parallel("read", 3, Order::Kept, move |(left, right)| {
                     assert_eq!((left, read[left as usize].load(Relaxed)), (!right, left));
                     Ok(left)
                 })

@@ -30,6 +30,20 @@ fn counted(capacity: usize) -> (Pool<Counted>, Arc<AtomicUsize>) {
 }
 
 #[test]
+fn an_owned_object_keeps_its_pool_and_comes_back_to_it() {
+    let (pool, alive) = counted(2);
+    let pool = Arc::new(pool);
+    let (one, other) = (pool.get_owned(), pool.get_owned());
+    drop(one);
+    drop(pool.get());
+    assert_eq!(alive.load(Relaxed), 2, "the first was used again");
+    drop(pool);
+    assert_eq!(alive.load(Relaxed), 2);
+    drop(other);
+    assert_eq!(alive.load(Relaxed), 0);
+}
+
+#[test]
 fn memory_shrinks_when_idle_but_what_is_used_stays() {
     let (pool, alive) = counted(100);
     drop((0..10).map(|_| pool.get()).collect::<Vec<_>>());

@@ -2,7 +2,6 @@
 #![cfg(feature = "rt")]
 
 use std::collections::BTreeSet;
-use std::num::NonZeroUsize;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
@@ -15,7 +14,7 @@ const LONG: Duration = Duration::from_secs(60);
 fn options(name: &str, workers: usize, cpus: Cpus) -> ThreadsOptions {
     ThreadsOptions {
         name: name.to_owned(),
-        workers: NonZeroUsize::new(workers),
+        workers: Some(workers),
         cpus,
     }
 }

@@ -18,12 +18,14 @@
 //! # Ok(()) }
 //! ```
 
+mod dns;
 mod error;
 mod port;
 mod process;
 mod recipe;
 mod server;
 
+pub use dns::{Dns, DnsKind, DnsRecord, DnsReply};
 pub use error::Error;
 pub use port::free_port;
 pub use process::Process;

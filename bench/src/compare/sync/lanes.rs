@@ -1,7 +1,6 @@
 //! What a lane that computes for long does to the latency of another, by where it runs.
 
 use std::hint::black_box;
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -58,7 +57,7 @@ pub(super) fn cases() -> Vec<Case> {
 fn lane(name: &str, workers: usize) -> Result<Threads, ThreadsError> {
     Threads::start(ThreadsOptions {
         name: name.to_owned(),
-        workers: NonZeroUsize::new(workers),
+        workers: Some(workers),
         cpus: Cpus::Shared,
     })
 }

@@ -14,15 +14,15 @@ mod stage;
 mod table;
 
 use std::cell::Cell;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 
 use seawall_gateway::StartError;
 use seawall_sync::shutdown::Signals;
 
-use crate::Failure;
 use crate::gateway;
+use crate::{Failure, print};
 use progress::Progress;
 use report::Results;
 use stage::{Schedule, Stage};
@@ -142,18 +142,13 @@ async fn show(args: &Args, shown_all: &Cell<bool>) -> Result<(), Failure> {
     if args.keep {
         told += &protected.invitation();
     }
-    print(&told);
+    print(&told)?;
     shown_all.set(true);
     if args.keep {
         protected.stay().await
     } else {
         Ok(())
     }
-}
-
-fn print(text: &str) {
-    // A closed pipe is the reader's decision.
-    let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
 fn shown(file: &Path) -> String {

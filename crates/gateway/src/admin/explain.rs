@@ -4,14 +4,16 @@ use std::fmt;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::time::Duration;
 
-use seawall_policy::{Advice, Criticality};
+use seawall_policy::{Advice, Criticality, Tick};
 use serde::Serialize;
 
+use super::upstreams;
 use crate::core::Shared;
 use crate::recent::Turned;
 use crate::setup::Lanes;
+use crate::tls::{Date, Shown};
 
-/// Rejections that are shown.
+/// Kinds of rejections that are shown.
 const SHOWN: usize = 50;
 
 /// Everything that is shown.
@@ -25,6 +27,7 @@ pub(super) struct Explanation {
     /// As the limits see it, 0 to 1.
     cpu_used: Option<f64>,
     upstreams: Vec<Upstream>,
+    certificates: Vec<Certificate>,
     /// The newest first.
     rejections: Vec<Rejected>,
 }
@@ -45,6 +48,38 @@ struct Upstream {
     lanes: Vec<Lane>,
     slow_routes: Vec<String>,
     connections: Connections,
+    /// Where there are several, or one is in trouble.
+    hosts: Vec<upstreams::Host>,
+    breaker: Option<upstreams::BreakerState>,
+    gutter: Option<upstreams::GutterState>,
+    last_unreachable: Option<Unreachable>,
+}
+
+/// The last time that there was no connection.
+#[derive(Debug, Serialize)]
+struct Unreachable {
+    seconds_ago: f64,
+    why: String,
+}
+
+/// One of ours, in use.
+#[derive(Debug, Serialize)]
+struct Certificate {
+    setting: String,
+    file: String,
+    names: Vec<String>,
+    until: String,
+}
+
+impl Certificate {
+    fn of(shown: Shown) -> Self {
+        Self {
+            setting: shown.key,
+            file: shown.path.display().to_string(),
+            names: shown.names,
+            until: Date(shown.validity.not_after).to_string(),
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -63,9 +98,14 @@ struct Connections {
     cap: usize,
 }
 
+/// Rejections of one kind. A flood is of few kinds, and as a line each it would hide all others.
 #[derive(Debug, Serialize)]
 struct Rejected {
+    count: usize,
+    /// The last of them.
     seconds_ago: f64,
+    /// The first that is remembered.
+    first_seconds_ago: f64,
     upstream: String,
     route: String,
     criticality: &'static str,
@@ -73,6 +113,32 @@ struct Rejected {
     scope: &'static str,
     retry_after_ms: Option<u64>,
     shadow: bool,
+}
+
+impl Rejected {
+    /// What is told of it, but for its time and advice.
+    fn kind(&self) -> impl PartialEq {
+        let Self {
+            upstream, route, ..
+        } = self;
+        let rejection = (self.criticality, self.reason, self.scope, self.shadow);
+        (upstream, route, rejection)
+    }
+}
+
+/// One entry a kind, of rejections that come with the newest first; so do the kinds.
+fn kinds(rejections: impl Iterator<Item = Rejected>) -> Vec<Rejected> {
+    let mut kinds: Vec<Rejected> = Vec::new();
+    for rejected in rejections {
+        let alike = |kind: &&mut Rejected| kind.kind() == rejected.kind();
+        if let Some(kind) = kinds.iter_mut().find(alike) {
+            kind.first_seconds_ago = rejected.seconds_ago;
+            kind.count += 1;
+        } else if kinds.len() < SHOWN {
+            kinds.push(rejected);
+        }
+    }
+    kinds
 }
 
 impl Explanation {
@@ -85,11 +151,12 @@ impl Explanation {
             book.recent.collect(&mut turned);
         }
         turned.sort_by_key(|turned| std::cmp::Reverse(turned.at));
-        turned.truncate(SHOWN);
         let rejection = |turned: &Turned| {
             let names = names.iter().find(|names| names.number == turned.plan)?;
             Some(Rejected {
+                count: 1,
                 seconds_ago: now.since(turned.at).as_secs_f64(),
+                first_seconds_ago: now.since(turned.at).as_secs_f64(),
                 upstream: names.upstream(turned.origin).to_owned(),
                 route: names.route(turned.origin, turned.route, turned.key),
                 criticality: turned.criticality.as_str(),
@@ -114,9 +181,12 @@ impl Explanation {
             upstreams: plan
                 .origins
                 .iter()
-                .map(|origin| Upstream::of(origin, &plan.lanes))
+                .map(|origin| Upstream::of(origin, &plan.lanes, now))
                 .collect(),
-            rejections: turned.iter().filter_map(rejection).collect(),
+            certificates: (shared.certificates.shown().into_iter())
+                .map(Certificate::of)
+                .collect(),
+            rejections: kinds(turned.iter().filter_map(rejection)),
         }
     }
 
@@ -126,9 +196,9 @@ impl Explanation {
 }
 
 impl Upstream {
-    fn of(origin: &crate::origin::Origin, lanes: &Lanes) -> Self {
+    fn of(origin: &crate::origin::Origin, lanes: &Lanes, now: Tick) -> Self {
         let gate = origin.admission.snapshot();
-        let pool = origin.pool.state();
+        let pool = origin.hosts.fleet.connections();
         let lane = |lane: &seawall_policy::admit::LaneSnapshot| Lane {
             name: lanes.name(lane.lane).unwrap_or_default().to_owned(),
             inflight: lane.inflight,
@@ -163,6 +233,13 @@ impl Upstream {
                 waiting: pool.waiting,
                 cap: pool.cap,
             },
+            hosts: upstreams::Host::all(origin, now),
+            breaker: upstreams::BreakerState::of(origin, now),
+            gutter: upstreams::GutterState::of(origin),
+            last_unreachable: origin.last_unreachable().map(|(at, why)| Unreachable {
+                seconds_ago: now.since(at).as_secs_f64(),
+                why,
+            }),
         }
     }
 }
@@ -186,6 +263,19 @@ impl fmt::Display for Explanation {
         for upstream in &self.upstreams {
             write!(f, "\n{upstream}")?;
         }
+        if !self.certificates.is_empty() {
+            writeln!(f, "\ncertificates:")?;
+        }
+        for certificate in &self.certificates {
+            let Certificate {
+                setting,
+                file,
+                names,
+                until,
+            } = certificate;
+            let names = names.join(" ");
+            writeln!(f, "  until {until}  {setting} = {file}  {names}")?;
+        }
         writeln!(f, "\nlast rejections, the newest first:")?;
         if self.rejections.is_empty() {
             writeln!(f, "  none")?;
@@ -197,8 +287,15 @@ impl fmt::Display for Explanation {
                 route,
                 criticality,
                 reason,
+                count,
+                first_seconds_ago,
                 ..
             } = rejected;
+            let times = if *count > 1 {
+                format!(", {count} times since {first_seconds_ago:.1} s ago")
+            } else {
+                String::new()
+            };
             let shadow = if rejected.shadow {
                 " (shadow: let through)"
             } else {
@@ -206,7 +303,7 @@ impl fmt::Display for Explanation {
             };
             writeln!(
                 f,
-                "  {seconds_ago:8.1} s ago  {reason:<14} {criticality:<14} {upstream}: {route}{shadow}"
+                "  {seconds_ago:8.1} s ago  {reason:<14} {criticality:<14} {upstream}: {route}{times}{shadow}"
             )?;
         }
         Ok(())
@@ -252,6 +349,15 @@ impl fmt::Display for Upstream {
         for route in &self.slow_routes {
             writeln!(f, "  slow: {route}")?;
         }
+        for host in &self.hosts {
+            writeln!(f, "  {host}")?;
+        }
+        if let Some(breaker) = &self.breaker {
+            writeln!(f, "  {breaker}")?;
+        }
+        if let Some(gutter) = &self.gutter {
+            writeln!(f, "  {gutter}")?;
+        }
         let Connections {
             open,
             idle,
@@ -261,6 +367,55 @@ impl fmt::Display for Upstream {
         writeln!(
             f,
             "  connections: {open} of at most {cap}, {idle} idle, {waiting} calls wait for one"
-        )
+        )?;
+        if let Some(Unreachable { seconds_ago, why }) = &self.last_unreachable {
+            writeln!(f, "  not reached {seconds_ago:.1} s ago: {why}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rejected(seconds_ago: f64, route: &str) -> Rejected {
+        Rejected {
+            count: 1,
+            seconds_ago,
+            first_seconds_ago: seconds_ago,
+            upstream: "default".into(),
+            route: route.into(),
+            criticality: "critical",
+            reason: "admission",
+            scope: "host",
+            retry_after_ms: None,
+            shadow: false,
+        }
+    }
+
+    #[test]
+    fn a_flood_of_one_kind_hides_no_other() {
+        let mut all: Vec<_> = (1..=200).map(|ago| rejected(ago.into(), "a")).collect();
+        all.insert(100, rejected(100.5, "b"));
+        let kinds = kinds(all.into_iter());
+        let told: Vec<_> = kinds
+            .iter()
+            .map(|kind| {
+                (
+                    &*kind.route,
+                    kind.count,
+                    kind.seconds_ago,
+                    kind.first_seconds_ago,
+                )
+            })
+            .collect();
+        assert_eq!(told, [("a", 200, 1.0, 200.0), ("b", 1, 100.5, 100.5)]);
+    }
+
+    #[test]
+    fn no_more_kinds_than_are_of_use() {
+        let all = (0..99).map(|route: u8| rejected(1.0, &route.to_string()));
+        assert_eq!(kinds(all).len(), SHOWN);
     }
 }

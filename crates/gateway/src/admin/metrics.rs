@@ -12,6 +12,7 @@ use seawall::admission::GateSnapshot;
 use seawall::telemetry::LogLane;
 use seawall_policy::{Criticality, Reason};
 
+use super::upstreams;
 use crate::core::Shared;
 use crate::counters::{BOUNDS, Counters, Fault, Times};
 use crate::plan::Plan;
@@ -44,6 +45,10 @@ impl Collector for Gathered {
         self.gates(&plan, &mut out)?;
         self.lanes(&plan, &mut out)?;
         self.connections(&plan, &mut out)?;
+        self.certificates(&mut out)?;
+        upstreams::tries(&plan, &mut out)?;
+        upstreams::hosts(&plan, self.shared.clock.now(), &mut out)?;
+        upstreams::breakers(&plan, self.shared.clock.now(), &mut out)?;
         self.reloads(&mut out)?;
         self.signals(&plan, &mut out)
     }
@@ -247,7 +252,7 @@ impl Gathered {
         let pools: Vec<_> = plan
             .origins
             .iter()
-            .map(|origin| (origin.name.as_str(), origin.pool.state()))
+            .map(|origin| (origin.name.as_str(), origin.hosts.fleet.connections()))
             .collect();
         let states = pools.iter().flat_map(|(upstream, pool)| {
             [
@@ -262,6 +267,27 @@ impl Gathered {
             "upstream_connections",
             "Connections to the upstream, and calls that wait for one",
             states,
+        )
+    }
+
+    fn certificates(&self, out: &mut Out<'_>) -> fmt::Result {
+        let shown: Vec<_> = (self.shared.certificates.shown().into_iter())
+            .map(|shown| (shown.path.display().to_string(), shown))
+            .collect();
+        let rows = shown.iter().map(|(file, shown)| {
+            let labels = [("setting", shown.key.as_str()), ("file", file.as_str())];
+            (labels, shown.validity.not_after as f64)
+        });
+        out.gauges(
+            "certificate_not_after_seconds",
+            "Until when a certificate of ours holds, in seconds since 1970",
+            rows,
+        )?;
+        let reloads = self.shared.certificates.reloads();
+        out.counters(
+            "certificate_reloads",
+            "Certificate files that changed, and what became of it",
+            reloads.map(|(result, count)| ([("result", result)], count)),
         )
     }
 
@@ -296,10 +322,10 @@ impl Gathered {
 }
 
 /// Writes metrics.
-struct Out<'e>(DescriptorEncoder<'e>);
+pub(super) struct Out<'e>(DescriptorEncoder<'e>);
 
 impl Out<'_> {
-    fn counters<'l, const N: usize>(
+    pub(super) fn counters<'l, const N: usize>(
         &mut self,
         name: &str,
         help: &str,
@@ -319,7 +345,7 @@ impl Out<'_> {
         Ok(())
     }
 
-    fn gauges<'l, const N: usize>(
+    pub(super) fn gauges<'l, const N: usize>(
         &mut self,
         name: &str,
         help: &str,

@@ -5,6 +5,7 @@
 
 mod explain;
 mod metrics;
+mod upstreams;
 mod visits;
 
 use std::sync::Arc;

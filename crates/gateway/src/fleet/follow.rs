@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::{Arc, OnceLock, Weak};
 
 use seawall::clock::Clock;
-use seawall::config::HealthConfig;
+use seawall::config::{DiscoveryConfig, HealthConfig};
 use seawall::discovery::{self, Discovery, Source};
 use seawall::sync::CancellationToken;
 use tokio::sync::mpsc;
@@ -17,21 +17,32 @@ type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
 #[derive(Clone, Debug)]
 pub(crate) struct Control {
     work: mpsc::UnboundedSender<Work>,
+    settings: discovery::Settings,
     /// One for all, so that equal names are asked for once.
     discovery: Arc<OnceLock<Discovery>>,
 }
 
 impl Control {
     /// It, and what the control thread has to run.
-    pub(crate) fn new() -> (Self, impl Future<Output = ()> + Send + 'static) {
+    pub(crate) fn new(
+        config: &DiscoveryConfig,
+    ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (work, mut queue) = mpsc::unbounded_channel::<Work>();
         let run = async move {
             while let Some(work) = queue.recv().await {
                 tokio::spawn(work);
             }
         };
-        let discovery = Arc::default();
-        (Self { work, discovery }, run)
+        let settings = discovery::Settings {
+            resolvers: config.resolvers.clone(),
+            ..discovery::Settings::default()
+        };
+        let control = Self {
+            work,
+            settings,
+            discovery: Arc::default(),
+        };
+        (control, run)
     }
 
     fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
@@ -63,10 +74,9 @@ impl Follow {
         let end = CancellationToken::new();
         for (number, source) in sources.into_iter().enumerate() {
             let (fleet, clock) = (Arc::downgrade(fleet), clock.clone());
-            let discovery = control.discovery.clone();
+            let (discovery, settings) = (control.discovery.clone(), control.settings.clone());
             let follow = async move {
-                let discovery =
-                    discovery.get_or_init(|| Discovery::new(discovery::Settings::default()));
+                let discovery = discovery.get_or_init(|| Discovery::new(settings));
                 follow(&fleet, number, discovery.start(source), &clock).await;
             };
             control.spawn(until(end.clone(), follow));
@@ -93,7 +103,10 @@ async fn follow(
     let mut now = endpoints.versioned();
     loop {
         let Some(fleet) = fleet.upgrade() else { return };
-        fleet.found(number, now.value.clone(), clock.now());
+        // Nothing found yet is no reason to forget what another source of this number had found.
+        if !now.value.is_empty() {
+            fleet.found(number, Arc::clone(&now.value), clock.now());
+        }
         drop(fleet);
         now = endpoints.changed(now.version).await;
     }

@@ -16,6 +16,9 @@ use tokio::task::JoinSet;
 
 use super::{Endpoint, Fleet};
 use crate::body::RequestBody;
+use crate::pool::Dialled;
+use crate::socket::Stream;
+use crate::tls::Offer;
 
 /// How many hosts are asked at once.
 const AT_ONCE: usize = 32;
@@ -67,7 +70,8 @@ pub(super) async fn run(fleet: Weak<Fleet>, clock: Clock, path: String, checks: 
                 && let Some(endpoint) = waiting.next()
             {
                 let (path, timeout) = (path.clone(), checks.timeout);
-                asked.spawn(async move { (endpoint.key, is_well(&endpoint, &path, timeout).await) });
+                asked
+                    .spawn(async move { (endpoint.key, is_well(&endpoint, &path, timeout).await) });
             }
             let Some(answer) = asked.join_next().await else {
                 break;
@@ -83,20 +87,26 @@ pub(super) async fn run(fleet: Weak<Fleet>, clock: Clock, path: String, checks: 
 
 async fn is_well(endpoint: &Arc<Endpoint>, path: &str, timeout: Duration) -> bool {
     let ask = async {
-        let stream = endpoint.pool.dial().await.ok()?;
-        let (mut send, connection) = http1::handshake(TokioIo::new(stream)).await.ok()?;
-        let request = Request::get(path)
-            .header(header::HOST, &*endpoint.name)
-            .header(header::USER_AGENT, "seawall-health")
-            .body(RequestBody::Empty)
-            .ok()?;
-        tokio::select! {
-            answer = send.send_request(request) => Some(answer.ok()?.status().is_success()),
-            _ = connection => None,
+        match endpoint.pool.dial(Offer::Http1).await.ok()? {
+            Dialled::Plain(stream) => answers(stream, &endpoint.name, path).await,
+            Dialled::Tls(stream, _) => answers(*stream, &endpoint.name, path).await,
         }
     };
     let answer = tokio::time::timeout(timeout, ask).await;
     answer.ok().flatten().unwrap_or(false)
+}
+
+async fn answers(stream: impl Stream, host: &str, path: &str) -> Option<bool> {
+    let (mut send, connection) = http1::handshake(TokioIo::new(stream)).await.ok()?;
+    let request = Request::get(path)
+        .header(header::HOST, host)
+        .header(header::USER_AGENT, "seawall-health")
+        .body(RequestBody::Empty)
+        .ok()?;
+    tokio::select! {
+        answer = send.send_request(request) => Some(answer.ok()?.status().is_success()),
+        _ = connection => None,
+    }
 }
 
 #[cfg(test)]

@@ -5,23 +5,27 @@
 
 mod follow;
 mod health;
+mod set;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
-use seawall::config::{BalanceAlgorithm, Upstream};
+use seawall::config::Upstream;
 use seawall::discovery;
 use seawall::sync::Snapshot;
 use seawall_policy::Tick;
 use seawall_policy::balance::{
-    Algorithm, Ask, BalanceSettings, Choice, HostSnapshot, HostSpec, Hosts, OutlierSettings,
+    Ask, BalanceSettings, Choice, HostSnapshot, HostSpec, Hosts, Load, OutlierSettings, Subset,
 };
 
-use crate::origin::Address;
-use crate::pool::Pool;
+use crate::address::Address;
+use crate::pool::{Pool, PoolState};
+use crate::tls::Connector;
 
 pub(crate) use follow::{Control, Follow};
+pub(crate) use set::{Ground, HostSet};
 
 /// The hosts of one upstream, or of its replicas or reserve. Lives on through reloads.
 #[derive(Debug)]
@@ -51,6 +55,7 @@ pub(crate) struct Endpoint {
 #[derive(Debug)]
 struct Making {
     upstream: Upstream,
+    tls: Option<Connector>,
     /// What each source has found, by its number.
     found: BTreeMap<usize, Arc<[discovery::Endpoint]>>,
     unhealthy: BTreeSet<u64>,
@@ -67,13 +72,19 @@ pub(crate) struct Picked {
 
 impl Fleet {
     /// The one host that the upstream's URL names, until others are found.
-    pub(crate) fn new(upstream: &Upstream, sources: usize, cores: usize, now: Tick) -> Self {
+    pub(crate) fn new(
+        upstream: &Upstream,
+        tls: Option<&Connector>,
+        sources: usize,
+        cores: usize,
+        now: Tick,
+    ) -> Self {
         let one = (sources == 0).then(|| {
             let name = upstream.url.authority().map_or("", |name| name.as_str());
             Arc::new(Endpoint {
                 key: 0,
                 name: name.to_owned(),
-                pool: Pool::new(upstream, Address::of(&upstream.url), cores),
+                pool: Pool::new(upstream, Address::of(upstream), cores, tls),
             })
         });
         let specs: Vec<_> = one.iter().map(|one| HostSpec::new(one.key)).collect();
@@ -84,6 +95,7 @@ impl Fleet {
             }),
             making: Mutex::new(Making {
                 upstream: upstream.clone(),
+                tls: tls.cloned(),
                 found: BTreeMap::new(),
                 unhealthy: BTreeSet::new(),
                 retired: Vec::new(),
@@ -100,8 +112,25 @@ impl Fleet {
         Some(Picked { choice, endpoint })
     }
 
-    /// Whether a call that failed at one host has another to go to.
-    pub(crate) fn typical_latency(&self) -> Option<std::time::Duration> {
+    /// A host that is to be asked for its load, if one is due.
+    pub(crate) fn probe_wanted(&self, now: Tick, random: u64) -> Option<Arc<Endpoint>> {
+        let list = self.list.load();
+        let at = list.hosts.probe_wanted(now, random)?;
+        list.endpoints.get(at).cloned()
+    }
+
+    /// What it said.
+    pub(crate) fn probed(&self, endpoint: &Endpoint, load: Load, now: Tick) {
+        let list = self.list.load();
+        // The list may have changed meanwhile.
+        let at = list.endpoints.iter().position(|e| e.key == endpoint.key);
+        if let Some(at) = at {
+            list.hosts.probe_result(at, load, now);
+        }
+    }
+
+    /// What a call usually takes.
+    pub(crate) fn typical_latency(&self) -> Duration {
         self.list.load().hosts.typical_latency()
     }
 
@@ -142,14 +171,30 @@ impl Fleet {
         }
     }
 
-    /// Other settings: connections and what is known of the hosts stay, unless the balance itself
-    /// has changed. Hosts that are no longer looked for are forgotten when the others are found.
-    pub(crate) fn configure(&self, upstream: &Upstream, now: Tick) {
+    /// Other settings, and so many sources: connections and what is known of the hosts stay, unless
+    /// the balance itself has changed.
+    pub(crate) fn configure(
+        &self,
+        upstream: &Upstream,
+        tls: Option<&Connector>,
+        sources: usize,
+        now: Tick,
+    ) {
         let mut making = self.making.lock();
         let before = std::mem::replace(&mut making.upstream, upstream.clone());
+        making.tls = tls.cloned();
+        if upstream.health.path.is_none() && !making.unhealthy.is_empty() {
+            making.unhealthy.clear();
+            self.remake(&mut making, now);
+        }
+        let known = making.found.len();
+        making.found.retain(|number, _| *number < sources);
+        if making.found.len() < known {
+            self.remake(&mut making, now);
+        }
         let list = self.list.load_full();
         for endpoint in &list.endpoints {
-            endpoint.pool.configure(upstream);
+            endpoint.pool.configure(upstream, tls);
         }
         if settings(&before) != settings(upstream) {
             let specs = self.specs(&making, &list.endpoints);
@@ -168,6 +213,32 @@ impl Fleet {
             pool.retire();
         }
         pools.into_iter().chain(self.take_retired()).collect()
+    }
+
+    /// Closes what one core has kept idle for longer than it may.
+    pub(crate) fn prune(&self, core: usize, now: Tick) {
+        for endpoint in &self.list.load().endpoints {
+            endpoint.pool.prune(core, now);
+        }
+    }
+
+    /// Closes every idle connection of one core.
+    pub(crate) fn close_idle(&self, core: usize) {
+        for endpoint in &self.list.load().endpoints {
+            endpoint.pool.close_idle(core);
+        }
+    }
+
+    /// How full its pools are, together.
+    pub(crate) fn connections(&self) -> PoolState {
+        let list = self.list.load();
+        let states = list.endpoints.iter().map(|endpoint| endpoint.pool.state());
+        states.fold(PoolState::default(), |sum, state| PoolState {
+            open: sum.open + state.open,
+            idle: sum.idle + state.idle,
+            waiting: sum.waiting + state.waiting,
+            cap: sum.cap + state.cap,
+        })
     }
 
     /// Pools of hosts that are gone: whoever closes idle connections closes theirs.
@@ -193,6 +264,10 @@ impl Fleet {
 
     /// The endpoints for what was found, those that were there with their pools.
     fn made(&self, making: &Making, before: &List) -> Box<[Arc<Endpoint>]> {
+        if making.found.is_empty() {
+            // The one of the URL.
+            return before.endpoints.clone();
+        }
         let mut made: Vec<Arc<Endpoint>> = Vec::new();
         for host in in_use(&making.found) {
             let key = host.key();
@@ -205,7 +280,7 @@ impl Fleet {
                 Arc::new(Endpoint {
                     key,
                     name: host.address.to_string(),
-                    pool: Pool::new(&making.upstream, address, self.cores),
+                    pool: Pool::new(&making.upstream, address, self.cores, making.tls.as_ref()),
                 })
             }));
         }
@@ -232,7 +307,9 @@ fn in_use(
     found: &BTreeMap<usize, Arc<[discovery::Endpoint]>>,
 ) -> impl Iterator<Item = &discovery::Endpoint> {
     let first = |list: &'_ Arc<[discovery::Endpoint]>| {
-        discovery::Endpoint::groups(list).next().map_or(0, <[_]>::len)
+        discovery::Endpoint::groups(list)
+            .next()
+            .map_or(0, <[_]>::len)
     };
     found.values().flat_map(move |list| &list[..first(list)])
 }
@@ -247,16 +324,20 @@ pub(crate) fn zone(name: Option<&str>) -> u16 {
     ((hash >> 16) as u16 ^ hash as u16).max(1)
 }
 
+/// Who we are, as subsets are drawn: the same after a restart.
+fn client() -> u64 {
+    discovery::Settings::default().subset
+}
+
 fn settings(upstream: &Upstream) -> BalanceSettings {
     let balance = &upstream.balance;
     BalanceSettings {
-        algorithm: match balance.algorithm {
-            BalanceAlgorithm::PeakEwma => Algorithm::PeakEwma,
-            BalanceAlgorithm::LeastRequest => Algorithm::LeastRequest,
-            BalanceAlgorithm::RoundRobin => Algorithm::RoundRobin,
-            BalanceAlgorithm::Hash | BalanceAlgorithm::Prequal => Algorithm::PeakEwma,
-        },
+        algorithm: balance.algorithm,
         slow_start: balance.slow_start,
+        subset: balance.subset.map(|size| Subset {
+            client: client(),
+            size: size as usize,
+        }),
         outlier: OutlierSettings {
             consecutive: upstream.ejection.consecutive_failures,
             max_share: upstream.ejection.max_share,

@@ -10,9 +10,11 @@ use parking_lot::Mutex;
 use seawall_policy::Tick;
 
 use super::bell::{Bell, Driven};
-use super::{DialError, Place, Pool, Turn};
+use super::{DialError, Dialled, Place, Pool, Turn};
 use crate::body::RequestBody;
 use crate::core::Core;
+use crate::socket::Stream;
+use crate::tls::Offer;
 
 /// A connection to send on.
 #[derive(Debug)]
@@ -118,7 +120,7 @@ impl Pool {
             .map(|send| self.lent(core, send, true))
     }
 
-    fn lent(self: &Arc<Self>, core: &Core, send: SendHttp1, reused: bool) -> Lease {
+    pub(super) fn lent(self: &Arc<Self>, core: &Core, send: SendHttp1, reused: bool) -> Lease {
         send.held.lent.store(true, Ordering::SeqCst);
         Lease {
             send,
@@ -152,29 +154,40 @@ impl Pool {
     }
 
     async fn dial_http1(&self, core: usize, place: Place) -> Result<SendHttp1, DialError> {
-        let stream = self.dial().await?;
-        let (send, connection) = conn::http1::Builder::new()
-            .max_buf_size(64 * 1024)
-            .handshake(TokioIo::new(stream))
-            .await
-            .map_err(DialError::Handshake)?;
-        let bell = Bell::new(core);
-        let connection = Driven::new(connection.with_upgrades(), bell.clone());
-        let held = Arc::new(Held {
-            place: Mutex::new(Some(place)),
-            lent: AtomicBool::new(false),
-        });
-        let place = held.clone();
-        tokio::spawn(async move {
-            // Its errors reach the request that is on it; an idle one has nobody to tell.
-            let _ = connection.await;
-            if !place.lent.load(Ordering::SeqCst) {
-                let freed = place.place.lock().take();
-                drop(freed);
-            }
-        });
-        Ok(SendHttp1 { send, bell, held })
+        match self.dial(Offer::Http1).await? {
+            Dialled::Plain(stream) => begin(stream, core, place).await,
+            Dialled::Tls(stream, _) => begin(*stream, core, place).await,
+        }
     }
+}
+
+/// Speaks HTTP/1.1 on a new connection, in a task of its own.
+pub(super) async fn begin(
+    stream: impl Stream,
+    core: usize,
+    place: Place,
+) -> Result<SendHttp1, DialError> {
+    let (send, connection) = conn::http1::Builder::new()
+        .max_buf_size(64 * 1024)
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(DialError::Handshake)?;
+    let bell = Bell::new(core);
+    let connection = Driven::new(connection.with_upgrades(), bell.clone());
+    let held = Arc::new(Held {
+        place: Mutex::new(Some(place)),
+        lent: AtomicBool::new(false),
+    });
+    let place = held.clone();
+    tokio::spawn(async move {
+        // Its errors reach the request that is on it; an idle one has nobody to tell.
+        let _ = connection.await;
+        if !place.lent.load(Ordering::SeqCst) {
+            let freed = place.place.lock().take();
+            drop(freed);
+        }
+    });
+    Ok(SendHttp1 { send, bell, held })
 }
 
 /// What `Keep-Alive: timeout=5` leaves, less a second for the way.
@@ -202,7 +215,8 @@ mod tests {
         let url = format!("http://127.0.0.1:{port}");
         let mut upstream = seawall::config::Upstream::to(url.parse().expect("a URL"));
         upstream.max_connections = 1;
-        let pool = Pool::new(&upstream, 1);
+        let address = crate::address::Address::of(&upstream);
+        let pool = Pool::new(&upstream, address, 1, None);
         let place = pool.try_place().expect("the only one");
         let send = pool.dial_http1(0, place).await.expect("it listens");
         let until = Tick::MAX;

@@ -8,8 +8,10 @@ use hyper::client::conn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use seawall_policy::Tick;
 
-use super::{DialError, Pool, SendHttp2, Turn};
+use super::{DialError, Dialled, Place, Pool, SendHttp2};
 use crate::core::Core;
+use crate::socket::Stream;
+use crate::tls::Offer;
 
 /// Streams that we put on one connection, whatever the origin allows beyond that.
 const STREAMS: usize = 100;
@@ -72,43 +74,49 @@ impl Pool {
             if !fresh && let Some(lease) = self.share(core, true) {
                 return Ok(lease);
             }
-            let place = match self.try_place() {
-                Some(place) => place,
-                None => match self.turn(true).await? {
-                    Turn::Place(place) => place,
-                    // An HTTP/1.1 connection is of no use here; closing it frees a place soon.
-                    Turn::Connection(_) => return Err(DialError::Exhausted),
-                },
-            };
-            let stream = self.dial().await?;
-            let (send, connection) = conn::http2::Builder::new(TokioExecutor::new())
-                .timer(TokioTimer::new())
-                .initial_stream_window_size(256 * 1024)
-                .initial_connection_window_size(1024 * 1024)
-                .keep_alive_interval(Duration::from_secs(20))
-                .keep_alive_timeout(Duration::from_secs(10))
-                .handshake(TokioIo::new(stream))
-                .await
-                .map_err(DialError::Handshake)?;
-            tokio::spawn(async move {
-                let _ = connection.await;
-                drop(place);
-            });
-            let shared = Multiplexed {
-                send,
-                streams: AtomicUsize::new(0),
-                used: AtomicU64::new(core.clock.now().0),
-            };
-            self.shelves[core.index]
-                .lock()
-                .multiplexed
-                .push(Arc::new(shared));
+            let place = self.place().await?;
+            match self.dial(Offer::Http2).await? {
+                Dialled::Plain(stream) => self.begin_http2(core, stream, place).await?,
+                Dialled::Tls(stream, _) => self.begin_http2(core, *stream, place).await?,
+            }
             self.share(core, false).ok_or(DialError::Exhausted)
         };
         // The dial has the same limit of its own; this one bounds the wait for others' dials.
         tokio::time::timeout(self.connect() * 2, dial)
             .await
             .unwrap_or(Err(DialError::Slow))
+    }
+
+    /// Speaks HTTP/2 on a new connection, in a task of its own, and lets the core's requests share it.
+    pub(super) async fn begin_http2(
+        &self,
+        core: &Core,
+        stream: impl Stream,
+        place: Place,
+    ) -> Result<(), DialError> {
+        let (send, connection) = conn::http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .initial_stream_window_size(256 * 1024)
+            .initial_connection_window_size(1024 * 1024)
+            .keep_alive_interval(Duration::from_secs(20))
+            .keep_alive_timeout(Duration::from_secs(10))
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(DialError::Handshake)?;
+        tokio::spawn(async move {
+            let _ = connection.await;
+            drop(place);
+        });
+        let shared = Multiplexed {
+            send,
+            streams: AtomicUsize::new(0),
+            used: AtomicU64::new(core.clock.now().0),
+        };
+        self.shelves[core.index]
+            .lock()
+            .multiplexed
+            .push(Arc::new(shared));
+        Ok(())
     }
 
     pub(super) fn share(&self, core: &Core, reused: bool) -> Option<Lease> {

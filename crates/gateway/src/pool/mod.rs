@@ -9,6 +9,7 @@ mod bell;
 mod dial;
 mod http1;
 mod http2;
+mod learn;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -22,12 +23,13 @@ use seawall::config::Upstream;
 use seawall_policy::Tick;
 use tokio::sync::oneshot;
 
-pub(crate) use dial::DialError;
+pub(crate) use dial::{DialError, Dialled};
 use http1::SendHttp1;
 
+use crate::address::Address;
 use crate::body::RequestBody;
 use crate::core::Core;
-use crate::origin::Address;
+use crate::tls::Connector;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 
@@ -38,6 +40,8 @@ type SendHttp2 = conn::http2::SendRequest<RequestBody>;
 pub(crate) struct Pool {
     address: Address,
     limits: Limits,
+    /// `None`: in the clear. A reload may change it.
+    tls: Mutex<Option<Connector>>,
     /// Connections that are open or being dialled.
     open: AtomicUsize,
     shelves: Box<[Mutex<Shelf>]>,
@@ -133,21 +137,36 @@ pub(crate) struct PoolState {
 }
 
 impl Pool {
-    pub(crate) fn new(upstream: &Upstream, cores: usize) -> Arc<Self> {
+    pub(crate) fn new(
+        upstream: &Upstream,
+        address: Address,
+        cores: usize,
+        tls: Option<&Connector>,
+    ) -> Arc<Self> {
         let pool = Self {
-            address: Address::of(&upstream.url),
+            address,
             limits: Limits::default(),
+            tls: Mutex::new(tls.cloned()),
             open: AtomicUsize::new(0),
             shelves: (0..cores.max(1)).map(|_| Mutex::default()).collect(),
             waiting: AtomicUsize::new(0),
             queue: Mutex::default(),
         };
-        pool.configure(upstream);
+        pool.configure(upstream, tls);
         Arc::new(pool)
     }
 
     /// Takes other settings over. What is open beyond a lowered cap is closed as it comes back.
-    pub(crate) fn configure(&self, upstream: &Upstream) {
+    pub(crate) fn configure(&self, upstream: &Upstream, tls: Option<&Connector>) {
+        let before = std::mem::replace(&mut *self.tls.lock(), tls.cloned());
+        if before.as_ref() != tls {
+            // No new call goes over what was agreed on under other certificates.
+            for shelf in &self.shelves {
+                let mut shelf = shelf.lock();
+                shelf.idle.clear();
+                shelf.multiplexed.clear();
+            }
+        }
         let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         let limits = &self.limits;
         limits
@@ -167,10 +186,6 @@ impl Pool {
         for shelf in &self.shelves {
             shelf.lock().idle.clear();
         }
-    }
-
-    pub(crate) fn leads_to(&self, url: &http::Uri) -> bool {
-        self.address.is_of(url)
     }
 
     fn connect(&self) -> Duration {
@@ -262,6 +277,18 @@ impl Pool {
             })
     }
 
+    /// A place to dial a connection, whatever is idle.
+    async fn place(self: &Arc<Self>) -> Result<Place, DialError> {
+        if let Some(place) = self.try_place() {
+            return Ok(place);
+        }
+        match self.turn(true).await? {
+            Turn::Place(place) => Ok(place),
+            // An HTTP/1.1 connection is of no use here; closing it frees a place soon.
+            Turn::Connection(_) => Err(DialError::Exhausted),
+        }
+    }
+
     /// Waits in line for a connection (unless `http2`) or for a place to dial one.
     async fn turn(self: &Arc<Self>, http2: bool) -> Result<Turn, DialError> {
         let (send, receive) = oneshot::channel();
@@ -335,7 +362,8 @@ mod tests {
         let mut upstream = Upstream::to(http::Uri::from_static("http://127.0.0.1:1"));
         upstream.max_connections = 1;
         upstream.connect_timeout = Duration::from_secs(60);
-        Pool::new(&upstream, 1)
+        let address = Address::of(&upstream);
+        Pool::new(&upstream, address, 1, None)
     }
 
     #[tokio::test(start_paused = true)]

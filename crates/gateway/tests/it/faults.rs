@@ -56,7 +56,9 @@ fn an_origin_that_resets_in_the_middle() {
         }
         false
     });
-    let gateway = Setup::to(origin.addr).start();
+    let gateway = Setup::to(origin.addr)
+        .upstream("retry.attempts = 1\nbreaker.kind = 'off'\n")
+        .start();
     for path in ["/half", "/chunk"] {
         let response = get(gateway.addr, path);
         assert_eq!(
@@ -96,7 +98,7 @@ fn what_was_sent_is_not_sent_again() {
     // One client connection, so one core and its pool.
     let mut client = Client::connect(gateway.addr);
     let mut ask = || {
-        let request = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+        let request = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\n\r\nx";
         client.send(request).response().unwrap().status()
     };
     assert_eq!((ask(), ask()), (200, 502));
@@ -225,23 +227,48 @@ fn a_drain_finishes_what_is_under_way() {
     assert_eq!(drained.join().unwrap(), 0, "nothing was cut");
 }
 
-/// A client that was there but has said nothing has nothing under way.
+/// A client that was there but has not sent a whole request head has nothing under way.
 #[test]
-fn clients_that_have_said_nothing_do_not_hold_up_a_drain() {
+fn clients_that_have_asked_for_nothing_do_not_hold_up_a_drain() {
     let gateway = Setup::to(Origin::echo().addr).start();
-    let silent: Vec<_> = ["", "", "PR"]
-        .map(|bytes| {
-            let mut client = Client::connect(gateway.addr);
-            client.send(bytes);
-            client
-        })
-        .into();
-    eventually("they are there", || gateway.connections() == 3);
+    let whole = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+    let half = "GET / HTTP/1.1\r\nhost: a\r\nx: ";
+    let mut silent = ["", "", "PR", "GET / HT", half].map(|bytes| {
+        let mut client = Client::connect(gateway.addr);
+        client.send(bytes);
+        client
+    });
+    // And one whose first request was answered.
+    let mut second = Client::connect(gateway.addr);
+    assert_eq!(second.send(whole).response().unwrap().status(), 200);
+    second.send(half);
+    eventually("they are there", || gateway.connections() == 6);
     let begun = std::time::Instant::now();
     assert_eq!(gateway.shutdown(), 0, "nothing was cut");
     let took = begun.elapsed();
-    drop(silent);
+    assert!(silent.iter_mut().all(Client::is_closed) && second.is_closed());
     assert!(took < std::time::Duration::from_secs(3), "{took:?}");
+}
+
+/// What is on its way to us when the drain begins is answered, however far it has come.
+#[test]
+fn a_head_that_is_completed_in_a_drain_is_answered() {
+    let gateway = Setup::to(Origin::echo().addr).start();
+    let mut clients: Vec<_> = (0..50).map(|_| Client::connect(gateway.addr)).collect();
+    eventually("they are there", || gateway.connections() == 50);
+    for client in &mut clients {
+        client.send("GET / HTTP/1.1\r\nhost: a\r\n");
+    }
+    gateway.drain();
+    eventually("nothing is accepted", || {
+        std::net::TcpStream::connect(gateway.addr).is_err()
+    });
+    for client in &mut clients {
+        let last = client.send("\r\n").response().unwrap();
+        let told = (last.status(), last.get("connection"));
+        assert_eq!(told, (200, Some("close")));
+    }
+    eventually("it is drained", || gateway.is_drained());
 }
 
 /// A client that is gone without a word does not answer the ping by which HTTP/2 says goodbye.

@@ -16,3 +16,5 @@ mod pass_through;
 mod reload;
 mod support;
 mod time_limits;
+mod tls;
+mod upstream;

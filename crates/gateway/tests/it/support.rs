@@ -22,8 +22,12 @@ pub(crate) struct Setup {
 
 impl Setup {
     pub(crate) fn to(origin: SocketAddr) -> Self {
+        Self::to_url(&format!("http://{origin}"))
+    }
+
+    pub(crate) fn to_url(url: &str) -> Self {
         Self {
-            upstream: format!("url = \"http://{origin}\"\n"),
+            upstream: format!("url = \"{url}\"\n"),
             listener: String::new(),
             rest: String::new(),
         }

@@ -53,12 +53,12 @@ impl Choice {
     /// The call has ended: `latency` after it was sent, at `now`. `load` is what the host said of
     /// itself on the response, if anything.
     ///
-    /// [`Outcome::Ignored`] leaves no trace, and gives a probe back at once.
+    /// [`Outcome::Ignored`] is neither success nor failure, and gives a probe back at once; where it
+    /// lasted longer than a typical call, the host counts as so much slower, since it did not answer.
     #[inline]
     pub fn finish(mut self, outcome: Outcome, latency: Duration, load: Option<Load>, now: Tick) {
-        let _ = load;
         if let Some(host) = self.host.take() {
-            host.end(self.begun, self.probe, outcome, latency, now);
+            host.end(self.begun, self.probe, outcome, latency, load, now);
         }
     }
 }

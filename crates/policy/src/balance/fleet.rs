@@ -10,14 +10,21 @@ use std::time::Duration;
 
 use seawall_sync::CachePadded;
 
-use super::BalanceSettings;
 use super::peak_ewma::Rate;
+use super::prequal::Pool;
+use super::{Algorithm, BalanceSettings};
 use crate::Tick;
 
 /// How often the fleet is looked over.
 pub(super) const SWEEP: Duration = Duration::from_millis(100);
+/// Nothing that is to be done lies a second ahead.
+const FAR_NS: u64 = 1_000_000_000;
 /// How often hosts are judged by the share of calls that failed.
 const JUDGEMENT: Duration = Duration::from_secs(1);
+/// One call in so many, at most, is sent to a host to learn whether it is still slow.
+const LOOK_PART: u64 = 20;
+/// A host that would have had so many calls by its share, and had none, is avoided.
+const DUE: u64 = 8;
 /// What an unknown host is taken for while nothing is known of any: 10 ms.
 const UNKNOWN_NS: f32 = 1e7;
 
@@ -39,7 +46,17 @@ pub(super) struct Fleet {
     pub(super) settings: BalanceSettings,
     pub(super) rate: Rate,
     pub(super) failure_weight: f32,
+    /// What the hosts say of themselves, where that is asked for.
+    pub(super) pool: Option<Pool>,
+    /// Calls under way at all hosts, where a bound hangs on it.
+    total: Option<CachePadded<AtomicU64>>,
+    /// After so long without an answer a host is not asked as it should be, in units of `rate`.
+    silence: AtomicU32,
     next_judgement: AtomicU64,
+    /// When the next look at a forgotten host may be taken.
+    next_look: AtomicU64,
+    /// The time between two, in ns.
+    look_every: AtomicU64,
     shared: CachePadded<Shared>,
 }
 
@@ -48,7 +65,12 @@ impl Fleet {
         let settings = settings.sound();
         Self {
             rate: Rate::new(settings.decay),
+            silence: AtomicU32::new(f32::INFINITY.to_bits()),
+            next_look: AtomicU64::new(0),
+            look_every: AtomicU64::new(u64::MAX),
             failure_weight: settings.failure_weight as f32,
+            pool: (settings.algorithm == Algorithm::Prequal).then(|| Pool::new(&settings.prequal)),
+            total: (settings.algorithm == Algorithm::ConsistentHash).then(CachePadded::default),
             next_judgement: AtomicU64::new((now + JUDGEMENT).0),
             shared: CachePadded::new(Shared {
                 next_event: AtomicU64::new((now + SWEEP).0),
@@ -59,6 +81,29 @@ impl Fleet {
             }),
             settings,
         }
+    }
+
+    #[inline]
+    pub(super) fn count_begin(&self) {
+        if let Some(total) = &self.total {
+            total.fetch_add(1, Relaxed);
+        }
+    }
+
+    #[inline]
+    pub(super) fn count_end(&self) {
+        if let Some(total) = &self.total {
+            total.fetch_sub(1, Relaxed);
+        }
+    }
+
+    /// Calls under way at all hosts, where they are counted.
+    pub(super) fn total(&self) -> u64 {
+        self.total.as_ref().map_or(0, |total| total.load(Relaxed))
+    }
+
+    pub(super) fn ejected(&self) -> u32 {
+        self.shared.ejected.load(Relaxed)
     }
 
     #[inline]
@@ -116,16 +161,44 @@ impl Fleet {
         now.0 >= next && mine().is_ok()
     }
 
+    /// So many calls were made in the last [`JUDGEMENT`] to so many hosts.
+    pub(super) fn set_calls(&self, calls: u64, hosts: usize) {
+        let for_each = |calls_each: u64| {
+            let all = (JUDGEMENT.as_nanos() as u64).saturating_mul(calls_each);
+            all.checked_div(calls).unwrap_or(u64::MAX)
+        };
+        self.look_every.store(for_each(LOOK_PART), Relaxed);
+        let due = Duration::from_nanos(for_each(DUE.saturating_mul(hosts as u64)));
+        let silence = self.rate.age(due.max(self.settings.outlier.probe_every));
+        self.silence.store(silence.to_bits(), Relaxed);
+    }
+
+    #[inline]
+    pub(super) fn silence(&self) -> f32 {
+        f32::from_bits(self.silence.load(Relaxed))
+    }
+
+    /// A look at a forgotten host is due, and the caller takes it.
+    pub(super) fn take_look(&self, now: Tick) -> bool {
+        let next = self.next_look.load(Relaxed);
+        let every = self.look_every.load(Relaxed);
+        let later = now.0.saturating_add(every);
+        let look = &self.next_look;
+        let mine = || look.compare_exchange(next, later, Relaxed, Relaxed);
+        every != u64::MAX && now.0 >= next && mine().is_ok()
+    }
+
     /// Something is to be done no later than `at`.
     pub(super) fn remind(&self, at: Tick) {
         self.shared.next_event.fetch_min(at.0, AcqRel);
     }
 
-    /// Something is to be done now, and the caller is who does it.
+    /// Something is to be done now, and the caller is who does it. Also where what is to be done
+    /// lies far ahead: somebody brought a wrong time.
     #[inline]
     pub(super) fn event(&self, now: Tick) -> bool {
         let next = self.shared.next_event.load(Acquire);
-        now.0 >= next && self.claim(next, now)
+        next.wrapping_sub(now.0).wrapping_sub(1) >= FAR_NS && self.claim(next, now)
     }
 
     #[cold]

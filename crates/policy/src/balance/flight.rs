@@ -10,8 +10,9 @@ use crate::Tick;
 
 /// Bits of the count: a million calls at one host.
 const COUNT_BITS: u32 = 20;
-/// A unit of age is 2^16 ns, 66 µs: the 44 bits left hold 36 years of summed age.
-const UNIT_BITS: u32 = 16;
+/// A unit of age is 2^14 ns, 16 µs: of the 44 bits left, half hold four years of summed age (a
+/// thousand streams of a day are three). Beyond it the ages say nothing; the count stays exact.
+const UNIT_BITS: u32 = 14;
 const UNIT_NS: f32 = (1_u32 << UNIT_BITS) as f32;
 const COUNT_MASK: u64 = (1 << COUNT_BITS) - 1;
 /// Above it a host takes no more, so that the count never spills into the sum.

@@ -6,7 +6,7 @@
 //! nothing and saves a locked instruction each.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use seawall_sync::CachePadded;
@@ -16,7 +16,7 @@ use super::fleet::Fleet;
 use super::flight::{Begun, FULL, Flight};
 use super::outlier::{HostState, Record, State};
 use super::peak_ewma::{PeakLatency, Stamped, fade};
-use super::{Algorithm, slow_start};
+use super::slow_start;
 use crate::{Outcome, Tick};
 
 /// A host as discovery names it.
@@ -54,8 +54,13 @@ pub struct Load {
 
 /// The share of failures that one more moves by: 1 in 5, so that two in a row weigh 0.36.
 const FAILING_STEP: f32 = 0.2;
+/// Slower than this, in typical latencies, a host is asked so seldom that it has to be looked at.
+const FORGOTTEN: f32 = 2.0;
 /// Below it a share of failures is none.
 const FAILING_LEAST: f32 = 1e-3;
+
+/// The latency that a warming host is taken for is so many typical ones at most.
+const COLD_MOST: f32 = 4.0;
 
 #[derive(Debug, Default)]
 struct Hot {
@@ -74,8 +79,12 @@ pub struct Host {
     key: u64,
     hot: CachePadded<Hot>,
     record: Record,
+    /// Its place in the newest list; [`GONE`] where it has none.
+    seat: AtomicU32,
     fleet: Arc<Fleet>,
 }
+
+const GONE: u32 = u32::MAX;
 
 /// What is known of a host at a moment, for metrics and explanations.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -111,6 +120,7 @@ impl Host {
                 ..Hot::default()
             }),
             record: Record::joined(now, warm),
+            seat: AtomicU32::new(GONE),
             fleet: Arc::clone(fleet),
         }
     }
@@ -141,6 +151,17 @@ impl Host {
         }
     }
 
+    /// Its place in the newest list, if it has one.
+    pub(super) fn seat(&self) -> Option<usize> {
+        let seat = self.seat.load(Relaxed);
+        (seat != GONE).then_some(seat as usize)
+    }
+
+    pub(super) fn set_seat(&self, seat: Option<usize>) {
+        let seat = seat.and_then(|seat| u32::try_from(seat).ok());
+        self.seat.store(seat.unwrap_or(GONE), Relaxed);
+    }
+
     pub(super) fn state(&self) -> (HostState, Tick) {
         self.hot.state.read()
     }
@@ -167,13 +188,13 @@ impl Host {
     }
 
     #[inline]
-    fn latency(&self, now: Tick) -> f32 {
+    pub(super) fn latency(&self, now: Tick) -> f32 {
         let fleet = &self.fleet;
         self.hot.latency.at(now, fleet.rate, fleet.latency())
     }
 
     #[inline]
-    fn failing(&self, now: Tick) -> f32 {
+    pub(super) fn failing(&self, now: Tick) -> f32 {
         let last = self.hot.failing.read(now, self.fleet.rate);
         if last.value == 0.0 {
             return 0.0;
@@ -186,19 +207,24 @@ impl Host {
     /// (in flight / weight + 1), so that an idle fleet is drawn by weight alone, and a busy one has
     /// calls under way by weight. What is under way for longer than the latency raises it.
     #[inline]
-    pub(super) fn work(&self, algorithm: Algorithm, inverse: f32, now: Tick) -> f32 {
+    pub(super) fn work(&self, by_latency: bool, inverse: f32, now: Tick) -> f32 {
         let under_way = self.hot.flight.read();
         let queue = under_way.count() as f32 * inverse + 1.0;
-        match algorithm {
-            Algorithm::PeakEwma => queue * self.latency(now).max(under_way.latency(now)),
-            Algorithm::LeastRequest | Algorithm::RoundRobin => queue,
+        if !by_latency {
+            return queue;
         }
+        let latency = self.latency(now).max(under_way.latency(now));
+        if self.is_serving() {
+            return queue * latency;
+        }
+        // Cold, it is slow, and only calls will warm it: about one at a time.
+        queue * latency.min(COLD_MOST * self.fleet.latency())
     }
 
     /// What hosts are compared by; the least is best. Never NaN.
     #[inline]
-    pub(super) fn load(&self, algorithm: Algorithm, inverse: f32, now: Tick) -> f32 {
-        let work = self.work(algorithm, inverse, now);
+    pub(super) fn load(&self, by_latency: bool, inverse: f32, now: Tick) -> f32 {
+        let work = self.work(by_latency, inverse, now);
         let failing = self.failing(now);
         if failing == 0.0 {
             return work;
@@ -213,6 +239,7 @@ impl Host {
 
     #[inline]
     pub(super) fn begin(&self, now: Tick) -> Begun {
+        self.fleet.count_begin();
         self.hot.flight.begin(now)
     }
 
@@ -223,6 +250,7 @@ impl Host {
     /// A call was lost without a word: neither sample nor leak.
     #[cold]
     pub(super) fn lost(&self, begun: Begun, probe: bool) {
+        self.fleet.count_end();
         self.hot.flight.end(begun);
         if probe {
             let state = &self.hot.state;
@@ -237,16 +265,26 @@ impl Host {
         probe: bool,
         outcome: Outcome,
         latency: Duration,
+        load: Option<Load>,
         now: Tick,
     ) {
+        self.fleet.count_end();
         self.hot.flight.end(begun);
-        // At most an hour, so that no sum of them is infinite.
-        let latency = latency.as_nanos().min(3_600_000_000_000) as f32;
+        // At most an hour, so that no product of them is infinite; never nothing, which any number of
+        // times is nothing.
+        let latency = latency.as_nanos().clamp(1, 3_600_000_000_000) as f32;
         if probe {
             return self.end_probe(outcome, latency, now);
         }
+        if let (Some(load), Some(pool)) = (load, &self.fleet.pool)
+            && let Some(seat) = self.seat()
+        {
+            pool.insert(seat, load, now);
+        }
         if outcome == Outcome::Success {
-            self.hot.latency.record(latency, now, self.fleet.rate);
+            let fleet = &*self.fleet;
+            let old = (fleet.silence(), FORGOTTEN * fleet.latency());
+            self.hot.latency.record(latency, now, fleet.rate, old);
             self.record_success(now);
         } else {
             self.end_badly(begun, outcome, latency, now);
@@ -267,8 +305,11 @@ impl Host {
 
     #[cold]
     fn end_badly(&self, begun: Begun, outcome: Outcome, latency: f32, now: Tick) {
-        if outcome == Outcome::Ignored || !self.record.counts(begun.at()) {
+        if !self.record.counts(begun.at()) {
             return;
+        }
+        if outcome == Outcome::Ignored {
+            return self.given_up(latency, now);
         }
         let failing = self.failing(now);
         let more = failing + (1.0 - failing) * FAILING_STEP;
@@ -284,6 +325,16 @@ impl Host {
         }
     }
 
+    /// Its caller gave a call up, for its own reasons or because a second copy was quicker: where
+    /// that was later than most calls are answered, it says that this host did not.
+    fn given_up(&self, latency: f32, now: Tick) {
+        let fleet = &*self.fleet;
+        let typical = fleet.latency();
+        if latency >= typical {
+            self.hot.latency.add(latency, now, fleet.rate, typical);
+        }
+    }
+
     pub(super) fn eject(&self, now: Tick) {
         let salt = mix(self.key);
         self.record.eject(&self.hot.state, &self.fleet, salt, now);
@@ -296,7 +347,7 @@ impl Host {
             Outcome::Success => {
                 if self.record.probe_passed(state, fleet, now) {
                     // What was known is of another time.
-                    self.hot.latency.forget(latency, now);
+                    self.hot.latency.restart(latency, now);
                     self.hot.failing.write(0.0, now);
                     self.clear_tally();
                 }
@@ -321,10 +372,28 @@ impl Host {
 
     /// It fails too much to be chosen and too seldom to be ejected, so nothing would tell that it
     /// is well again: probes shall.
-    pub(super) fn is_starved(&self, now: Tick) -> bool {
+    /// Where a typical host fails as much, the fault is not this one's.
+    pub(super) fn is_starved(&self, typical: f32, now: Tick) -> bool {
         let last = self.hot.failing.read(now, self.fleet.rate);
         let idle = self.fleet.rate.time(last.age) >= self.fleet.settings.outlier.probe_every;
-        last.value > FAILING_STEP && idle && self.in_flight() == 0
+        idle && self.failing(now) > typical + FAILING_STEP && self.in_flight() == 0
+    }
+
+    /// It answers, but is kept from its share by a latency that may be of before: half of that goes,
+    /// by ratio. If it is no mistake, the next answer says so.
+    pub(super) fn doubt_latency(&self, now: Tick) {
+        let typical = self.fleet.latency();
+        if self.latency(now) > FORGOTTEN * typical {
+            self.hot.latency.doubt(now, self.fleet.rate, typical);
+        }
+    }
+
+    /// It is so slow by what is known of it that it is hardly asked, and what is known is old.
+    pub(super) fn is_forgotten(&self, now: Tick) -> bool {
+        let fleet = &*self.fleet;
+        self.hot.latency.is_silent(now, fleet.rate, fleet.silence())
+            && self.in_flight() == 0
+            && self.latency(now) > FORGOTTEN * fleet.latency()
     }
 
     /// Calls and failures since the last judgement.
@@ -337,12 +406,14 @@ impl Host {
         self.hot.tally.store(0, Relaxed);
     }
 
-    /// A host that has warmed up serves.
+    /// A host that has warmed up serves, and is as good as any: how slow it was while it was cold
+    /// would keep calls away for long.
     pub(super) fn settle(&self, now: Tick) {
         if let (HostState::Warming, from) = self.state()
             && self.share(now) >= 1.0
         {
             self.hot.state.warmed(from);
+            self.hot.latency.forget();
         }
     }
 }

@@ -231,3 +231,111 @@ fn jittered(wait: Duration, settings: &OutlierSettings, random: u64) -> Duration
     let least = wait.min(settings.probe_every.as_secs_f64() * 0.8);
     Duration::from_secs_f64(least * (1.0 + 0.25 * share)).min(settings.probe_every)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::balance::BalanceSettings;
+    use proptest::prelude::*;
+
+    struct Bed {
+        fleet: Fleet,
+        state: State,
+        record: Record,
+    }
+
+    fn bed(hosts: usize) -> Bed {
+        let fleet = Fleet::new(BalanceSettings::default(), Tick::ZERO);
+        fleet.set_cap(hosts);
+        Bed {
+            fleet,
+            state: State::default(),
+            record: Record::default(),
+        }
+    }
+
+    impl Bed {
+        fn eject(&self, now: Tick) {
+            self.record.eject(&self.state, &self.fleet, 7, now);
+        }
+
+        /// Takes the next probe when it is due; nobody does sooner or again.
+        fn probe(&self) -> Tick {
+            let (state, due) = self.state.read();
+            assert_eq!(state, HostState::Ejected);
+            assert!(!self.state.take_probe(due - Duration::from_nanos(1)));
+            assert!(self.state.take_probe(due));
+            assert!(!self.state.take_probe(due), "only one");
+            due
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn waits_double_with_jitter_up_to_half_a_second(salt: u64, wait_ms in 1_u64..10_000) {
+            let settings = OutlierSettings::default();
+            let got = jittered(Duration::from_millis(wait_ms), &settings, salt);
+            let most = Duration::from_millis(wait_ms + wait_ms / 4 + 1).min(settings.probe_every);
+            let least = Duration::from_millis(wait_ms.min(400));
+            prop_assert!(got <= most && got + Duration::from_micros(1) >= least, "{got:?}");
+        }
+    }
+
+    #[test]
+    fn probes_come_every_half_second_however_long_it_takes() {
+        let bed = bed(4);
+        bed.eject(Tick::ZERO);
+        let mut last = Tick::ZERO;
+        for _ in 0..100 {
+            let due = bed.probe();
+            assert!(due.since(last) <= Duration::from_millis(500));
+            bed.record.probe_failed(&bed.state, &bed.fleet, 7, due);
+            last = due;
+        }
+    }
+
+    #[test]
+    fn who_falls_back_must_prove_more_until_it_holds() {
+        let bed = bed(4);
+        let mut now = Tick::ZERO;
+        let mut needs = |after: Duration| {
+            now = now + after;
+            bed.eject(now);
+            let mut probes = 0;
+            loop {
+                now = now.max(bed.probe());
+                probes += 1;
+                if bed.record.probe_passed(&bed.state, &bed.fleet, now) {
+                    break probes;
+                }
+            }
+        };
+        let soon = Duration::from_secs(1);
+        let needed: Vec<_> = (0..7).map(|_| needs(soon)).collect();
+        assert_eq!(needed, [1, 2, 3, 4, 5, 5, 5]);
+        assert_eq!(needs(FORGIVEN), 1);
+        assert_eq!(bed.record.ejections.load(Relaxed), 8);
+    }
+
+    #[test]
+    fn the_cap_is_kept_and_the_last_is_never_ejected() {
+        for (hosts, cap) in [(0, 0), (1, 0), (2, 1), (3, 1), (4, 2), (10, 5)] {
+            let bed = bed(hosts);
+            let taken = (0..20).filter(|_| bed.fleet.take_ejection()).count();
+            assert_eq!(taken, cap, "of {hosts}");
+            bed.eject(Tick::ZERO);
+            assert_eq!(bed.state.read().0, HostState::Serving);
+        }
+    }
+
+    #[test]
+    fn calls_from_before_do_not_count() {
+        let bed = bed(4);
+        bed.eject(Tick::from_millis(100));
+        let back = bed.probe();
+        assert!(bed.record.probe_passed(&bed.state, &bed.fleet, back));
+        assert_eq!(bed.state.read(), (HostState::Warming, back));
+        assert!(!bed.record.counts(Tick::from_millis(99)));
+        assert!(bed.record.counts(back));
+    }
+}

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use super::prequal::PrequalSettings;
+use super::subset::Subset;
+
 /// How a host is chosen among those that serve.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Algorithm {
@@ -14,11 +17,23 @@ pub enum Algorithm {
     LeastRequest,
     /// In turn, by weight, smoothly. For tests and for hosts that are known to be alike.
     RoundRobin,
+    /// By a hash of the call, so that calls of one key meet at one host, up to a bound on its load.
+    /// For hosts that cache. A call without a hash goes to the better of two by in-flight.
+    ConsistentHash,
+    /// By what the hosts say of themselves. For many clients that share many hosts, each host able
+    /// to report its load.
+    Prequal,
 }
 
 impl Algorithm {
     /// Every algorithm.
-    pub const ALL: [Self; 3] = [Self::PeakEwma, Self::LeastRequest, Self::RoundRobin];
+    pub const ALL: [Self; 5] = [
+        Self::PeakEwma,
+        Self::LeastRequest,
+        Self::RoundRobin,
+        Self::ConsistentHash,
+        Self::Prequal,
+    ];
 
     /// The name used in configuration, metrics and logs.
     #[must_use]
@@ -27,7 +42,15 @@ impl Algorithm {
             Self::PeakEwma => "peak-ewma",
             Self::LeastRequest => "least-request",
             Self::RoundRobin => "round-robin",
+            Self::ConsistentHash => "consistent-hash",
+            Self::Prequal => "prequal",
         }
+    }
+
+    /// Hosts are compared by latency × in-flight, not by in-flight alone.
+    #[inline]
+    pub(super) const fn by_latency(self) -> bool {
+        matches!(self, Self::PeakEwma | Self::Prequal)
     }
 }
 
@@ -50,6 +73,14 @@ pub struct BalanceSettings {
     /// The share that a joining host begins with, 0.01 to 1. Default 0.1: enough calls to become
     /// known and warm, few enough that their slowness shows in no p99 of a fleet of ten.
     pub slow_start_floor: f64,
+    /// The most calls under way at a host of a consistent hash, in means of the hosts that serve,
+    /// 1.01 to 100. Default 1.25: with less, keys wander with every fluctuation, with more, a host
+    /// must stand more than it has to.
+    pub hash_bound: f64,
+    /// The hosts that this client uses, where it shall not be all. Default none.
+    pub subset: Option<Subset>,
+    /// Of [`Algorithm::Prequal`].
+    pub prequal: PrequalSettings,
     /// When a host is taken out.
     pub outlier: OutlierSettings,
 }
@@ -62,6 +93,9 @@ impl Default for BalanceSettings {
             failure_weight: 10.0,
             slow_start: Duration::from_secs(10),
             slow_start_floor: 0.1,
+            hash_bound: 1.25,
+            subset: None,
+            prequal: PrequalSettings::default(),
             outlier: OutlierSettings::default(),
         }
     }
@@ -126,6 +160,7 @@ impl BalanceSettings {
             failure_weight: sound(self.failure_weight, 1.0, 1_000.0, default.failure_weight),
             slow_start: self.slow_start.min(HOUR),
             slow_start_floor: sound(self.slow_start_floor, 0.01, 1.0, default.slow_start_floor),
+            hash_bound: sound(self.hash_bound, 1.01, 100.0, default.hash_bound),
             outlier: self.outlier.sound(),
             ..self
         }

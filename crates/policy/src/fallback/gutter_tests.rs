@@ -1,5 +1,6 @@
 //! What a gutter does.
 
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -166,6 +167,44 @@ fn a_late_result_decides_nothing() {
 }
 
 #[test]
+fn late_failures_do_not_count_against_a_pool_that_has_come_back() {
+    let mut traffic = Traffic::new();
+    let late: Vec<_> = (0..100)
+        .map(|_| traffic.gutter.pass(Tick(1), 0).unwrap())
+        .collect();
+    traffic.run(100, 1.0).run(1_000, 0.0);
+    assert_eq!(traffic.gutter.stage(), Stage::Main);
+    traffic.run(10_000, 0.0);
+    let now = Tick::from_millis(traffic.ms + 5_000);
+    let fresh = traffic.gutter.pass(now, 0).unwrap();
+    for pass in late.into_iter().chain([fresh]) {
+        traffic.gutter.record(pass, Outcome::Failure, now);
+    }
+    assert_eq!(traffic.gutter.stage(), Stage::Main);
+}
+
+#[test]
+fn three_probes_in_a_row_begin_the_return() {
+    use Outcome::{Failure, Success};
+    let gutter = gutter();
+    gutter.enter(Tick::ZERO);
+    for (i, outcome) in [Success, Success, Failure, Success, Success]
+        .into_iter()
+        .enumerate()
+    {
+        let now = Tick::from_millis(500 * i as u64);
+        let probe = gutter.pass(now, 0).unwrap();
+        assert_eq!(probe.way(), Way::Main);
+        gutter.record(probe, outcome, now);
+        assert_eq!(gutter.stage(), Stage::Gutter);
+    }
+    let now = Tick::from_millis(2_500);
+    let third = gutter.pass(now, 0).unwrap();
+    gutter.record(third, Success, now);
+    assert_eq!(gutter.stage(), Stage::Returning(16));
+}
+
+#[test]
 fn one_probe_at_a_time_and_a_cancelled_one_blocks_nothing() {
     let gutter = gutter();
     let at = Tick::from_millis;
@@ -181,6 +220,38 @@ fn one_probe_at_a_time_and_a_cancelled_one_blocks_nothing() {
     assert_eq!(gutter.pass(at(500), 0).unwrap().way(), Way::Main);
     // That one never ends.
     assert_eq!(gutter.pass(at(1_000), 0).unwrap().way(), Way::Main);
+}
+
+#[test]
+fn threads_share_no_place() {
+    let gutter = Gutter::new(&GutterSettings {
+        limit: LIMIT,
+        shards: 4,
+        ..Default::default()
+    });
+    gutter.enter(Tick::ZERO);
+    let inside = AtomicU32::new(0);
+    std::thread::scope(|scope| {
+        let threads = [(); 4].map(|()| {
+            scope.spawn(|| {
+                for i in 0..5_000 {
+                    let now = Tick::from_millis(i);
+                    let held: Vec<_> = (0..3).filter_map(|_| gutter.pass(now, i).ok()).collect();
+                    let taken = held.iter().filter(|pass| pass.way() == Way::Gutter).count() as u32;
+                    assert!(inside.fetch_add(taken, SeqCst) + taken <= LIMIT);
+                    inside.fetch_sub(taken, SeqCst);
+                    for pass in held {
+                        gutter.record(pass, Outcome::Failure, now);
+                    }
+                }
+            })
+        });
+        for thread in threads {
+            thread.join().unwrap();
+        }
+    });
+    assert_eq!(gutter.in_flight(), 0);
+    assert_eq!(gutter.stage(), Stage::Gutter);
 }
 
 #[test]

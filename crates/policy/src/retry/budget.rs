@@ -392,7 +392,7 @@ mod tests {
             let threads = [(); 4].map(|()| {
                 scope.spawn(|| {
                     let each = |i: u64| {
-                        let now = Tick(i / 1_000 * SLICE / 100);
+                        let now = Tick(i * SLICE / 200);
                         budget.deposit(now);
                         spend(&budget, now, 1)
                     };
@@ -401,7 +401,7 @@ mod tests {
             });
             threads.map(|thread| thread.join().unwrap()).iter().sum()
         });
-        assert!((3_900..=4_000).contains(&spent), "{spent}");
+        assert!((1_000..=4_000).contains(&spent), "{spent}");
     }
 
     #[test]

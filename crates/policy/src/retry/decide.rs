@@ -66,7 +66,8 @@ pub struct Reply {
     pub marked: bool,
     /// It was a typed rejection.
     pub rejected: Rejected,
-    /// What the server asks for. A typed rejection's advice, to the millisecond, comes first.
+    /// What the server asks for. A typed rejection's advice, to the millisecond, comes first. The
+    /// backoff goes on top: who gave no typed one has told all callers the same.
     pub pushback: Pushback,
 }
 
@@ -292,7 +293,7 @@ impl Retry {
             (Rejected::Here(Advice::Elsewhere) | Rejected::There(Advice::Elsewhere), _) => {
                 Duration::ZERO
             }
-            (_, Pushback::After(wait)) => wait,
+            (_, Pushback::After(wait)) => wait.saturating_add(backoff),
             _ => backoff,
         };
         if asked > self.settings.longest_wait.max(backoff) {

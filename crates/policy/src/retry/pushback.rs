@@ -8,7 +8,7 @@ pub enum Pushback {
     /// It said nothing that can be used: the own backoff decides.
     #[default]
     Unsaid,
-    /// Not before this time has passed. The server has put the jitter in already.
+    /// Not before this time has passed.
     After(Duration),
     /// Not at all.
     Never,

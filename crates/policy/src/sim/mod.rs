@@ -21,6 +21,7 @@
 //! ```
 
 mod event;
+pub mod fleet;
 mod front;
 mod gated;
 mod origin;

@@ -20,6 +20,16 @@ impl Service {
     /// The three, for matrices.
     pub const ALL: [Self; 3] = [Self::Fixed, Self::Exponential, Self::Bimodal];
 
+    /// What the quickest call takes, as a part of the mean.
+    #[must_use]
+    pub const fn quickest(self) -> f64 {
+        match self {
+            Self::Fixed => 1.0,
+            Self::Exponential => 0.0,
+            Self::Bimodal => 0.5,
+        }
+    }
+
     /// A sample with mean 1.
     fn draw(self, rng: &mut Rng) -> f64 {
         match self {
@@ -125,5 +135,22 @@ impl Origin {
             return Some((id, time));
         }
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_call_is_quicker_than_the_quickest() {
+        for spread in Service::ALL {
+            let mut rng = Rng::new(7);
+            let least = (0..1_000)
+                .map(|_| spread.draw(&mut rng))
+                .fold(9.0, f64::min);
+            let over = least - spread.quickest();
+            assert!((0.0..0.01).contains(&over), "{spread:?}: {least}");
+        }
     }
 }

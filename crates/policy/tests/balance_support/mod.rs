@@ -26,12 +26,21 @@ pub(crate) struct Client {
     /// What takes longer has failed.
     pub(crate) timeout: Duration,
     pub(crate) update_every: Option<Duration>,
+    pub(crate) ask_zone: u16,
+    /// The call's hash, out of a random number.
+    pub(crate) hash: Option<fn(u64) -> u64>,
+    /// What a host answers to a probe, by its key and a random number.
+    pub(crate) probe: Option<fn(usize, u64) -> Load>,
+    /// Responses carry what a probe would answer.
+    pub(crate) reports: bool,
 }
 
 /// Calls by host and second, failures by second.
 pub(crate) struct Run {
     pub(crate) to: Vec<Vec<u32>>,
     pub(crate) failed: Vec<u32>,
+    /// Probes for each call.
+    pub(crate) probes: f64,
 }
 
 impl Run {
@@ -71,6 +80,16 @@ impl Client {
             rng: Rng::new(seed),
             timeout: Duration::MAX,
             update_every: None,
+            ask_zone: 0,
+            hash: None,
+            probe: None,
+            reports: false,
+        }
+    }
+
+    pub(crate) fn zones(&mut self, zone: impl Fn(u64) -> u16) {
+        for spec in &mut self.specs {
+            spec.zone = zone(spec.key);
         }
     }
 
@@ -100,6 +119,7 @@ impl Client {
         let mut run = Run {
             to: vec![vec![0; seconds as usize]; most],
             failed: vec![0; seconds as usize],
+            probes: 0.0,
         };
         let mut hosts = Hosts::new(self.settings, &self.specs, Tick::ZERO);
         let mut updated = Tick::ZERO;
@@ -119,7 +139,9 @@ impl Client {
 
                 let (choice, outcome, latency, second) = calls[id].take().expect("ends once");
                 run.failed[second] += u32::from(outcome != Outcome::Success);
-                choice.finish(outcome, latency, None::<Load>, at);
+                let probe = self.probe.filter(|_| self.reports);
+                let load = probe.map(|probe| probe(choice.key() as usize, self.rng.bits()));
+                choice.finish(outcome, latency, load, at);
             }
             let joins = |j: &(HostSpec, Tick)| j.1 <= now;
             let due = self.update_every.is_some_and(|e| now.since(updated) >= e);
@@ -130,9 +152,22 @@ impl Client {
                 updated = now;
             }
             watch(&hosts, now);
+            let hash = self.hash.map(|hash| hash(self.rng.bits()));
+            let zone = self.ask_zone;
+            let ask = Ask {
+                hash,
+                zone,
+                ..Ask::default()
+            };
             let choice = hosts
-                .pick(&Ask::default(), now, self.rng.bits())
+                .pick(&ask, now, self.rng.bits())
                 .expect("there are hosts");
+            while let Some(at) = hosts.probe_wanted(now, self.rng.bits()) {
+                run.probes += 1.0;
+                if let Some(probe) = self.probe {
+                    hosts.probe_result(at, probe(at, self.rng.bits()), now);
+                }
+            }
             let (key, second) = (choice.key() as usize, (now.0 / 1_000_000_000) as usize);
             run.to[key][second] += 1;
             let host = answer(key, now, self.rng.bits() >> 20);
@@ -144,6 +179,7 @@ impl Client {
             ends.push(Reverse((now + latency, calls.len())));
             calls.push(Some((choice, outcome, latency, second)));
         }
+        run.probes /= calls.len() as f64;
         drop(calls);
         assert!(hosts.snapshot(now).all(|h| h.in_flight == 0), "a leak");
         run

@@ -2,15 +2,15 @@
 
 use std::collections::HashMap;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use http_body::Body;
 use pin_project_lite::pin_project;
-use seawall_policy::balance::{Ask, BalanceSettings, Choice, HostSnapshot, HostSpec, Hosts};
+use seawall_policy::balance::{Ask, BalanceSettings, Choice, HostSnapshot, HostSpec, Hosts, Load};
 use seawall_sync::Snapshot;
 use tokio::task::AbortHandle;
 use tower::util::Oneshot;
@@ -21,7 +21,7 @@ use super::error::{Error, ErrorKind};
 use super::outgoing::Outgoing;
 use super::recorded::{Record, Recorded, Sample};
 use crate::clock::Clock;
-use crate::context::Wire;
+use crate::context::{Wire, load};
 use crate::discovery::{DiscoveryError, Endpoint, Endpoints};
 use crate::layer::Head;
 use crate::{Outcome, Tick};
@@ -71,7 +71,13 @@ struct Shared<S> {
     hash: Option<HashKey>,
     zone: u16,
     follow: Option<Follow>,
+    probe: OnceLock<Probe<S>>,
 }
+
+type Probe<S> = Box<dyn Fn(S) -> Pin<Box<dyn Future<Output = Option<Load>> + Send>> + Send + Sync>;
+
+/// What is older is of no use: as long as a report is fresh.
+const PROBE_LIMIT: Duration = Duration::from_secs(1);
 
 /// In one order.
 struct List<S> {
@@ -164,6 +170,41 @@ impl<S: Clone + Send + Sync + 'static> Balanced<S> {
         self.shared.update(endpoints);
     }
 
+    /// How a host is asked for its load, where it is chosen by it
+    /// ([`Algorithm::Prequal`](seawall_policy::balance::Algorithm::Prequal)): a probe that is due
+    /// is a task of its own, beside the call that it was due with, and ends after a second. Loads
+    /// that come with responses are taken in without it. Once; a second time does nothing.
+    pub fn probe_by<F>(&self, probe: impl Fn(S) -> F + Send + Sync + 'static)
+    where
+        F: Future<Output = Option<Load>> + Send + 'static,
+    {
+        let probe = move |service| -> Pin<Box<dyn Future<Output = Option<Load>> + Send>> {
+            Box::pin(probe(service))
+        };
+        let _ = self.shared.probe.set(Box::new(probe));
+    }
+
+    fn send_probes(&self, now: Tick) {
+        let Some(probe) = self.shared.probe.get() else {
+            return;
+        };
+        let list = self.shared.list.load();
+        while let Some(at) = list.hosts.probe_wanted(now, fastrand::u64(..)) {
+            let (Some(host), Some(service)) = (list.hosts.host(at), list.services.get(at)) else {
+                return;
+            };
+            let (shared, key) = (Arc::downgrade(&self.shared), host.key());
+            let asked = tokio::time::timeout(PROBE_LIMIT, probe(service.clone()));
+            tokio::spawn(async move {
+                if let Ok(Some(load)) = asked.await
+                    && let Some(shared) = shared.upgrade()
+                {
+                    shared.probed(key, load);
+                }
+            });
+        }
+    }
+
     /// What is known of each host.
     #[must_use]
     pub fn snapshot(&self) -> Vec<HostSnapshot> {
@@ -197,6 +238,7 @@ impl<S: Clone> Shared<S> {
             hash: options.hash,
             zone: zone(options.zone.as_deref()),
             follow,
+            probe: OnceLock::new(),
         }
     }
 
@@ -216,6 +258,15 @@ impl<S: Clone> Shared<S> {
                 services: used.iter().zip(&specs).map(service).collect(),
             }
         });
+    }
+
+    fn probed(&self, key: u64, load: Load) {
+        let list = self.list.load();
+        // The list may have changed meanwhile.
+        let mut hosts = (0..list.hosts.len()).filter_map(|at| Some((at, list.hosts.host(at)?)));
+        if let Some((at, _)) = hosts.find(|(_, host)| host.key() == key) {
+            list.hosts.probe_result(at, load, self.clock.now());
+        }
     }
 
     /// A host, its service and how to tell it of the call; `None` from an empty list.
@@ -239,7 +290,7 @@ impl<S: Clone> Shared<S> {
         if let Some(tried) = &outgoing.tried {
             tried.add(choice.key());
         }
-        Some((service, Sent(choice)))
+        Some((service, Sent { choice, load: None }))
     }
 }
 
@@ -284,11 +335,19 @@ impl<S> std::fmt::Debug for Balanced<S> {
 
 /// A call at a host.
 #[derive(Debug)]
-pub struct Sent(Choice);
+pub struct Sent {
+    choice: Choice,
+    /// What its host said of itself.
+    load: Option<Load>,
+}
 
 impl Record for Sent {
+    fn head(&mut self, headers: &HeaderMap) {
+        self.load = load(headers);
+    }
+
     fn record(self, outcome: Outcome, latency: Duration, now: Tick) {
-        self.0.finish(outcome, latency, None, now);
+        self.choice.finish(outcome, latency, self.load, now);
     }
 }
 
@@ -327,7 +386,7 @@ impl<S> Balanced<S> {
     /// A host for this request and what to tell it by; `None` while there is none.
     fn pick<B>(&self, request: &Request<B>) -> Option<(S, Sample<Sent>)>
     where
-        S: Clone,
+        S: Clone + Send + Sync + 'static,
     {
         let shared = &self.shared;
         let now = shared.clock.now();
@@ -348,6 +407,7 @@ impl<S> Balanced<S> {
             })
         });
         let (service, sent) = shared.pick(outgoing, hash, now)?;
+        self.send_probes(now);
         let wire = Wire::of(request.headers());
         let deadline = outgoing.call.deadline;
         let sample = Sample::new(Some(sent), &shared.clock, now, deadline, wire);

@@ -3,15 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Uri;
-use http::uri::Scheme;
-use seawall_policy::balance::{Algorithm, BalanceSettings};
+use http::uri::{PathAndQuery, Scheme};
+use http::{Request, Uri};
+use seawall_policy::balance::{Algorithm, BalanceSettings, Load};
 use seawall_policy::breaker::{Breaker, Throttle, ThrottleSettings};
 use seawall_policy::fallback::{Gutter, GutterSettings};
 use seawall_policy::retry::{
     Budget, BudgetSettings, HedgeSettings, Latencies, LatencySettings, RetrySettings,
 };
-use tower::Layer as _;
+use tower::{Layer as _, Service as _};
 
 use super::balance::{BalanceOptions, HashKey};
 use super::coalesce::SHARED_LIMIT;
@@ -23,6 +23,7 @@ use super::{
     ForwardLayer, GutterLayer, HedgeLayer, Replay, ReplayLayer, RetryLayer, StaleStore,
 };
 use crate::clock::Clock;
+use crate::context::{LOAD_PATH, load};
 use crate::discovery::{Discovery, Host, Source, SourceError};
 
 /// Why there is no client.
@@ -309,10 +310,10 @@ impl Builder {
             None => Some(self.throttle(shards)),
         };
         let upstream = self.upstream(breaker.clone(), shards);
-        let balanced = self.balanced(source);
+        let balanced = self.balanced(source, &base);
         let main = self.pool(balanced.clone(), &upstream);
-        let (gutter, guttered) = self.guttered(&upstream, shards);
-        let fallback = self.fallbacks(&upstream).layer();
+        let (gutter, guttered) = self.guttered(&upstream, &base, shards);
+        let fallback = self.fallbacks(&upstream, &base).layer();
         let deadline = DeadlineLayer::default().clock(self.clock.clone());
         let deadline = match self.timeout {
             Some(timeout) => deadline.default_timeout(timeout),
@@ -350,13 +351,14 @@ impl Builder {
     fn guttered(
         &mut self,
         main: &Upstream,
+        base: &Uri,
         shards: usize,
     ) -> (Option<Arc<Gutter>>, GutterLayer<Pool>) {
         let Some((source, settings)) = self.gutter.take() else {
             return (None, GutterLayer::off());
         };
         let gutter = Arc::new(Gutter::new(&GutterSettings { shards, ..settings }));
-        let reserve = self.reserve(source, main);
+        let reserve = self.reserve(source, main, base);
         let layer = GutterLayer::new(gutter.clone(), reserve, self.clock.clone());
         (Some(gutter), layer)
     }
@@ -416,7 +418,7 @@ impl Builder {
         }
     }
 
-    fn balanced(&self, source: Source) -> Balanced<Connection<Replay<Body>>> {
+    fn balanced(&self, source: Source, base: &Uri) -> Balanced<Connection<Replay<Body>>> {
         let settings = self.connection;
         let connect = move |endpoint: &crate::discovery::Endpoint| {
             Connection::new(endpoint.address, settings)
@@ -434,11 +436,16 @@ impl Builder {
             _ => false,
         };
         let endpoints = self.discovery.start(source);
-        if settled {
+        let balanced = if settled {
             Balanced::with(options, &endpoints.current(), connect)
         } else {
             Balanced::follow(options, endpoints, connect)
+        };
+        if self.balance.settings.algorithm == Algorithm::Prequal {
+            let at = load_uri(base);
+            balanced.probe_by(move |connection| ask_load(connection, at.clone()));
         }
+        balanced
     }
 
     fn pool(&self, balanced: Balanced<Connection<Replay<Body>>>, upstream: &Upstream) -> Pool {
@@ -454,7 +461,7 @@ impl Builder {
     }
 
     /// A second pool, which has no retries, no breaker and nothing to coalesce.
-    fn reserve(&self, source: Source, main: &Upstream) -> Pool {
+    fn reserve(&self, source: Source, main: &Upstream, base: &Uri) -> Pool {
         let once = RetrySettings {
             attempts: 1,
             ..self.retry
@@ -466,19 +473,33 @@ impl Builder {
             breaker: BreakerLayer::off(),
             coalesce: CoalesceLayer::new(0),
         };
-        self.pool(self.balanced(source), &reserve)
+        self.pool(self.balanced(source, base), &reserve)
     }
 
-    fn fallbacks(&mut self, upstream: &Upstream) -> FallbackOptions<Cluster> {
+    fn fallbacks(&mut self, upstream: &Upstream, base: &Uri) -> FallbackOptions<Cluster> {
         let none = FallbackOptions::default().clock(self.clock.clone());
         let others = std::mem::take(&mut self.fallback);
         others.into_iter().fold(none, |options, other| match other {
             Other::Fixed(fixed) => options.fixed(fixed),
             Other::Stale(bytes, age) => options.stale(Arc::new(StaleStore::new(bytes)), age),
             Other::Cluster(source) => {
-                let pool = self.reserve(source, upstream);
+                let pool = self.reserve(source, upstream, base);
                 options.cluster(GutterLayer::off().layer(pool))
             }
         })
     }
+}
+
+fn load_uri(base: &Uri) -> Uri {
+    let mut parts = base.clone().into_parts();
+    parts.path_and_query = Some(PathAndQuery::from_static(LOAD_PATH));
+    Uri::from_parts(parts).unwrap_or_else(|_| base.clone())
+}
+
+/// What a host says of its load; nothing where it does not.
+async fn ask_load(mut connection: Connection<Replay<Body>>, at: Uri) -> Option<Load> {
+    let mut request = Request::new(Replay::new(Body::empty(), 0));
+    *request.uri_mut() = at;
+    let reply = connection.call(request).await.ok()?;
+    load(reply.headers())
 }

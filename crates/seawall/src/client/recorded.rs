@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Response, header};
+use http::{HeaderMap, Response, header};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
@@ -24,6 +24,11 @@ const STREAM_AFTER: Duration = Duration::from_secs(2);
 
 /// Whoever counts how attempts end.
 pub trait Record {
+    /// Its head has come.
+    fn head(&mut self, headers: &HeaderMap) {
+        let _ = headers;
+    }
+
     /// It ended like this at `now`, `latency` after its start.
     fn record(self, outcome: Outcome, latency: Duration, now: Tick);
 }
@@ -71,7 +76,8 @@ impl<R: Record> Sample<R> {
 
     /// The answer's head, with the body that is to be watched.
     pub(super) fn head<B: Body>(mut self, reply: Response<B>) -> Response<Recorded<B, R>> {
-        if self.record.is_some() {
+        if let Some(record) = &mut self.record {
+            record.head(reply.headers());
             self.outcome = outcome::of_head(reply.status(), reply.headers(), self.wire);
             self.head_at = self.clock.now();
             self.left = reply.body().size_hint().exact();

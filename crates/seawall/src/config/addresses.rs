@@ -3,9 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use http::Uri;
-
-use super::model::Config;
+use super::model::{Config, Upstream};
 
 impl Config {
     /// Each setting whose address is taken by another one, and what to change. [`Config::parse`]
@@ -41,7 +39,7 @@ impl Config {
         for (name, upstream) in &self.upstreams {
             if let Some((other, address)) = ours
                 .iter()
-                .find(|(_, address)| leads_to(&upstream.url, *address))
+                .find(|(_, address)| leads_to(upstream, *address))
             {
                 let text = format!(
                     "leads back to the gateway itself: `{other}` is {address}. Name the service's own address"
@@ -61,10 +59,14 @@ fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
     a.port() == b.port() && a.port() != 0 && (ip_a == ip_b || any)
 }
 
-/// Whether `url` names a listener at `address`. Names other than `localhost` are not looked up.
-fn leads_to(url: &Uri, address: SocketAddr) -> bool {
-    let port = url.port_u16().unwrap_or(80);
-    let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
+/// Whether `upstream` is a listener at `address`. Names other than `localhost` are not looked up.
+fn leads_to(upstream: &Upstream, address: SocketAddr) -> bool {
+    let port = upstream.port();
+    let host = upstream
+        .url
+        .host()
+        .unwrap_or_default()
+        .trim_matches(['[', ']']);
     let (at, local) = (
         address.ip().to_canonical(),
         host.eq_ignore_ascii_case("localhost"),
@@ -112,12 +114,18 @@ mod tests {
             ("http://0.0.0.0:8080", "127.0.0.1:8080", true),
             ("http://[::1]:8080", "[::1]:8080", true),
             ("http://127.0.0.1", "127.0.0.1:80", true),
+            ("https://127.0.0.1", "127.0.0.1:443", true),
+            ("https://127.0.0.1", "127.0.0.1:80", false),
             ("http://127.0.0.1:8081", "127.0.0.1:8080", false),
             ("http://10.0.0.1:8080", "0.0.0.0:8080", false),
             ("http://service:8080", "127.0.0.1:8080", false),
         ] {
-            let uri = url.parse().unwrap();
-            assert_eq!(leads_to(&uri, at(address)), expected, "{url} {address}");
+            let upstream = Upstream::to(url.parse().unwrap());
+            assert_eq!(
+                leads_to(&upstream, at(address)),
+                expected,
+                "{url} {address}"
+            );
         }
     }
 }

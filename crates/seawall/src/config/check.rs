@@ -76,7 +76,7 @@ fn table(
         let known = join(pattern, if named { "*" } else { name });
         let list = format!("{known}[]");
         if let Some(setting) = leaf(&known) {
-            if let Err(problem) = setting.kind.check(value.get_ref()) {
+            if let Err(problem) = setting.kind.check(value.get_ref(), setting.example) {
                 findings.add(value.span(), here, problem);
             }
         } else if is_branch(&known) {

@@ -1,24 +1,21 @@
 //! What an upstream is told of the caller's half of the story: hosts, balance, ejection, breaker,
 //! retries, health, replicas, gutter and fallback. Described in [`SETTINGS`](super::SETTINGS).
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use http::StatusCode;
+use seawall_policy::balance::Algorithm;
 use serde::{Deserialize, Deserializer, de::Error as _};
 
 use super::units::{some_time, time};
 
-/// How a host is chosen.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+/// How the hosts behind a name are looked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 #[allow(missing_docs, reason = "described in SETTINGS")]
-pub enum BalanceAlgorithm {
-    #[default]
-    PeakEwma,
-    LeastRequest,
-    RoundRobin,
-    Hash,
-    Prequal,
+pub struct DiscoveryConfig {
+    pub resolvers: Vec<SocketAddr>,
 }
 
 /// What a call is hashed by.
@@ -59,21 +56,24 @@ impl std::str::FromStr for HashOn {
 #[serde(default, deny_unknown_fields)]
 #[allow(missing_docs, reason = "described in SETTINGS")]
 pub struct BalanceConfig {
-    pub algorithm: BalanceAlgorithm,
+    #[serde(deserialize_with = "algorithm")]
+    pub algorithm: Algorithm,
     #[serde(deserialize_with = "hash_on")]
     pub hash_on: HashOn,
     #[serde(deserialize_with = "time")]
     pub slow_start: Duration,
     pub zone: Option<String>,
+    pub subset: Option<u32>,
 }
 
 impl Default for BalanceConfig {
     fn default() -> Self {
         Self {
-            algorithm: BalanceAlgorithm::default(),
+            algorithm: Algorithm::default(),
             hash_on: HashOn::default(),
             slow_start: Duration::from_secs(10),
             zone: None,
+            subset: None,
         }
     }
 }
@@ -107,12 +107,24 @@ pub enum BreakerKind {
     Off,
 }
 
+/// What has a breaker of its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs, reason = "described in SETTINGS")]
+pub enum BreakerPer {
+    #[default]
+    Upstream,
+    Route,
+    Tenant,
+}
+
 /// The upstream's breaker.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[allow(missing_docs, reason = "described in SETTINGS")]
 pub struct BreakerConfig {
     pub kind: BreakerKind,
+    pub per: BreakerPer,
     pub shadow: bool,
 }
 
@@ -221,6 +233,14 @@ impl Default for FallbackConfig {
             always: false,
         }
     }
+}
+
+fn algorithm<'de, D: Deserializer<'de>>(d: D) -> Result<Algorithm, D::Error> {
+    let name = String::deserialize(d)?;
+    let known = Algorithm::ALL
+        .into_iter()
+        .find(|known| known.as_str() == name);
+    known.ok_or_else(|| D::Error::custom(format!("unknown algorithm `{name}`")))
 }
 
 fn hash_on<'de, D: Deserializer<'de>>(d: D) -> Result<HashOn, D::Error> {

@@ -11,7 +11,7 @@ use super::client::HashOn;
 use super::error::Problem;
 use super::model::parse_url;
 use super::network::Network;
-use super::units::{ShowSize, ShowTime, parse_size, parse_time};
+use super::units::{ShowSize, ShowTime, size_like, time_like};
 use crate::discovery::Source;
 
 /// The form of a value, with its range, both ends included.
@@ -31,10 +31,12 @@ pub enum Kind {
     Choice(&'static [&'static str]),
     /// `"127.0.0.1:8080"`.
     Address,
-    /// `"http://host:port"`.
+    /// `"http://host:port"` or `"https://host:port"`.
     Url,
     /// A list of networks.
     Networks,
+    /// A list of IP addresses with ports.
+    Addresses,
     /// A list of endpoints.
     Endpoints,
     /// What a call is hashed by.
@@ -47,6 +49,8 @@ pub enum Kind {
     Host,
     /// 1 to 64 letters, digits, `-`, `_`.
     Name,
+    /// The path of a file.
+    File,
     /// Any text.
     Text,
     /// A text of at least so many bytes, fit for a header, never shown.
@@ -64,14 +68,16 @@ impl fmt::Display for Kind {
             Self::Flag => f.write_str("true or false"),
             Self::Choice(names) => write!(f, "one of {}", names.join(", ")),
             Self::Address => f.write_str("IP address and port"),
-            Self::Url => f.write_str("http://host:port"),
-            Self::Networks => f.write_str("list of networks such as \"10.0.0.0/8\""),
+            Self::Url => f.write_str("http://host:port or https://host:port"),
+            Self::Networks => f.write_str("list of networks such as [\"10.0.0.0/8\"]"),
+            Self::Addresses => f.write_str("list of IP addresses and ports such as \"10.0.0.2:53\""),
             Self::Endpoints => f.write_str("list of \"host:port\", \"dns://name:port\", \"srv://_service._tcp.name\", \"file:///path\""),
             Self::HashOn => f.write_str("client, path, header:NAME or cookie:NAME"),
-            Self::Methods => f.write_str("list of methods such as \"GET\""),
+            Self::Methods => f.write_str("list of methods such as [\"GET\"]"),
             Self::Path => f.write_str("path beginning with `/`"),
             Self::Host => f.write_str("host name without port"),
             Self::Name => f.write_str("1 to 64 letters, digits, `-` or `_`"),
+            Self::File => f.write_str("path of a file"),
             Self::Text => f.write_str("text"),
             Self::Secret(least) => write!(f, "text of at least {least} bytes"),
         }
@@ -91,8 +97,8 @@ pub(super) fn is_name(name: &str) -> bool {
 }
 
 impl Kind {
-    /// What is wrong with `value`, if anything.
-    pub(super) fn check(self, value: &DeValue<'_>) -> Result<(), Problem> {
+    /// What is wrong with `value`, if anything; `example` is one that is right, as it is written.
+    pub(super) fn check(self, value: &DeValue<'_>, example: &'static str) -> Result<(), Problem> {
         let range = |inside: bool| {
             if inside {
                 Ok(())
@@ -102,13 +108,13 @@ impl Kind {
         };
         match self {
             Self::Time(from, to) => {
-                let time =
-                    parse_time(&self.quantity(value)?).map_err(|e| Problem::Unit(e.to_string()))?;
+                let time = time_like(&self.quantity(value)?, example.trim_matches('"'))
+                    .map_err(|e| Problem::Unit(e.to_string()))?;
                 range((Duration::from_millis(from)..=Duration::from_millis(to)).contains(&time))
             }
             Self::Size(from, to) => {
-                let size =
-                    parse_size(&self.quantity(value)?).map_err(|e| Problem::Unit(e.to_string()))?;
+                let size = size_like(&self.quantity(value)?, example.trim_matches('"'))
+                    .map_err(|e| Problem::Unit(e.to_string()))?;
                 range((from..=to).contains(&size))
             }
             Self::Count(from, to) => {
@@ -140,7 +146,9 @@ impl Kind {
                     })
                 }
             }
-            Self::Networks | Self::Methods | Self::Endpoints => self.check_list(value),
+            Self::Networks | Self::Methods | Self::Endpoints | Self::Addresses => {
+                self.check_list(value)
+            }
             _ => self.check_text(self.text(value)?),
         }
     }
@@ -165,6 +173,7 @@ impl Kind {
                         .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.'),
             ),
             Self::Name => valid(is_name(text)),
+            Self::File => valid(!text.is_empty() && !text.contains('\0')),
             Self::Secret(least) if text.len() < least => Err(Problem::Invalid(format!(
                 "{} bytes are too few: {self}",
                 text.len()
@@ -182,6 +191,9 @@ impl Kind {
             if self == Self::Endpoints {
                 text.parse::<Source>()
                     .map_err(|e| Problem::Invalid(e.to_string()))?;
+            } else if self == Self::Addresses {
+                text.parse::<SocketAddr>()
+                    .map_err(|e| Problem::Invalid(format!("`{text}`: {e}")))?;
             } else if self == Self::Networks {
                 text.parse::<Network>()
                     .map_err(|e| Problem::Invalid(e.to_string()))?;
@@ -210,9 +222,17 @@ impl Kind {
     }
 
     fn wrong_type(self, value: &DeValue<'_>) -> Problem {
+        let bare = match self {
+            Self::Count(..) | Self::Ratio(..) => value.as_str().map(|t| t.parse::<f64>().is_ok()),
+            Self::Flag => value.as_str().map(|t| t.parse::<bool>().is_ok()),
+            _ => None,
+        };
         Problem::Type {
             expected: self.to_string(),
-            found: value.type_str(),
+            found: match bare {
+                Some(true) => "string (leave out the quotes)",
+                _ => value.type_str(),
+            },
         }
     }
 }

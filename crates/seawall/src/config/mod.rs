@@ -20,14 +20,15 @@ mod network;
 mod print;
 mod relations;
 mod settings;
+mod tls;
 mod units;
 
 use http::Uri;
 use toml::de::DeTable;
 
 pub use client::{
-    BalanceAlgorithm, BalanceConfig, BreakerConfig, BreakerKind, EjectionConfig, FallbackConfig,
-    GutterConfig, HashOn, HealthConfig, ReplicasConfig, RetryConfig,
+    BalanceConfig, BreakerConfig, BreakerKind, BreakerPer, DiscoveryConfig, EjectionConfig,
+    FallbackConfig, GutterConfig, HashOn, HealthConfig, ReplicasConfig, RetryConfig,
 };
 pub use error::{ConfigError, ConfigErrors, Position, Problem};
 pub use kind::Kind;
@@ -40,6 +41,7 @@ pub use network::{Network, NetworkError};
 pub use print::{default_toml, explain, json_schema, setting};
 pub use relations::{BUILT_IN_LANES, MAX_NAMED_LANES, Warning};
 pub use settings::{SETTINGS, Setting};
+pub use tls::{CertificateFiles, ClientAuth, ListenerTls, TlsVersion, UpstreamTls};
 pub use units::{UnitError, parse_size, parse_time};
 
 use error::Findings;

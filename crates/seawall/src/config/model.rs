@@ -6,15 +6,17 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use http::uri::Scheme;
 use http::{Method, Uri};
 use seawall_policy::Criticality;
 use serde::{Deserialize, Deserializer, de::Error as _};
 
 use super::client::{
-    BalanceConfig, BreakerConfig, EjectionConfig, FallbackConfig, GutterConfig, HealthConfig,
-    ReplicasConfig, RetryConfig,
+    BalanceConfig, BreakerConfig, DiscoveryConfig, EjectionConfig, FallbackConfig, GutterConfig,
+    HealthConfig, ReplicasConfig, RetryConfig,
 };
 use super::network::Network;
+use super::tls::{ListenerTls, UpstreamTls};
 use super::units::{size, some_time, time};
 use crate::context::Trust;
 
@@ -31,6 +33,8 @@ pub struct Config {
     pub listeners: BTreeMap<String, Listener>,
     /// Where they go, by name. Never empty.
     pub upstreams: BTreeMap<String, Upstream>,
+    /// Where their hosts are looked for.
+    pub discovery: DiscoveryConfig,
     /// Which go where. Empty: all go to the one upstream, or to the one named `default`.
     pub routes: Vec<Route>,
     /// Isolation, by name.
@@ -59,6 +63,7 @@ impl Default for Config {
                 Listener::at(SocketAddr::from((Ipv4Addr::LOCALHOST, 8080))),
             )]),
             upstreams: BTreeMap::new(),
+            discovery: DiscoveryConfig::default(),
             routes: Vec::new(),
             lanes: BTreeMap::new(),
             admission: AdmissionConfig::default(),
@@ -128,6 +133,9 @@ pub struct Listener {
     pub max_connections: u32,
     #[serde(default = "Listener::max_concurrent_streams")]
     pub max_concurrent_streams: u32,
+    /// `None`: in the clear.
+    #[serde(default)]
+    pub tls: Option<ListenerTls>,
 }
 
 impl Listener {
@@ -175,6 +183,7 @@ impl Listener {
             idle_timeout: Self::idle_timeout(),
             max_connections: Self::max_connections(),
             max_concurrent_streams: Self::max_concurrent_streams(),
+            tls: None,
         }
     }
 }
@@ -183,12 +192,13 @@ impl Listener {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Protocol {
-    /// HTTP/2 with prior knowledge for gRPC, HTTP/1.1 for the rest.
+    /// In the clear: HTTP/2 with prior knowledge for gRPC, HTTP/1.1 for the rest. Over TLS: HTTP/2
+    /// where the upstream offers it.
     #[default]
     Auto,
     /// HTTP/1.1 always.
     H1,
-    /// HTTP/2 with prior knowledge always.
+    /// HTTP/2 always, with prior knowledge where it is not offered.
     H2,
 }
 
@@ -213,6 +223,8 @@ pub struct Upstream {
     pub idle_timeout: Duration,
     #[serde(default = "Upstream::max_connections")]
     pub max_connections: u32,
+    #[serde(default)]
+    pub tls: UpstreamTls,
     #[serde(default)]
     pub endpoints: Vec<String>,
     #[serde(default)]
@@ -253,6 +265,19 @@ impl Upstream {
         1_024
     }
 
+    /// Whether it is spoken to over TLS.
+    #[must_use]
+    pub fn is_https(&self) -> bool {
+        self.url.scheme() == Some(&Scheme::HTTPS)
+    }
+
+    /// The port of its URL; where none is written, the scheme's.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        let default = if self.is_https() { 443 } else { 80 };
+        self.url.port_u16().unwrap_or(default)
+    }
+
     /// An upstream with every default.
     #[must_use]
     pub fn to(url: Uri) -> Self {
@@ -265,6 +290,7 @@ impl Upstream {
             stream_after: Self::stream_after(),
             idle_timeout: Self::idle_timeout(),
             max_connections: Self::max_connections(),
+            tls: UpstreamTls::default(),
             endpoints: Vec::new(),
             balance: BalanceConfig::default(),
             ejection: EjectionConfig::default(),
@@ -493,16 +519,16 @@ fn url<'de, D: Deserializer<'de>>(d: D) -> Result<Uri, D::Error> {
     parse_url(&String::deserialize(d)?).map_err(D::Error::custom)
 }
 
-/// Reads an upstream's URL: `http://host[:port]`.
+/// Reads an upstream's URL: `http://host[:port]` or `https://…`.
 pub(super) fn parse_url(text: &str) -> Result<Uri, String> {
     let uri: Uri = text
         .parse()
         .map_err(|e| format!("`{text}` is not a URL: {e}"))?;
     match uri.scheme_str() {
-        Some("http") => {}
+        Some("http" | "https") => {}
         Some(other) => {
             return Err(format!(
-                "an upstream is spoken to over http://, not {other}://"
+                "an upstream is spoken to over http:// or https://, not {other}://"
             ));
         }
         None => return Err(format!("`{text}` has no scheme: write \"http://{text}\"")),

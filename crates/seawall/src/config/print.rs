@@ -68,7 +68,15 @@ impl Shown {
                 commented: true,
             },
             list if list.ends_with("[]") => Self {
-                header: format!("[[{}]]", list.trim_end_matches("[]")),
+                header: format!(
+                    "[[{}]]",
+                    list.trim_end_matches("[]").replace('*', "default")
+                ),
+                commented: true,
+            },
+            // Being there says that TLS is wanted.
+            tls if tls.ends_with(".tls") => Self {
+                header: format!("[{}]", tls.replace('*', "default")),
                 commented: true,
             },
             plain => Self {
@@ -202,13 +210,13 @@ fn leaf(setting: &Setting) -> Value {
         Kind::Ratio(from, to) => json!({ "type": "number", "minimum": from, "maximum": to }),
         Kind::Flag => json!({ "type": "boolean" }),
         Kind::Choice(names) => json!({ "enum": names }),
-        Kind::Networks | Kind::Methods | Kind::Endpoints => {
+        Kind::Networks | Kind::Methods | Kind::Endpoints | Kind::Addresses => {
             json!({ "type": "array", "items": { "type": "string" } })
         }
         Kind::Path => json!({ "type": "string", "pattern": "^/" }),
         Kind::Secret(least) => json!({ "type": "string", "minLength": least }),
         Kind::Name => json!({ "type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$" }),
-        Kind::Address | Kind::Url | Kind::Host | Kind::Text | Kind::HashOn => {
+        Kind::Address | Kind::Url | Kind::Host | Kind::File | Kind::Text | Kind::HashOn => {
             json!({ "type": "string" })
         }
     };

@@ -8,6 +8,7 @@ use toml::de::DeTable;
 use super::check::locate;
 use super::error::{Findings, Problem, nearest};
 use super::model::{Algorithm, Config, Route};
+use super::tls::{ClientAuth, UpstreamTls};
 use super::units::ShowTime;
 use crate::context::{Trust, UnderWayKeys};
 
@@ -87,7 +88,34 @@ pub(super) fn check(config: &Config, root: &Spanned<DeTable<'_>>, findings: &mut
         let path: Vec<&str> = key.split('.').collect();
         add(&path, Problem::Invalid(text));
     }
+    check_tls(config, &mut add);
     check_routes(config, root, findings);
+}
+
+fn check_tls(config: &Config, add: &mut impl FnMut(&[&str], Problem)) {
+    for (name, listener) in &config.listeners {
+        let Some(tls) = &listener.tls else { continue };
+        let path = |field| ["listeners", name, "tls", field];
+        if tls.certificates.is_empty() {
+            let text = format!(
+                "write [[listeners.{name}.tls.certificates]] with cert = \"…\" and key = \"…\" below it"
+            );
+            add(&path("certificates"), Problem::Missing(text));
+        }
+        if tls.client_auth != ClientAuth::Off && tls.client_ca.is_none() {
+            let text = "client_auth asks for certificates, so say which authorities issue them";
+            add(&path("client_ca"), Problem::Missing(text.to_owned()));
+        }
+    }
+    for (name, upstream) in &config.upstreams {
+        let tls = &upstream.tls;
+        for (field, here, other) in [("cert", &tls.cert, &tls.key), ("key", &tls.key, &tls.cert)] {
+            if here.is_none() && other.is_some() {
+                let text = "cert and key stand together or not at all".to_owned();
+                add(&["upstreams", name, "tls", field], Problem::Missing(text));
+            }
+        }
+    }
 }
 
 fn check_routes(config: &Config, root: &Spanned<DeTable<'_>>, findings: &mut Findings<'_>) {
@@ -214,6 +242,7 @@ impl Config {
         let mut warn = |key: String, text: String| found.push(Warning { key, text });
         self.warn_of_time(&mut warn);
         self.warn_of_trust(&mut warn);
+        self.warn_of_tls(&mut warn);
         if self.admission.shadow {
             warn("admission.shadow".to_owned(), "nothing is protected: every policy only counts. Set it to false once the counts look right".to_owned());
         } else if !self.routes.is_empty() && self.routes.iter().all(|r| r.shadow) {
@@ -266,6 +295,24 @@ impl Config {
                 ShowTime(wait)
             );
             warn(format!("upstreams.{name}.response_timeout"), text);
+        }
+    }
+
+    fn warn_of_tls(&self, warn: &mut impl FnMut(String, String)) {
+        for (name, listener) in &self.listeners {
+            if let Some(tls) = &listener.tls
+                && tls.client_auth == ClientAuth::Off
+                && tls.client_ca.is_some()
+            {
+                let text = "is not used, since client_auth is \"off\": make that \"required\" or \"optional\", or leave this out";
+                warn(format!("listeners.{name}.tls.client_ca"), text.to_owned());
+            }
+        }
+        for (name, upstream) in &self.upstreams {
+            if !upstream.is_https() && upstream.tls != UpstreamTls::default() {
+                let text = "is not used, since the url begins with http://: write https://, or leave this out";
+                warn(format!("upstreams.{name}.tls"), text.to_owned());
+            }
         }
     }
 

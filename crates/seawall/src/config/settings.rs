@@ -25,24 +25,6 @@ pub struct Setting {
     pub reason: &'static str,
 }
 
-const fn with(
-    key: &'static str,
-    kind: Kind,
-    default: &'static str,
-    what: &'static str,
-    reason: &'static str,
-) -> Setting {
-    Setting {
-        key,
-        kind,
-        default: Some(default),
-        example: default,
-        required: false,
-        what,
-        reason,
-    }
-}
-
 const fn optional(
     key: &'static str,
     kind: Kind,
@@ -61,6 +43,19 @@ const fn optional(
     }
 }
 
+const fn with(
+    key: &'static str,
+    kind: Kind,
+    default: &'static str,
+    what: &'static str,
+    reason: &'static str,
+) -> Setting {
+    Setting {
+        default: Some(default),
+        ..optional(key, kind, default, what, reason)
+    }
+}
+
 const fn required(
     key: &'static str,
     kind: Kind,
@@ -69,13 +64,8 @@ const fn required(
     reason: &'static str,
 ) -> Setting {
     Setting {
-        key,
-        kind,
-        default: None,
-        example,
         required: true,
-        what,
-        reason,
+        ..optional(key, kind, example, what, reason)
     }
 }
 
@@ -114,7 +104,7 @@ pub const SETTINGS: &[Setting] = &[
         "Most headers a request may have; one with more is answered 431.",
         "above any browser's; each costs time at every hop"),
     with("listeners.*.header_timeout", Kind::Time(10, 10 * MINUTE), "\"10s\"",
-        "How long a request head may take to arrive once begun.",
+        "How long a request head may take to arrive once begun, and a TLS handshake from the first to its last byte.",
         "ends slow-header attacks; a phone on a bad line needs some seconds"),
     with("listeners.*.body_timeout", Kind::Time(10, HOUR), "\"30s\"",
         "How long a client may let us wait for the next piece of a request body, and the time over which min_rate is averaged; a slower one is answered 408.",
@@ -135,13 +125,29 @@ pub const SETTINGS: &[Setting] = &[
         "HTTP/2 streams at once on one connection.",
         "RFC 9113 advises at least 100; more helps rapid-reset attacks"),
 
+    with("listeners.*.tls.min_version", Kind::Choice(&["1.2", "1.3"]), "\"1.2\"",
+        "The oldest version of TLS that is spoken; 1.3 is spoken with whoever can.",
+        "1.2 with the suites left in it is not broken, and some libraries in use know no other"),
+    with("listeners.*.tls.client_auth", Kind::Choice(&["off", "optional", "required"]), "\"off\"",
+        "Whether clients show a certificate: `off`, none is asked for; `optional`, one that is shown must be issued by client_ca; `required`, without one there is no connection.",
+        "a public service knows no client"),
+    optional("listeners.*.tls.client_ca", Kind::File, "\"/etc/seawall/clients-ca.pem\"",
+        "PEM file with the authorities that clients' certificates are issued by. Required unless client_auth is `off`.",
+        "needed only where clients show a certificate"),
+    required("listeners.*.tls.certificates[].cert", Kind::File, "\"/etc/seawall/shop.pem\"",
+        "PEM file with a certificate and its intermediates, the certificate first. The client's SNI chooses among several by the names they are for, an exact one before a wildcard; the first is shown to all others. A file that changes is read anew within seconds; one that makes no sense is refused, and the old certificate stays.",
+        "none can be guessed"),
+    required("listeners.*.tls.certificates[].key", Kind::File, "\"/etc/seawall/shop.key\"",
+        "PEM file with the certificate's private key, not encrypted: PKCS #8, PKCS #1 or SEC 1. Nobody else should be able to read it.",
+        "none can be guessed"),
+
     required("upstreams.*.url", Kind::Url, "\"http://127.0.0.1:3000\"",
-        "The service to protect.", "none can be guessed"),
+        "The service to protect; https:// speaks TLS to it, and checks its certificate.", "none can be guessed"),
     with("upstreams.*.protocol", Kind::Choice(&["auto", "h1", "h2"]), "\"auto\"",
-        "`auto`: HTTP/2 with prior knowledge for gRPC, HTTP/1.1 for the rest; `h1` and `h2`: that one always.",
+        "`auto`: over https:// HTTP/2 where the upstream offers it (ALPN), in the clear HTTP/2 with prior knowledge for gRPC, HTTP/1.1 for the rest; `h1` and `h2`: that one always.",
         "right for almost every service"),
     with("upstreams.*.connect_timeout", Kind::Time(1, MINUTE), "\"1s\"",
-        "How long a connection may take to open.",
+        "How long a connection may take to open, the TLS handshake included.",
         "one lost SYN is resent after 1 s; inside one data centre a healthy connect takes a millisecond"),
     with("upstreams.*.response_timeout", Kind::Time(1, HOUR), "\"30s\"",
         "How long the upstream may take until the head of its reply.",
@@ -163,15 +169,30 @@ pub const SETTINGS: &[Setting] = &[
         "The hosts behind it, each with its own connections: `host:port` (also with ` weight=2`, ` zone=a`), `dns://name:port` for every address of a name, `srv://…`, or `file:///path` with one a line. Empty: the one of `url`, which otherwise only says scheme, Host and name in certificates.",
         "most services are one address"),
 
-    with("upstreams.*.balance.algorithm", Kind::Choice(&["peak-ewma", "least-request", "round-robin", "hash", "prequal"]), "\"peak-ewma\"",
-        "Which of several hosts a call goes to. `peak-ewma`: the better of two drawn at random, by latency and calls under way; `least-request`: by calls under way; `hash`: by balance.hash_on, with bounded load; `prequal`: by what hosts say of themselves.",
+    optional("upstreams.*.tls.ca", Kind::File, "\"/etc/seawall/services-ca.pem\"",
+        "PEM file with the authorities that the upstream's certificate may be issued by, and no others. Left out: those that the system trusts (as curl does; SSL_CERT_FILE and SSL_CERT_DIR hold). Read anew when it changes, as cert and key are.",
+        "the system's list is kept up to date by the system"),
+    optional("upstreams.*.tls.server_name", Kind::Host, "\"shop.internal\"",
+        "The name that is asked for (SNI) and that the certificate must be for. Left out: the host of the url.",
+        "the name by which a service is reached is the one that its certificate is for"),
+    optional("upstreams.*.tls.cert", Kind::File, "\"/etc/seawall/gateway.pem\"",
+        "PEM file with the certificate that the gateway shows the upstream, intermediates after it; stands beside key. Left out: none is shown.",
+        "few services ask for one"),
+    optional("upstreams.*.tls.key", Kind::File, "\"/etc/seawall/gateway.key\"",
+        "PEM file with the private key of cert, not encrypted.",
+        "few services ask for one"),
+
+    with("upstreams.*.balance.algorithm", Kind::Choice(&["peak-ewma", "least-request", "round-robin", "consistent-hash", "prequal"]), "\"peak-ewma\"",
+        "Which of several hosts a call goes to. `peak-ewma`: the better of two drawn at random, by latency and calls under way; `least-request`: by calls under way; `consistent-hash`: by balance.hash_on, with bounded load; `prequal`: by what hosts say of themselves.",
         "needs no help from the hosts and sees a slow one within one of its latencies"),
     with("upstreams.*.balance.hash_on", Kind::HashOn, "\"client\"",
-        "With `hash`: what decides the host. A call that has nothing of the kind goes where peak-ewma would.", "every call has a client"),
+        "With `consistent-hash`: what decides the host. A call that has nothing of the kind goes where peak-ewma would.", "every call has a client"),
     with("upstreams.*.balance.slow_start", Kind::Time(0, HOUR), "\"10s\"",
         "How long a host that joins takes from a tenth to its full share.", "caches are mostly warm by then"),
     optional("upstreams.*.balance.zone", Kind::Name, "\"a\"",
         "Where this gateway is: hosts of this zone are preferred while they have room. Left out: all alike.", "one zone is usual"),
+    optional("upstreams.*.balance.subset", Kind::Count(1, 10_000), "20",
+        "How many of the hosts this gateway uses: a fixed choice of its own, the same after a restart. Left out: all.", "only many gateways before many hosts have too many connections"),
 
     with("upstreams.*.ejection.consecutive_failures", Kind::Count(0, 1_000), "5",
         "Failures in a row that take a host out, until a probe (one every 500 ms) succeeds. 0: never.",
@@ -182,6 +203,9 @@ pub const SETTINGS: &[Setting] = &[
     with("upstreams.*.breaker.kind", Kind::Choice(&["throttle", "window", "off"]), "\"throttle\"",
         "What keeps calls from an upstream that does not answer (no connection, broken off, too slow, 502, 504): `throttle` turns away as large a share as fails, `window` all of them for a while.",
         "no threshold to flap around; nothing is turned away while less than half fails"),
+    with("upstreams.*.breaker.per", Kind::Choice(&["upstream", "route", "tenant"]), "\"upstream\"",
+        "What has a breaker of its own: the upstream as a whole, each of its routes, or each tenant (256 each; more share them by chance).",
+        "what cannot be reached is mostly unreachable for all"),
     with("upstreams.*.breaker.shadow", Kind::Flag, "false",
         "Decide and count, but turn nobody away.", "protection is the purpose"),
 
@@ -222,6 +246,10 @@ pub const SETTINGS: &[Setting] = &[
         "Its type.", "what most services speak"),
     with("upstreams.*.fallback.always", Kind::Flag, "false",
         "A switch for a bad day: answer the fallback's body at once and leave the upstream alone. Takes effect on reload.", "the upstream is there to be asked"),
+
+    with("discovery.resolvers", Kind::Addresses, "[]",
+        "DNS servers to ask for the names of endpoints. Empty: those of /etc/resolv.conf, with its search domains. Only a restart changes it.",
+        "the machine knows them"),
 
     optional("routes[].name", Kind::Name, "\"search\"",
         "Name in the access log and in `/explain`. Left out: made from what it matches, as `GET shop.example/search/*`.", "the match is name enough"),

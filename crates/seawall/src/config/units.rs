@@ -11,67 +11,122 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 /// Why a text is no quantity.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnitError {
-    /// A number and nothing else.
+    /// A number and nothing else; the unit that is usual here.
     #[error("a bare number has no unit: write \"{0}{1}\", say")]
     Missing(String, &'static str),
     /// Not a unit of this quantity.
-    #[error("unknown unit `{0}`: one of {1}")]
-    Unknown(String, &'static str),
+    #[error("unknown unit `{unit}`: one of {known}{}", meant.as_ref().map(|meant| format!(" (did you mean \"{meant}\"?)")).unwrap_or_default())]
+    Unknown {
+        /// What stands there.
+        unit: String,
+        /// What may.
+        known: &'static str,
+        /// The quantity that may be meant.
+        meant: Option<String>,
+    },
+    /// Another quantity; what it is, what belongs here, and an example of that.
+    #[error("`{0}` is a {1}, and a {2} belongs here, such as \"{3}\"")]
+    Other(String, &'static str, &'static str, &'static str),
     /// Does not begin with a number.
     #[error("`{0}` is not a number and a unit, such as \"{1}\"")]
     Number(String, &'static str),
 }
 
 struct Quantity {
-    units: &'static [(&'static str, f64)],
+    name: &'static str,
+    units: &'static [Unit],
     names: &'static str,
-    example: &'static str,
-    usual: &'static str,
+    other: &'static Self,
+    /// The unit of a bare number, if it is not that of the example.
+    usual: Option<&'static str>,
 }
 
-const TIME: Quantity = Quantity {
+struct Unit {
+    name: &'static str,
+    scale: f64,
+    /// What else is written for it, in small letters.
+    aliases: &'static [&'static str],
+}
+
+const fn unit(name: &'static str, scale: f64, aliases: &'static [&'static str]) -> Unit {
+    Unit {
+        name,
+        scale,
+        aliases,
+    }
+}
+
+static TIME: Quantity = Quantity {
+    name: "time",
     units: &[
-        ("us", 1e-6),
-        ("ms", 1e-3),
-        ("s", 1.0),
-        ("m", 60.0),
-        ("h", 3600.0),
+        unit("us", 1e-6, &["µs", "μs", "usec", "micros"]),
+        unit("ms", 1e-3, &["msec", "millis"]),
+        unit("s", 1.0, &["sec", "secs", "second", "seconds"]),
+        unit("m", 60.0, &["min", "mins", "minute", "minutes"]),
+        unit("h", 3600.0, &["hr", "hrs", "hour", "hours"]),
     ],
     names: "us, ms, s, m, h",
-    example: "250ms",
-    usual: "ms",
+    other: &SIZE,
+    usual: None,
 };
 
-const SIZE: Quantity = Quantity {
+static SIZE: Quantity = Quantity {
+    name: "size",
     units: &[
-        ("B", 1.0),
-        ("KiB", 1024.0),
-        ("MiB", 1_048_576.0),
-        ("GiB", 1_073_741_824.0),
+        unit("B", 1.0, &["byte", "bytes"]),
+        unit("KiB", 1024.0, &["k", "kb"]),
+        unit("MiB", 1_048_576.0, &["m", "mb"]),
+        unit("GiB", 1_073_741_824.0, &["g", "gb"]),
     ],
     names: "B, KiB, MiB, GiB (powers of 1,024)",
-    example: "64KiB",
-    usual: "KiB",
+    other: &TIME,
+    // Elsewhere a bare size is one in bytes.
+    usual: Some("B"),
 };
 
 impl Quantity {
-    fn parse(&self, text: &str) -> Result<f64, UnitError> {
+    /// `example` is one that fits here, in the unit that is usual here.
+    fn parse(&self, text: &str, example: &'static str) -> Result<f64, UnitError> {
         let text = text.trim();
-        let end = text
-            .find(|c: char| !c.is_ascii_digit() && c != '.')
-            .unwrap_or(text.len());
-        let (number, unit) = (&text[..end], text[end..].trim_start());
-        let number: f64 = number
+        let (number, unit) = split(text);
+        let value: f64 = number
             .parse()
-            .map_err(|_| UnitError::Number(text.to_owned(), self.example))?;
+            .map_err(|_| UnitError::Number(text.to_owned(), example))?;
         if unit.is_empty() {
-            return Err(UnitError::Missing(text.to_owned(), self.usual));
+            let usual = self.usual.unwrap_or(split(example).1);
+            return Err(UnitError::Missing(text.to_owned(), usual));
         }
-        match self.units.iter().find(|(name, _)| *name == unit) {
-            Some((_, scale)) => Ok(number * scale),
-            None => Err(UnitError::Unknown(unit.to_owned(), self.names)),
+        match self.units.iter().find(|known| known.name == unit) {
+            Some(known) => Ok(value * known.scale),
+            None => Err(self.unknown(text, example)),
         }
     }
+
+    fn unknown(&self, text: &str, example: &'static str) -> UnitError {
+        let (number, unit) = split(text);
+        let small = unit.to_lowercase();
+        let meant = self
+            .units
+            .iter()
+            .find(|known| known.name.to_lowercase() == small || known.aliases.contains(&&*small));
+        if meant.is_none() && self.other.units.iter().any(|other| other.name == unit) {
+            let other = self.other.name;
+            return UnitError::Other(text.to_owned(), other, self.name, example);
+        }
+        let meant = meant.map(|meant| format!("{number}{}", meant.name));
+        UnitError::Unknown {
+            unit: unit.to_owned(),
+            known: self.names,
+            meant,
+        }
+    }
+}
+
+/// A number and its unit.
+fn split(text: &str) -> (&str, &str) {
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.');
+    let (number, unit) = text.split_at(end.unwrap_or(text.len()));
+    (number, unit.trim_start())
 }
 
 /// Reads a time: a number and one of `us ms s m h`.
@@ -87,7 +142,12 @@ impl Quantity {
 /// assert!(parse_time("30").unwrap_err().to_string().contains("no unit"));
 /// ```
 pub fn parse_time(text: &str) -> Result<Duration, UnitError> {
-    let seconds = TIME.parse(text)?;
+    time_like(text, "250ms")
+}
+
+/// As [`parse_time`], for a setting that is written like `example`.
+pub(super) fn time_like(text: &str, example: &'static str) -> Result<Duration, UnitError> {
+    let seconds = TIME.parse(text, example)?;
     let nanos = (seconds * 1e9).round();
     Ok(if nanos >= u64::MAX as f64 {
         Duration::MAX
@@ -101,8 +161,13 @@ pub fn parse_time(text: &str) -> Result<Duration, UnitError> {
 /// # Errors
 /// No number, no unit or an unknown one. Saturates at `u64::MAX`.
 pub fn parse_size(text: &str) -> Result<u64, UnitError> {
+    size_like(text, "64KiB")
+}
+
+/// As [`parse_size`], for a setting that is written like `example`.
+pub(super) fn size_like(text: &str, example: &'static str) -> Result<u64, UnitError> {
     // A float cast saturates.
-    SIZE.parse(text).map(|bytes| bytes as u64)
+    SIZE.parse(text, example).map(|bytes| bytes as u64)
 }
 
 /// Writes a time as [`parse_time`] reads it, in the largest unit that leaves no fraction.
@@ -171,7 +236,10 @@ mod tests {
         }
         assert_eq!(parse_time("99999999999999999h"), Ok(Duration::MAX));
         assert!(matches!(parse_time("30"), Err(UnitError::Missing(..))));
-        assert!(matches!(parse_time("30sec"), Err(UnitError::Unknown(..))));
+        assert!(matches!(
+            parse_time("30sec"),
+            Err(UnitError::Unknown { .. })
+        ));
         for bad in ["", "s", "-1s", "1.2.3s", "fast"] {
             assert!(
                 matches!(parse_time(bad), Err(UnitError::Number(..))),
@@ -190,7 +258,7 @@ mod tests {
         ] {
             assert_eq!(parse_size(text), Ok(bytes), "{text}");
         }
-        assert!(matches!(parse_size("64KB"), Err(UnitError::Unknown(..))));
+        assert!(matches!(parse_size("64KB"), Err(UnitError::Unknown { .. })));
         assert!(matches!(parse_size("64"), Err(UnitError::Missing(..))));
     }
 

@@ -20,6 +20,7 @@
 mod advice;
 mod extract;
 mod forward;
+mod load;
 pub mod names;
 mod reply;
 mod tenant;
@@ -29,6 +30,7 @@ mod under_way;
 pub use advice::advice;
 pub use extract::{ContextHeader, ContextHeaders, Extracted, MAX_COST, Reader, Trust};
 pub use forward::{criticality_value, forward, is_grpc};
+pub use load::{LOAD_PATH, load, load_value};
 pub use reply::{MAX_RETRY_AFTER, Wire, deadline_passed, reply};
 pub use tenant::{TENANT_SEED, tenant_hash};
 pub use timeout::{MAX_TIMEOUT, grpc_value, millis_value, parse_go, parse_grpc, parse_millis};

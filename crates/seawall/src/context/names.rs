@@ -24,6 +24,8 @@ pub const UNDER_WAY: HeaderName = HeaderName::from_static("seawall-under-way");
 pub const RETRIED: HeaderName = HeaderName::from_static("seawall-retried");
 /// On a reply: who refused, why, and whether and when to try again.
 pub const REJECT: HeaderName = HeaderName::from_static("seawall-reject");
+/// On a reply: how busy its host is; see [`load`](super::load).
+pub const LOAD: HeaderName = HeaderName::from_static("seawall-load");
 /// On a gRPC reply: milliseconds before a retry, negative to forbid one (gRFC A6).
 pub const GRPC_PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
 /// On a gRPC reply: the status code.

@@ -1,8 +1,8 @@
 //! From targets and answers to a list of endpoints.
 //!
 //! Answers for IPv4 and IPv6 are taken in together: a family that has failed keeps what it had, and
-//! one that has no records loses its addresses only while the other has some. A name without any
-//! address is a failure, not a list of none.
+//! one that has no records loses its addresses only while the other has some ("no such name" for one
+//! alone counts as no records). A name without any address is a failure, not a list of none.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -156,27 +156,31 @@ impl Board {
         let good = told
             .iter()
             .any(|(_, told)| told.reply.as_ref().is_ok_and(|reply| has(reply)));
+        let mut error = None;
         for (kind, told) in told {
             let family = name.families.entry(*kind).or_default();
             let news = told.serial != family.serial;
             family.serial = told.serial;
-            let reply = match &told.reply {
-                Ok(reply) if good => Some(reply).filter(|_| news),
-                _ => told.good.as_ref().filter(|_| family.known.is_empty()),
+            let ips: Option<Vec<IpAddr>> = match &told.reply {
+                Ok(reply) if good => news.then(|| reply.addresses().collect()),
+                // With search domains, the last name that was tried for this family.
+                Err(DnsError::NoSuchName) if good => news.then(Vec::new),
+                failed => {
+                    let why = failed.as_ref().err().cloned();
+                    error = error.or(why.map(|why| (*kind, why)));
+                    let good = told.good.as_ref().filter(|_| family.known.is_empty());
+                    good.map(|good| good.addresses().collect())
+                }
             };
-            if let Some(reply) = reply {
-                let entries = reply.addresses().map(|ip| (ip, ()));
+            if let Some(ips) = ips {
+                let entries = ips.into_iter().map(|ip| (ip, ()));
                 family.known.answer(entries, now, grace);
                 family.known.limit(most, |ip| mix(host_key(*ip) ^ subset));
             }
         }
-        let failed = told
-            .iter()
-            .find_map(|(kind, told)| told.reply.clone().err().map(|error| (*kind, error)));
-        let error = match (failed, told.first()) {
-            (None, Some((kind, _))) if !good => Some((*kind, DnsError::NoAddress)),
-            (failed, _) => failed,
-        };
+        if let (None, false, Some((kind, _))) = (&error, good, told.first()) {
+            error = Some((*kind, DnsError::NoAddress));
+        }
         Taken { good, error }
     }
 

@@ -6,6 +6,7 @@
 //! and so is its reading of the hosts file.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,8 +27,6 @@ use super::resolver::{Looking, Lookup};
 use super::settings::Settings;
 
 const RESOLV_CONF: &str = "/etc/resolv.conf";
-/// An answer of no records that does not say how long that holds.
-const NEGATIVE_TTL: Duration = Duration::from_secs(30);
 
 /// Asks the resolvers of the settings, or of the system.
 pub(super) struct Dns {
@@ -50,10 +49,7 @@ impl Dns {
         // An answer and, where it is lost, one more.
         let timeout = settings.timeout / 2;
         let servers = if settings.resolvers.is_empty() {
-            Servers::System(Mutex::new(System {
-                file: Filed::new(RESOLV_CONF),
-                resolver: Err(DnsError::NoResolver(RESOLV_CONF.to_owned())),
-            }))
+            Servers::System(Mutex::new(System::new(Path::new(RESOLV_CONF))))
         } else {
             let servers = settings.resolvers.iter().map(server).collect();
             let config = ResolverConfig::from_parts(None, Vec::new(), servers);
@@ -65,14 +61,25 @@ impl Dns {
     fn resolver(&self) -> Result<TokioResolver, DnsError> {
         match &self.servers {
             Servers::Given(resolver) => resolver.clone(),
-            Servers::System(system) => {
-                let mut system = system.lock();
-                if system.file.has_changed() {
-                    system.resolver = read(system.file.path(), self.timeout);
-                }
-                system.resolver.clone()
-            }
+            Servers::System(system) => system.lock().resolver(self.timeout),
         }
+    }
+}
+
+impl System {
+    fn new(path: &Path) -> Self {
+        Self {
+            file: Filed::new(path),
+            resolver: Err(DnsError::NoResolver(path.display().to_string())),
+        }
+    }
+
+    /// Blocks on a local disk for as long as a small file takes.
+    fn resolver(&mut self, timeout: Duration) -> Result<TokioResolver, DnsError> {
+        if self.file.has_changed() {
+            self.resolver = read(self.file.path(), timeout);
+        }
+        self.resolver.clone()
     }
 }
 
@@ -86,7 +93,7 @@ fn server(address: &SocketAddr) -> NameServerConfig {
     server
 }
 
-fn read(path: &std::path::Path, timeout: Duration) -> Result<TokioResolver, DnsError> {
+fn read(path: &Path, timeout: Duration) -> Result<TokioResolver, DnsError> {
     let no_resolver = |error: &dyn std::fmt::Display| {
         DnsError::NoResolver(format!("{}: {error}", path.display()))
     };
@@ -145,7 +152,7 @@ fn reply(answers: &[hickory_resolver::proto::rr::Record], kind: RecordType) -> R
     });
     Reply {
         records: records.collect(),
-        ttl: ttl.map_or(NEGATIVE_TTL, |ttl| Duration::from_secs(ttl.into())),
+        ttl: Duration::from_secs(ttl.unwrap_or_default().into()),
     }
 }
 
@@ -154,10 +161,9 @@ fn negative(error: NetError) -> Result<Reply, DnsError> {
     Err(match error {
         NetError::Dns(Wire::NoRecordsFound(none)) => match none.response_code {
             ResponseCode::NoError => {
-                let ttl = none.negative_ttl;
                 return Ok(Reply {
                     records: Vec::new(),
-                    ttl: ttl.map_or(NEGATIVE_TTL, |ttl| Duration::from_secs(ttl.into())),
+                    ttl: Duration::ZERO,
                 });
             }
             ResponseCode::NXDomain => DnsError::NoSuchName,
@@ -167,4 +173,32 @@ fn negative(error: NetError) -> Result<Reply, DnsError> {
         NetError::Timeout => DnsError::Timeout,
         error => DnsError::Failed(error.to_string()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_systems_resolvers_are_those_of_the_file_of_now() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("resolv.conf");
+        let mut system = System::new(&path);
+        let mut resolver = || system.resolver(Duration::from_secs(1));
+        let missing = resolver().unwrap_err().to_string();
+        assert!(
+            missing.contains("resolv.conf") && missing.contains("set `resolvers`"),
+            "{missing}"
+        );
+        std::fs::write(
+            &path,
+            "search a.test\nnameserver 127.0.0.1\noptions ndots:3\n",
+        )
+        .unwrap();
+        assert_eq!(resolver().map(|r| r.options().ndots), Ok(3));
+        std::fs::write(&path, "options ndots:3\n").unwrap();
+        assert!(matches!(resolver(), Err(DnsError::NoResolver(_))));
+        std::fs::write(&path, b"nameserver \xFF\n").unwrap();
+        assert!(matches!(resolver(), Err(DnsError::NoResolver(_))));
+    }
 }

@@ -96,6 +96,15 @@ mod tests {
         assert_eq!(pace.after_failure(&mut failures, 0), S / 2);
     }
 
+    #[test]
+    fn those_who_asked_together_do_not_ask_together_again() {
+        let pace = Pace::new(5 * S, 60 * S, S, 30 * S);
+        let after = |random| pace.after_answer(&mut Failures::default(), 10 * S, random);
+        assert_eq!(after(0), 10 * S);
+        assert!(after(u64::MAX) > 10 * S + S * 99 / 100);
+        assert!(after(u64::MAX / 2) < 10 * S + S * 51 / 100);
+    }
+
     proptest! {
         #[test]
         fn times_keep_their_bounds(

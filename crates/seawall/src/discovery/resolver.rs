@@ -195,12 +195,12 @@ impl Core {
             old.map_or_else(Default::default, |entry| (entry.failures, entry.told.good));
         let reply = reply.map(Arc::new);
         let (wait, good) = match &reply {
-            Ok(reply) => {
+            Ok(reply) if !reply.records.is_empty() => {
                 let wait = self.pace.after_answer(&mut failures, reply.ttl, random);
-                let news = (!reply.records.is_empty()).then(|| reply.clone());
-                (wait, news.or(good))
+                (wait, Some(reply.clone()))
             }
-            Err(_) => (self.pace.after_failure(&mut failures, random), good),
+            // A name that has lost its records, or has none yet, is likely to change soon.
+            _ => (self.pace.after_failure(&mut failures, random), good),
         };
         table.serial += 1;
         let told = Told {

@@ -202,7 +202,7 @@ impl Search {
                     tracing::warn!(
                         source,
                         error = shown,
-                        "no new endpoints; the last good ones stay"
+                        "endpoints cannot be found; what is known stays in use"
                     );
                 }
             }

@@ -33,7 +33,7 @@ pub struct Settings {
     pub ttl_floor: Duration,
     /// Nor later than this, and a tenth. Default: 60 s.
     pub ttl_cap: Duration,
-    /// How long after a failure it is asked again; doubles with each, and half of it is by chance.
+    /// How long after a failure, or an answer without records, it is asked again; doubles with each, and half of it is by chance.
     /// Default: 1 s.
     pub retry: Duration,
     /// The longest time between two failures. Default: 30 s.

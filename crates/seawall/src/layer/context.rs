@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Request, Response};
 use pin_project_lite::pin_project;
-use seawall_sync::ambient::{self, Scoped};
+use seawall_sync::ambient::{self, Ambient, Scoped};
 use tower::{Layer, Service};
 
 use crate::admission::outcome;
@@ -23,6 +23,10 @@ use crate::{Call, Criticality, Outcome, Tick};
 /// [`Flight`](crate::sync::Flight), a pipeline. A bare spawn is part of the call where its future is
 /// spawned [`in_current_call`](crate::sync::AmbientExt::in_current_call). A response body that is
 /// polled after the handler returned is not.
+///
+/// The deadline of the call is that of every group made in it: tasks that are not done by then end,
+/// with a [`DeadlineLayer`](super::DeadlineLayer) or without. A flight's work, which others wait for
+/// too, is not ended.
 ///
 /// ```
 /// use seawall::layer;
@@ -40,13 +44,11 @@ pub fn current() -> Option<Call> {
     Surroundings::current().map(|surroundings| surroundings.call)
 }
 
-/// Makes `call` the [`current`] one while `future` runs.
-pub(super) fn within<F: Future>(call: Call, future: F) -> Scoped<F> {
+/// Makes `call` the [`current`] one while `future` runs, and its deadline that of groups.
+pub(super) fn within<F: Future>(call: Call, clock: &Clock, future: F) -> Scoped<F> {
     let kept = Surroundings::current().map(|surroundings| surroundings.kept);
     let kept = kept.unwrap_or_default();
-    ambient::current()
-        .with(Surroundings { call, kept })
-        .scope(future)
+    Surroundings { call, kept }.ambient(clock).scope(future)
 }
 
 /// What is ambient while a call is worked on.
@@ -59,6 +61,14 @@ pub(crate) struct Surroundings {
 impl Surroundings {
     pub(crate) fn current() -> Option<Self> {
         ambient::current().get::<Self>().cloned()
+    }
+
+    fn ambient(self, clock: &Clock) -> Ambient {
+        let around = ambient::current();
+        match clock.instant(self.call.deadline) {
+            Some(deadline) => around.with_until(self, deadline),
+            None => around.with(self),
+        }
     }
 }
 
@@ -249,7 +259,7 @@ where
             call: read.call,
             kept: kept.clone(),
         };
-        let ambient = ambient::current().with(surroundings);
+        let ambient = surroundings.ambient(&self.layer.clock);
         let future = ambient.enter(|| self.inner.call(request));
         ContextFuture {
             future: ambient.scope(future),
@@ -372,6 +382,40 @@ mod tests {
             assert_eq!(seen.unwrap().criticality, Criticality::Sheddable);
         }
         assert_eq!(bare.unwrap(), None, "a bare spawn loses it");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_group_ends_at_the_deadline_of_its_call() {
+        use crate::sync::{Flight, Group, group::TaskError};
+
+        for clock in [Clock::system(), Clock::manual()] {
+            clock.advance(Duration::from_secs(5));
+            let layer = ContextLayer::internal().clock(clock);
+            let flight = Flight::new();
+            let mut service = layer.layer(service_fn(async |_: Request<()>| {
+                let begun = tokio::time::Instant::now();
+                let mut group = Group::<(), ()>::new();
+                group.spawn(std::future::pending());
+                let error = group.join().await.all().unwrap_err().error;
+                let time = begun.elapsed();
+                // For all who wait, not for this call alone.
+                let shared = flight.run("key", async {
+                    let mut group = Group::<_, ()>::new();
+                    group.spawn(async { Ok(7) });
+                    group.join().await.all().ok()
+                });
+                Ok::<_, Infallible>(Response::new((error, time, shared.await)))
+            }));
+            let mut request = Request::new(());
+            let value = "250".parse().unwrap();
+            request.headers_mut().insert("seawall-timeout-ms", value);
+            let Ok(seen) = service.call(request).await;
+            let (error, time, shared) = seen.into_body();
+            assert_eq!(error, TaskError::DeadlineExceeded);
+            // The test's clock, which stood still from before the system's was read.
+            assert!(time >= Duration::from_millis(250), "{time:?}");
+            assert_eq!(shared, Ok(Some(vec![7])));
+        }
     }
 
     #[tokio::test]

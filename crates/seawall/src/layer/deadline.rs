@@ -159,7 +159,7 @@ where
         let timed = due != Tick::MAX;
         DeadlineFuture {
             state: State::Running {
-                future: within(arrival.call, self.inner.call(request)),
+                future: within(arrival.call, clock, self.inner.call(request)),
                 sleep: timed.then(|| tokio::time::sleep(due.since(now))),
                 shadow: *shadow,
                 wire: arrival.wire,

@@ -39,6 +39,7 @@ mod body;
 pub mod context;
 pub mod deadline;
 pub mod lane;
+pub mod load;
 mod protect;
 
 pub use admission::AdmissionLayer;
@@ -46,4 +47,5 @@ pub use body::ResponseBody;
 pub use context::{Arrival, ContextLayer, current};
 pub use deadline::{DeadlineLayer, DeadlineTotals};
 pub use lane::{Head, LaneLayer};
+pub use load::LoadLayer;
 pub use protect::{Protect, Protected, protect};

@@ -61,7 +61,7 @@ where
                 entry: entry.clone(),
                 ended: false,
             };
-            let work = ambient::current().without_scope().scope(work);
+            let work = ambient::current().unbound().scope(work);
             drop(runtime.spawn(drive(work, end)));
         }
         Waiter::new(table, entry).await

@@ -4,8 +4,8 @@
 //! when it is slow, everybody waits. Here the work belongs to all its waiters: whichever is polled
 //! drives it (`work.rs`), and it is dropped when the last of them has gone. Decisions:
 //!
-//! - *The work carries the ambient values of who began it, but not its group*: a group that ends
-//!   must not end what others wait for.
+//! - *The work carries the ambient value of who began it, but neither its group nor its deadline*:
+//!   what ends the first caller must not end what others wait for.
 //! - *A panic is an outcome.* All waiters get it as an error, and the key is free again.
 //! - *Full means uncoalesced, not refused.* The bound is for results that are kept; if keys in
 //!   flight fill it, each of them has a caller who holds more memory than its entry.
@@ -36,7 +36,7 @@ use std::time::{Duration, Instant};
 use crate::{FOREVER, ambient, panics};
 #[cfg(feature = "rt")]
 pub use detached::Detached;
-use table::{Keep, Table};
+use table::{Keep, Table, Which};
 use waiter::Waiter;
 use work::Work;
 
@@ -99,7 +99,7 @@ pub struct Flight<K, V> {
 
 struct Settings<V> {
     capacity: usize,
-    keep: Option<(Duration, fn(&V) -> bool)>,
+    keep: Option<(Duration, Which<V>)>,
 }
 
 impl<V> Clone for Settings<V> {
@@ -244,7 +244,7 @@ where
     V: Clone + Send + 'static,
     F: Future<Output = V> + Send + 'static,
 {
-    Work::new(Box::pin(ambient::current().without_scope().scope(work)))
+    Work::new(Box::pin(ambient::current().unbound().scope(work)))
 }
 
 impl<K, V> fmt::Debug for Flight<K, V> {

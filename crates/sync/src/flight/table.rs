@@ -16,10 +16,13 @@ use super::Outcome;
 use super::lock::Mutex;
 use super::work::{Boxed, Place, Work, catch};
 
+/// Whether a value is worth keeping.
+pub(super) type Which<V> = fn(&V) -> bool;
+
 /// How long which results are kept, and the clock that says so.
 pub(super) struct Keep<V> {
     pub(super) time: Duration,
-    pub(super) which: fn(&V) -> bool,
+    pub(super) which: Which<V>,
     pub(super) clock: fn() -> Instant,
 }
 

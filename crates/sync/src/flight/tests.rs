@@ -249,15 +249,14 @@ fn a_runtime_that_ends_strands_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_work_carries_the_value_but_not_the_group_of_who_began_it() {
+async fn the_work_carries_the_value_but_not_the_group_or_deadline_of_who_began_it() {
     let flight = Flight::<_, (Option<u32>, bool)>::new();
     let mut group = Group::<_, FlightError>::new();
-    let call = ambient::current().with(7_u32);
+    let call = ambient::current().with_until(7_u32, tokio::time::Instant::now() + MS);
     let look = async {
-        (
-            ambient::current().get::<u32>().copied(),
-            Scope::current().is_some(),
-        )
+        let ambient = ambient::current();
+        let bound = Scope::current().is_some() || ambient.deadline().is_some();
+        (ambient.get::<u32>().copied(), bound)
     };
     call.enter(|| {
         group.spawn(async move { flight.run("key", look).await });

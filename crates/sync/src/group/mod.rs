@@ -56,8 +56,9 @@ type Watch = Pin<Box<dyn Future<Output = Stopped> + Send>>;
 
 /// Tasks that end together.
 ///
-/// A group made inside a task of another inherits its cancellation and the tighter of both
-/// deadlines; ambient values follow into the tasks from where they are spawned. Dropping the group
+/// A group made inside a task of another inherits its cancellation and the tightest deadline: of its
+/// own, that of the group around it, and that of the call around it
+/// ([`Ambient::with_until`](crate::Ambient::with_until)); ambient values follow into the tasks from where they are spawned. Dropping the group
 /// ends its tasks at their next await.
 ///
 /// A task costs about 1.06 times what it costs in a `JoinSet` (`cargo xtask bench sync --only
@@ -113,11 +114,10 @@ impl<T: Send + 'static, E: Send + 'static> Group<T, E> {
     /// A group without a limit, whose first failure ends the rest.
     pub fn new() -> Self {
         let outer = ambient::current();
-        let (token, deadline) = match outer.scope_of_group() {
-            Some(scope) => (scope.token().child_token(), scope.deadline()),
-            None => (CancellationToken::new(), None),
-        };
-        let scope = Arc::new(Scope::new(token, deadline));
+        let scope = Arc::new(match outer.scope_of_group() {
+            Some(scope) => scope.inner(outer.deadline()),
+            None => Scope::new(CancellationToken::new(), outer.deadline()),
+        });
         Self {
             tasks: JoinSet::new(),
             inner: outer.with_scope(scope.clone()),

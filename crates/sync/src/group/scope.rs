@@ -85,12 +85,20 @@ impl Scope {
         }
     }
 
+    /// A group inside of this one, in a call with a deadline or without.
+    pub(super) fn inner(&self, deadline: Option<Instant>) -> Self {
+        Self::new(self.token.child_token(), self.tighter(deadline))
+    }
+
+    fn tighter(&self, deadline: Option<Instant>) -> Option<Instant> {
+        self.deadline.into_iter().chain(deadline).min()
+    }
+
     /// The same group with a deadline. A tighter one around it stands.
     pub(super) fn with_deadline(&self, deadline: Instant) -> Self {
-        let outer = self.deadline.unwrap_or(deadline);
         Self {
             token: self.token.clone(),
-            deadline: Some(outer.min(deadline)),
+            deadline: self.tighter(Some(deadline)),
             ends: self.ends.clone(),
         }
     }

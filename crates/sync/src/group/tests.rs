@@ -147,6 +147,29 @@ async fn deadline_and_cancellation_flow_down_and_results_up() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_group_ends_with_the_call_around_it() {
+    let soon = Instant::now() + MS;
+    let deadline = || Group::<(), ()>::new().scope.deadline();
+    let call = ambient::current().with_until(7_u32, soon);
+    assert_eq!(call.enter(deadline), Some(soon));
+    assert_eq!(call.with(8_u32).enter(deadline), None, "another call");
+    let looser = || {
+        let group = Group::<(), ()>::new().deadline(soon + MS);
+        group.scope.deadline()
+    };
+    assert_eq!(call.enter(looser), Some(soon));
+    let nested = async move {
+        let mut outer = Group::<_, ()>::new();
+        outer.spawn(async move {
+            let looser = ambient::current().with_until(8_u32, soon + 9 * MS);
+            Ok(looser.enter(deadline))
+        });
+        outer.join().await.all()
+    };
+    assert_eq!(call.scope(nested).await, Ok(vec![Some(soon)]));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stopped_group_begins_nothing() {
     let mut group = Group::<(), Infallible>::new();
     group.cancel();

@@ -22,7 +22,6 @@ mod source;
 mod stage;
 
 use std::fmt;
-use std::num::NonZeroUsize;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -208,16 +207,16 @@ impl<T: Send + 'static, E: Send + 'static> Pipeline<T, E> {
         })
     }
 
-    /// Applies `call` to the items on `workers` tasks, each a chunk at a time, so that the stage
-    /// can use as many CPUs. For what computes much; it must not block.
+    /// Applies `call` to the items on `workers` (at least 1) tasks, each a chunk at a time, so that
+    /// the stage can use as many CPUs. For what computes much; it must not block.
     pub fn map_parallel<U: Send + 'static>(
         self,
         name: &'static str,
-        workers: NonZeroUsize,
+        workers: usize,
         order: Order,
         call: impl Fn(T) -> Result<U, E> + Send + Sync + 'static,
     ) -> Pipeline<U, E> {
-        let workers = workers.get();
+        let workers = workers.max(1);
         self.then(name, Writers::Several, |inlet, outlet, site| {
             stage::map_parallel(inlet, outlet, &site, workers, order, call)
         })

@@ -149,7 +149,7 @@ async fn a_second_signal_ends_the_drain_and_a_third_the_clean_up() {
 async fn broken_off(signals: &[(u64, Signal)]) -> Option<u64> {
     let stuck = |_| async { pending().await };
     let (code, time) = run_with(stuck, signals).await;
-    (code == BROKEN_OFF).then(|| time.as_millis() as u64)
+    (code == BROKEN_OFF).then_some(time.as_millis() as u64)
 }
 
 #[tokio::test(start_paused = true)]

@@ -15,7 +15,6 @@ mod single;
 
 use std::fmt;
 use std::io;
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
@@ -45,9 +44,9 @@ pub enum Cpus {
 pub struct ThreadsOptions {
     /// Names the threads; Linux shows the first 15 bytes.
     pub name: String,
-    /// Worker threads. By default as many as the cgroup's quota and the affinity mask allow, or 1
+    /// Worker threads, at least 1. By default as many as the cgroup's quota and the affinity mask allow, or 1
     /// with [`Cpus::Exclusive`].
-    pub workers: Option<NonZeroUsize>,
+    pub workers: Option<usize>,
     /// Which CPUs they may use.
     pub cpus: Cpus,
 }
@@ -107,14 +106,13 @@ pub struct Unfinished {
 ///
 /// ```
 /// use seawall_sync::threads::{Threads, ThreadsOptions};
-/// use std::num::NonZeroUsize;
 /// use std::time::Duration;
 ///
 /// # let mut runtime = tokio::runtime::Builder::new_current_thread();
 /// # runtime.enable_time().build().unwrap().block_on(async {
 /// let heavy = Threads::start(ThreadsOptions {
 ///     name: "heavy".into(),
-///     workers: NonZeroUsize::new(2),
+///     workers: Some(2),
 ///     ..ThreadsOptions::default()
 /// })?;
 /// let sum = heavy.spawn(async { (1..=1_000u64).sum::<u64>() }).await?;
@@ -144,7 +142,7 @@ impl Threads {
             Cpus::Shared => std::thread::available_parallelism().map_or(1, usize::from),
             Cpus::Exclusive => 1,
         };
-        let workers = options.workers.map_or_else(default, usize::from);
+        let workers = options.workers.unwrap_or_else(default).max(1);
         let strays = Arc::new(AtomicUsize::new(0));
         let mut builder = Builder::new_multi_thread();
         builder

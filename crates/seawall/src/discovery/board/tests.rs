@@ -125,6 +125,20 @@ fn a_family_without_records_goes_only_while_the_other_has_some() {
 }
 
 #[test]
+fn no_such_name_for_one_family_is_no_records() {
+    let mut both = Both::new();
+    both.tell(0, ips(&["10.0.0.1"]), ips(&["::1"]));
+    for n in 1..5 {
+        let taken = both.tell(n * 20, ips(&["10.0.0.1"]), Err(DnsError::NoSuchName));
+        assert_eq!(taken, Taken::good());
+    }
+    assert_eq!(shown(&both.board), ["10.0.0.1:80"]);
+    let taken = both.tell(500, Err(DnsError::NoSuchName), Err(DnsError::NoSuchName));
+    assert_eq!(taken, Taken::bad(RecordKind::A, DnsError::NoSuchName));
+    assert_eq!(shown(&both.board), ["10.0.0.1:80"]);
+}
+
+#[test]
 fn the_same_answer_told_twice_counts_once() {
     let mut board = board(100);
     board.set_targets(targets(&["db:80"]));

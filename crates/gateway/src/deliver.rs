@@ -1,0 +1,338 @@
+//! Sending a request on, and turning what comes back into the response.
+
+use std::sync::Arc;
+
+use http::{HeaderValue, Request, Response, StatusCode, header};
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use seawall::admission::{Key, outcome};
+use seawall::context::names;
+use seawall_policy::breaker::Breaker;
+use seawall_policy::retry::{Retry, RetrySettings};
+use seawall_policy::{Outcome, Rejection, Tick};
+
+use crate::answer;
+use crate::attempt::Attempt;
+use crate::attempts::{Answered, Attempts, Ended, Last};
+use crate::body::{RequestBody, ResponseBody};
+use crate::exchange::{Call, Exchange, Place};
+use crate::forward::Arrival;
+use crate::headers::{self, Names};
+use crate::origin::Origin;
+use crate::pool::Lease;
+use crate::send::Failed;
+use crate::sweep::Alarm;
+use crate::tunnel;
+use crate::way::{Side, Way};
+
+/// How a request goes on.
+pub(crate) struct Sending {
+    pub(crate) way: Way,
+    pub(crate) http2: bool,
+    pub(crate) upgrade: Option<OnUpgrade>,
+    /// The reply has no body, whatever it says.
+    pub(crate) head_only: bool,
+}
+
+const MARK: HeaderValue = HeaderValue::from_static("1");
+
+impl Arrival<'_> {
+    /// Sends the request on and turns what comes back into the response.
+    pub(crate) async fn exchange(
+        mut self,
+        origin: &Arc<Origin>,
+        (place, asked): (Place, Tick),
+        sending: Sending,
+        request: &mut Option<Request<RequestBody>>,
+    ) -> Response<ResponseBody> {
+        let Sending {
+            way,
+            http2,
+            upgrade,
+            head_only,
+        } = sending;
+        let core = &self.client.core;
+        let alarm = core.sweep.alarm();
+        let again = upgrade.is_none();
+        let (sent, side) = self
+            .send(origin, way, request, (http2, again), asked, &alarm)
+            .await;
+        let Last { end, mark } = match sent {
+            Ok(answered) => answered,
+            Err(last) => return self.ended(origin, last, place, side),
+        };
+        let Answered {
+            response,
+            mut lease,
+            attempt,
+            at: now,
+        } = end;
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return match upgrade {
+                Some(upgrade) => {
+                    attempt.finish(Outcome::Success, now);
+                    side.finish(Outcome::Success, now);
+                    self.upgrade(upgrade, response, lease, place, now)
+                }
+                None => self.broke(origin, Failed::Unasked, attempt, place, side),
+            };
+        }
+        let (mut parts, incoming) = response.into_parts();
+        let names = Names::find(&parts.headers);
+        if names.has(Names::TRANSFER_ENCODING) && !headers::only_chunked(&parts.headers) {
+            return self.broke(origin, Failed::Broke, attempt, place, side);
+        }
+        if names.has(Names::KEEP_ALIVE) {
+            lease.learn(&parts.headers);
+        }
+        headers::to_client(&mut parts, names, false);
+        if mark {
+            parts.headers.insert(names::RETRIED, MARK);
+        }
+        let mut outcome = outcome::by_status(parts.status);
+        if self.grpc
+            && let Some(trailers_only) = outcome::by_grpc(&parts.headers)
+        {
+            outcome = trailers_only;
+        }
+        let stream = names.has(Names::CONTENT_TYPE) && is_event_stream(&parts.headers);
+        let mut attempt = Some(attempt);
+        let place = match place {
+            Place::Held(permit) if stream => {
+                if let Some(attempt) = attempt.take() {
+                    attempt.finish(outcome, now);
+                }
+                match permit.into_stream(now) {
+                    Ok(permit) => Place::Stream { _permit: permit },
+                    Err(rejection) => return self.reject(rejection),
+                }
+            }
+            place => place,
+        };
+        if let Some(record) = &mut self.busy.record {
+            record.status = parts.status.as_u16();
+            record.origin = Some(now.since(asked));
+        }
+        let impatient = self.impatient();
+        let call = Call {
+            impatient,
+            origin: origin.clone(),
+            attempt,
+            side,
+            place,
+            busy: self.busy,
+            deadline: self.read.call.deadline,
+            outcome,
+            grpc: self.grpc,
+            head_at: now,
+        };
+        let mut exchange = Box::new(Exchange::new(incoming, lease, alarm, call));
+        if !head_only {
+            exchange.read_ahead().await;
+            if exchange.broke_early() {
+                return answer::BROKE.response(self.wire);
+            }
+        }
+        Response::from_parts(parts, ResponseBody::Origin(exchange))
+    }
+
+    /// All attempts at the hosts of the way, and one at the reserve if those are out.
+    async fn send(
+        &self,
+        origin: &Origin,
+        way: Way,
+        request: &mut Option<Request<RequestBody>>,
+        (http2, again): (bool, bool),
+        asked: Tick,
+        alarm: &Alarm,
+    ) -> (Result<Last<Answered>, Last<Ended>>, Side) {
+        let core = &self.client.core;
+        let attempts = |way: &Way| {
+            let once = way.once || !again;
+            let settings = RetrySettings {
+                attempts: if once { 1 } else { origin.retry.attempts },
+                safe: self.target.retry_safe,
+                ..origin.retry
+            };
+            Attempts {
+                core,
+                origin,
+                fleet: way.fleet.clone(),
+                breaker: self.breaker(origin, way),
+                call: &self.read.call,
+                retry: Retry::new(settings),
+                alarm,
+                hash: way.hash,
+                http2,
+                grpc: self.grpc,
+                impatient: self.impatient(),
+            }
+        };
+        let sent = attempts(&way).run(request, asked).await;
+        let is_out = |last: &Last<Ended>| {
+            matches!(last.end, Ended::Breaker(_) | Ended::Failed(Failed::NoHost))
+        };
+        if sent.as_ref().err().is_some_and(is_out) && request.is_some() {
+            let now = core.clock.now();
+            if let Some(reserve) = way.to_reserve(origin, now, core.random()) {
+                let sent = attempts(&reserve).run(request, now).await;
+                return (sent, reserve.side);
+            }
+        }
+        (sent, way.side)
+    }
+
+    /// The reserve has none: it has a limit.
+    fn breaker(&self, origin: &Origin, way: &Way) -> Option<Arc<dyn Breaker>> {
+        let breakers = origin.breakers.as_ref().filter(|_| !way.once)?;
+        let route = self.target.route.map_or(u64::from(self.key.0), u64::from);
+        Some(breakers.get(route, self.read.call.tenant).clone())
+    }
+
+    /// There is no reply.
+    fn ended(
+        self,
+        origin: &Origin,
+        last: Last<Ended>,
+        place: Place,
+        side: Side,
+    ) -> Response<ResponseBody> {
+        let mark = last.mark;
+        let mut response = match last.end {
+            Ended::Failed(failed) => self.failed(origin, &failed, place, side),
+            Ended::Breaker(rejection) => self.broken(origin, rejection, side),
+        };
+        if mark {
+            response.headers_mut().insert(names::RETRIED, MARK);
+        }
+        response
+    }
+
+    /// The breaker is open. The place is given back without a word: nobody was asked.
+    fn broken(
+        mut self,
+        origin: &Origin,
+        rejection: Rejection,
+        side: Side,
+    ) -> Response<ResponseBody> {
+        let core = &self.client.core;
+        side.finish(Outcome::Ignored, self.busy.start);
+        let criticality = self.read.call.criticality;
+        core.remember(
+            self.busy.start,
+            self.plan,
+            self.target,
+            Key::OVERFLOW,
+            criticality,
+            rejection,
+            false,
+        );
+        core.counters().rejected(rejection.reason, criticality);
+        if let Some(stands_in) = self.stand_in(origin) {
+            return stands_in;
+        }
+        self.reject(rejection)
+    }
+
+    /// The fallback's answer, where there is one.
+    pub(crate) fn stand_in(&mut self, origin: &Origin) -> Option<Response<ResponseBody>> {
+        let fallback = origin.fallback.as_ref().filter(|_| !self.grpc)?;
+        let response = fallback.response();
+        origin.tries.fell_back();
+        self.busy.answer(&response, None);
+        Some(response)
+    }
+
+    /// The reply cannot be passed on.
+    fn broke(
+        self,
+        origin: &Origin,
+        failed: Failed,
+        attempt: Attempt,
+        place: Place,
+        side: Side,
+    ) -> Response<ResponseBody> {
+        attempt.broke(self.client.core.clock.now());
+        self.failed(origin, &failed, place, side)
+    }
+
+    /// No response: says why, and tells the limit.
+    fn failed(
+        mut self,
+        origin: &Origin,
+        failed: &Failed,
+        place: Place,
+        side: Side,
+    ) -> Response<ResponseBody> {
+        let core = &self.client.core;
+        let now = core.clock.now();
+        core.counters().fault(failed.fault());
+        failed.tell(origin, now);
+        let outcome = failed.outcome();
+        // Whoever chose not to wait says nothing of the origin. Dropping the permit says just that.
+        let outcome = outcome.filter(|_| !(matches!(failed, Failed::Deadline) && self.impatient()));
+        side.finish(outcome.unwrap_or(Outcome::Ignored), now);
+        if let (Place::Held(permit), Some(outcome)) = (place, outcome) {
+            permit.finish(outcome, now);
+        }
+        if failed.is_origins()
+            && let Some(stands_in) = self.stand_in(origin)
+        {
+            return stands_in;
+        }
+        match failed.own() {
+            Some(own) => self.refuse(own),
+            None => {
+                let rejection = answer::UNREACHABLE;
+                let criticality = self.read.call.criticality;
+                core.remember(
+                    now,
+                    self.plan,
+                    self.target,
+                    Key::OVERFLOW,
+                    criticality,
+                    rejection,
+                    false,
+                );
+                core.counters().rejected(rejection.reason, criticality);
+                let response = answer::unreachable(self.wire);
+                self.busy.answer(&response, Some(rejection));
+                response
+            }
+        }
+    }
+
+    /// Both sides change the protocol. The place becomes a stream's.
+    fn upgrade(
+        mut self,
+        client: OnUpgrade,
+        mut response: Response<Incoming>,
+        lease: Lease,
+        place: Place,
+        now: Tick,
+    ) -> Response<ResponseBody> {
+        let permit = match place {
+            Place::Held(permit) => match permit.into_stream(now) {
+                Ok(permit) => Some(permit),
+                Err(rejection) => return self.reject(rejection),
+            },
+            _ => None,
+        };
+        self.busy.answered = true;
+        tunnel::join(
+            client,
+            hyper::upgrade::on(&mut response),
+            (permit, lease, self.busy),
+        );
+        let (mut parts, _) = response.into_parts();
+        let names = Names::find(&parts.headers);
+        headers::to_client(&mut parts, names, true);
+        Response::from_parts(parts, ResponseBody::Own(bytes::Bytes::new()))
+    }
+}
+
+fn is_event_stream(headers: &http::HeaderMap<HeaderValue>) -> bool {
+    headers
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"))
+}

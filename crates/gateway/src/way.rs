@@ -1,0 +1,200 @@
+//! Which of an upstream's hosts a call may go to: its own, its replicas, or the reserve.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use http::header;
+use http::request::Parts;
+use seawall::config::HashOn;
+use seawall_policy::fallback::{self, Gutter};
+use seawall_policy::{Call, Outcome, Rejection, Tick};
+
+use crate::fleet::Fleet;
+use crate::origin::{Origin, Reserve};
+use crate::writers;
+
+/// The hosts for one call.
+#[derive(Debug)]
+pub(crate) struct Way {
+    pub(crate) fleet: Arc<Fleet>,
+    /// What a host is chosen by, where it is by a hash and the call has what is hashed.
+    pub(crate) hash: Option<u64>,
+    /// The reserve: one attempt, whatever comes of it.
+    pub(crate) once: bool,
+    pub(crate) side: Side,
+}
+
+/// Which side of the gutter a call is on. Dropped before its end was told, its caller has left.
+#[derive(Debug, Default)]
+pub(crate) struct Side(Option<(Arc<Gutter>, fallback::Pass)>);
+
+impl Side {
+    pub(crate) fn finish(mut self, outcome: Outcome, now: Tick) {
+        if let Some((gutter, pass)) = self.0.take() {
+            gutter.record(pass, outcome, now);
+        }
+    }
+}
+
+impl Drop for Side {
+    fn drop(&mut self) {
+        if let Some((gutter, pass)) = self.0.take() {
+            // What is ignored needs no time.
+            gutter.record(pass, Outcome::Ignored, Tick::ZERO);
+        }
+    }
+}
+
+impl Way {
+    /// The way of a call that arrives `now`.
+    ///
+    /// # Errors
+    /// The upstream fails, and its reserve has all the calls that it bears.
+    pub(crate) fn new(
+        origin: &Origin,
+        parts: &Parts,
+        call: &Call,
+        ip: IpAddr,
+        now: Tick,
+        random: u64,
+    ) -> Result<Self, Rejection> {
+        let hash = origin.hash_on.as_ref();
+        let main = Self {
+            fleet: origin.hosts.fleet.clone(),
+            hash: hash.and_then(|on| hashed(on, parts, ip)),
+            once: false,
+            side: Side::default(),
+        };
+        if let Some(reserve) = &origin.reserve {
+            let way = main.beside(reserve, now, random)?;
+            if way.once {
+                return Ok(way);
+            }
+            return Ok(Self {
+                fleet: read_or_write(origin, parts, call, ip, now).unwrap_or(way.fleet),
+                ..way
+            });
+        }
+        match read_or_write(origin, parts, call, ip, now) {
+            Some(fleet) => Ok(Self { fleet, ..main }),
+            None => Ok(main),
+        }
+    }
+
+    /// This way, or that to the reserve.
+    fn beside(self, reserve: &Reserve, now: Tick, random: u64) -> Result<Self, Rejection> {
+        let pass = reserve.gutter.pass(now, random)?;
+        let once = pass.way() == fallback::Way::Gutter;
+        let side = Side(Some((reserve.gutter.clone(), pass)));
+        let fleet = if once {
+            reserve.hosts.fleet.clone()
+        } else {
+            self.fleet
+        };
+        Ok(Self {
+            fleet,
+            hash: self.hash,
+            once,
+            side,
+        })
+    }
+
+    /// The upstream is out, as its breaker or an empty list of hosts tells: the way to its reserve,
+    /// where it has one that bears another call.
+    pub(crate) fn to_reserve(&self, origin: &Origin, now: Tick, random: u64) -> Option<Self> {
+        let reserve = origin.reserve.as_ref().filter(|_| !self.once)?;
+        reserve.gutter.enter(now);
+        let main = Self {
+            fleet: self.fleet.clone(),
+            hash: self.hash,
+            once: false,
+            side: Side::default(),
+        };
+        let way = main.beside(reserve, now, random).ok()?;
+        way.once.then_some(way)
+    }
+}
+
+/// The replicas, for a read by someone who has not written lately. Remembers who writes.
+fn read_or_write(
+    origin: &Origin,
+    parts: &Parts,
+    call: &Call,
+    ip: IpAddr,
+    now: Tick,
+) -> Option<Arc<Fleet>> {
+    let replicas = origin.replicas.as_ref()?;
+    let place = replicas.writers.place(call.tenant, &parts.headers, ip);
+    if !writers::reads(&parts.method) {
+        // The write may take as long as a reply may; whatever is longer has failed.
+        let remembered = replicas.remembered + origin.response_timeout;
+        replicas.writers.wrote(place, now, remembered);
+        return None;
+    }
+    (!replicas.writers.has_written(place, now)).then(|| replicas.hosts.fleet.clone())
+}
+
+/// `None` where the call has nothing of the kind.
+fn hashed(on: &HashOn, parts: &Parts, ip: IpAddr) -> Option<u64> {
+    let of = |bytes: &[u8]| Some(hash(bytes));
+    match on {
+        HashOn::Client => match ip {
+            IpAddr::V4(ip) => of(&ip.octets()),
+            IpAddr::V6(ip) => of(&ip.octets()),
+        },
+        HashOn::Path => of(parts.uri.path().as_bytes()),
+        HashOn::Header(name) => of(parts.headers.get(name)?.as_bytes()),
+        HashOn::Cookie(name) => {
+            let mut cookies = parts.headers.get_all(header::COOKIE).iter();
+            cookies.find_map(|line| of(cookie(line.as_bytes(), name.as_bytes())?))
+        }
+    }
+}
+
+fn cookie<'c>(line: &'c [u8], name: &[u8]) -> Option<&'c [u8]> {
+    line.split(|byte| *byte == b';').find_map(|pair| {
+        let value = pair.trim_ascii().strip_prefix(name)?;
+        value.strip_prefix(b"=")
+    })
+}
+
+/// The same on every gateway and in every version, so that all send a key to the same host (FNV-1a
+/// with SplitMix64's finaliser).
+fn hash(bytes: &[u8]) -> u64 {
+    let mut z = bytes.iter().fold(0xCBF2_9CE4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01B3)
+    });
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(headers: &[(&str, &str)]) -> Parts {
+        let mut request = http::Request::get("/a?b");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.body(()).unwrap().into_parts().0
+    }
+
+    #[test]
+    fn what_is_hashed() {
+        let ip: IpAddr = [10, 0, 0, 1].into();
+        let of = |on: &str, headers: &[(&str, &str)]| {
+            let on: HashOn = on.parse().unwrap();
+            hashed(&on, &parts(headers), ip)
+        };
+        assert_eq!(of("header:x-user", &[("x-user", "7")]), Some(hash(b"7")));
+        assert_eq!(of("header:x-user", &[]), None);
+        let cookies = [("cookie", "a=1; session=xyz; b=2")];
+        assert_eq!(of("cookie:session", &cookies), Some(hash(b"xyz")));
+        assert_eq!(of("cookie:sess", &cookies), None);
+        assert_eq!(of("path", &[]), Some(hash(b"/a")));
+        assert_eq!(of("client", &[]), Some(hash(&[10, 0, 0, 1])));
+        assert_eq!(hash(b""), hash(b""), "and never another");
+    }
+}
