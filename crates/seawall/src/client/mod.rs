@@ -1,4 +1,4 @@
-//! The caller's half of the story: a ready [`Client`](crate::Client), and its parts as tower layers.
+//! The caller's half of the story: a ready [`Client`], and its parts as tower layers.
 //!
 //! Half of every outage is made by the callers: by retries without a budget, by calls that nobody
 //! waits for any more, by a stampede on the first host that answers again. The layers keep one
