@@ -4,7 +4,9 @@ use std::fmt::Write as _;
 use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 
-use seawall::config::{Config, SETTINGS, default_toml, explain, json_schema, setting};
+use seawall::config::{
+    Config, ConfigError, Problem, SETTINGS, default_toml, explain, json_schema, setting,
+};
 use seawall_gateway::{Finding, check_certificates};
 
 use crate::{Failure, print};
@@ -109,25 +111,41 @@ pub(crate) fn read(file: &Path) -> Result<(Config, String), Failure> {
     })?;
     match Config::parse(&text) {
         Ok(config) => Ok((config, text)),
-        Err(errors) => {
-            let mut told = format!("{name} has {}\n", counted(errors.0.len(), "error"));
-            for error in &errors.0 {
-                let (line, column) = (error.position.line, error.position.column);
-                let key = if error.key.is_empty() {
-                    String::new()
-                } else {
-                    format!("`{}` ", error.key)
-                };
-                let _ = writeln!(told, "\n{name}:{line}:{column}: {key}{}", error.problem);
-                if let Some(setting) = setting(&error.key) {
-                    for line in explain(setting).lines() {
-                        let _ = writeln!(told, "    {line}");
-                    }
-                }
+        Err(errors) => Err(refused(&name, &errors.0)),
+    }
+}
+
+/// Tells what is wrong with the file, and what may stand there.
+fn refused(name: &str, errors: &[ConfigError]) -> Failure {
+    let mut told = format!("{name} has {}\n", counted(errors.len(), "error"));
+    for error in errors {
+        let (line, column) = (error.position.line, error.position.column);
+        let key = if error.key.is_empty() {
+            String::new()
+        } else {
+            format!("`{}` ", error.key)
+        };
+        let _ = writeln!(told, "\n{name}:{line}:{column}: {key}{}", error.problem);
+        if let Some(setting) = setting(&error.key) {
+            for line in explain(setting).lines() {
+                let _ = writeln!(told, "    {line}");
             }
-            Err(Failure::new(told.trim_end()))
         }
     }
+    Failure::new(told.trim_end())
+}
+
+/// A file that says nothing wrong may name others that cannot be used.
+fn bad_files(config: &Config, text: &str, certificates: &[Finding]) -> Vec<ConfigError> {
+    let bad = certificates.iter().filter(|finding| finding.error);
+    let bad = bad.map(|finding| (finding.key.clone(), finding.text.clone()));
+    let all = config.bad_endpoint_files().into_iter().chain(bad);
+    all.map(|(key, why)| ConfigError {
+        position: Config::position(text, &key),
+        key,
+        problem: Problem::Invalid(why),
+    })
+    .collect()
 }
 
 fn contents(file: &Path) -> std::io::Result<String> {
@@ -157,29 +175,14 @@ pub(crate) fn written(name: &impl std::fmt::Debug) -> String {
     format!("{name:?}").to_lowercase()
 }
 
-/// A file that says nothing wrong may name certificates that cannot be used.
-fn certificates_are_usable(name: &str, text: &str, found: &[Finding]) -> Result<(), Failure> {
-    let errors: Vec<_> = found.iter().filter(|finding| finding.error).collect();
-    if errors.is_empty() {
-        return Ok(());
-    }
-    let mut told = format!("{name} has {}\n", counted(errors.len(), "error"));
-    for Finding {
-        key, text: what, ..
-    } in errors
-    {
-        let position = Config::position(text, key);
-        let (line, column) = (position.line, position.column);
-        let _ = writeln!(told, "\n{name}:{line}:{column}: `{key}` {what}");
-    }
-    Err(Failure::new(told.trim_end()))
-}
-
 fn checked(file: &Path) -> Result<String, Failure> {
     let (config, text) = read(file)?;
     let name = shown(file);
     let found = check_certificates(&config);
-    certificates_are_usable(&name, &text, &found)?;
+    let bad = bad_files(&config, &text, &found);
+    if !bad.is_empty() {
+        return Err(refused(&name, &bad));
+    }
     let mut told = String::new();
     for finding in &found {
         let line = Config::position(&text, &finding.key).line;
@@ -208,7 +211,11 @@ fn checked(file: &Path) -> Result<String, Failure> {
         );
     }
     for (name, upstream) in &config.upstreams {
-        let _ = writeln!(told, "  sends to {} ({name})", upstream.url);
+        let hosts = match upstream.endpoints.len() {
+            0 => String::new(),
+            count => format!(", {}", counted(count, "endpoint")),
+        };
+        let _ = writeln!(told, "  sends to {} ({name}{hosts})", upstream.url);
     }
     let shadow = if config.admission.shadow {
         ", in shadow: nobody is turned away"

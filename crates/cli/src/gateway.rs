@@ -17,7 +17,7 @@ use seawall_sync::shutdown::{Cause, Event, Life};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
 
-use crate::reload::{Follow, Watch};
+use crate::reload::{Follow, Source};
 use crate::{Failure, check};
 
 /// Put a gateway in front of a service; it then keeps its goodput under any load.
@@ -39,7 +39,8 @@ While it runs:
   curl '127.0.0.1:9090/explain?text' who was turned away and why, the state of every limit
   curl 127.0.0.1:9090/metrics        Prometheus metrics
   kill -TERM PID                     stop accepting, finish what is under way, exit
-  kill -HUP PID                      the same; ignored where it was started with nohup
+  kill -HUP PID                      with --config: read the file again, at once; without one the
+                                     same as TERM; ignored where it was started with nohup
 
 Exit code: 0 when everything under way was finished, 1 when it cannot start, 2 for a wrong command
 line, 3 when `drain_timeout` ran out and connections were cut, 130 when a second signal broke the
@@ -54,8 +55,8 @@ pub(crate) struct Args {
     /// Address for metrics, health and explanations [default: 127.0.0.1:9090].
     #[arg(long, value_name = "ADDR", value_parser = address)]
     admin: Option<SocketAddr>,
-    /// A configuration file, which is watched: a change takes effect without a restart, a bad one is
-    /// refused whole. The flags above stand over its entries named `default`, or over the only one
+    /// A configuration file, which is watched: a change takes effect without a restart, within about
+    /// a second or at once on SIGHUP; a bad one is refused whole. The flags above stand over its entries named `default`, or over the only one
     /// there is.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -105,8 +106,14 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
             code: 2,
         });
     }
+    // The gateway has threads of its own; what is left is to wait.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(format!("cannot start: {error}")))?;
     // Before it is read: a change in between is one.
-    let watch = args.config.clone().map(Watch::new);
+    let source = source(args, &runtime)?;
     let config = config(args)?;
     // Every connection is a descriptor, and the soft limit is often 1,024.
     raise_descriptors();
@@ -118,22 +125,20 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
         .with(log.layer());
     // Only a second call could fail.
     let _ = tracing::subscriber::set_global_default(subscriber);
-    // The gateway has threads of its own; what is left is to wait.
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::new(format!("cannot start: {error}")))?;
-    let shutdown = Shutdown::new()
+    let mut shutdown = Shutdown::new()
         .drain_timeout(config.drain_timeout)
         .tell(tell);
-    let follow = Follow {
-        args: args.clone(),
-        watch,
-        levels,
-    };
+    if source.is_some() {
+        shutdown = shutdown.leave_hangup();
+    }
     let cut = Arc::new(AtomicUsize::new(0));
     let code = shutdown.run_on(runtime, |life| {
+        let follow = Follow {
+            args: args.clone(),
+            source,
+            levels,
+            life: life.clone(),
+        };
         serve(config, log, follow, life, cut.clone())
     });
     let cut = cut.load(Ordering::Relaxed);
@@ -147,6 +152,14 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     } else {
         code
     })
+}
+
+/// The file that is followed, where there is one: standard input can be read but once.
+fn source(args: &Args, runtime: &tokio::runtime::Runtime) -> Result<Option<Source>, Failure> {
+    let file = args.config.clone().filter(|file| file.as_os_str() != "-");
+    let _entered = runtime.enter();
+    let source = file.map(Source::new).transpose();
+    source.map_err(|error| Failure::new(format!("cannot catch SIGHUP: {error}")))
 }
 
 /// Leaves in `cut` how many connections were open when the drain was over.
@@ -313,9 +326,14 @@ fn announce(config: &Config, running: &Running) {
     }
 }
 
-/// The gateway runs all the same: the service may come later.
+/// The gateway runs all the same: the service, or the file that names its hosts, may come later.
 async fn warn_of_unreachable(config: &Config) {
-    for upstream in config.upstreams.values() {
+    for (key, why) in config.bad_endpoint_files() {
+        tell!("warning: `{key}`: {why}; its hosts are missing until it is right");
+    }
+    // Whether hosts that are found live, is for discovery and their checks to say.
+    let single = |upstream: &&Upstream| upstream.endpoints.is_empty();
+    for upstream in config.upstreams.values().filter(single) {
         let host = upstream
             .url
             .host()

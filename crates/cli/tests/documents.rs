@@ -18,8 +18,8 @@ const HEAD: &str = "\
 
 Nothing has to be configured: `seawall gateway --upstream http://HOST:PORT` runs with every default below.
 A file is TOML, passed as `--config FILE`; `--admin` and `--shadow` stand over what it says, `--upstream` and `--listen` over its entry named `default`, or the only one.
-The file is watched: a change is in force within about a second, without a restart. What keeps its name keeps what it has learned and counted, and no connection is dropped for it; listeners may come, go and change. A file with an error is refused whole and told of, and what was in force stays so. Only a restart changes `admin.address`. `seawall_config_reloads_total` counts both.
-`seawall check FILE` tells by line what is wrong with it (unknown settings and wrong values first, all at once; then what the settings say of one another) and warns of settings that work against one another; `seawall check --defaults` prints a file with every default; `seawall check --schema` a JSON schema for editors.
+The file is watched: a change is in force within about a second, without a restart. SIGHUP has it read at once. What keeps its name keeps what it has learned and counted, and no connection is dropped for it; listeners may come, go and change. A file with an error is refused whole and told of, and what was in force stays so. Only a restart changes `admin.address` and `discovery.resolvers`. `seawall_config_reloads_total` counts both, `/explain` says since when the one in force is so.
+`seawall check FILE` tells by line what is wrong with it (unknown settings and wrong values first, all at once; then what the settings say of one another) and warns of settings that work against one another or have no effect; it also looks at the files that `endpoints` and `tls` name. `seawall check --defaults` prints a file with every default; `seawall check --schema` a JSON schema for editors.
 
 In the names below, `*` is a name of your choosing and `[]` an entry of a list.
 Times are written with a unit (`us`, `ms`, `s`, `m`, `h`) as in `\"250ms\"`, sizes as in `\"64KiB\"` (`B`, `KiB`, `MiB`, `GiB`).
@@ -49,6 +49,8 @@ lane = \"reports\"
 [lanes.reports]
 share = 0.2
 ```
+
+How an upstream with several hosts works, and what happens when it fails: [upstreams.md](upstreams.md).
 
 This page is made from the settings' own table by `SEAWALL_WRITE_DOCS=1 cargo test -p seawall-cli --test documents`.
 ";
@@ -129,30 +131,40 @@ fn the_example_is_right() {
 }
 
 #[test]
-fn the_readmes_example_is_right() {
-    let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/../../README.md");
-    let readme = std::fs::read_to_string(readme).expect("the document");
-    let (_, rest) = readme.split_once("```toml\n").expect("an example");
-    let (example, _) = rest.split_once("```").expect("its end");
-    Config::parse(example).expect("no errors");
+fn every_example_of_a_file_is_right() {
+    for page in ["../README.md", "upstreams.md"] {
+        let text = read(page);
+        let blocks = text.split("```toml\n").skip(1);
+        assert!(blocks.clone().count() > 0, "{page}");
+        for block in blocks {
+            let (example, _) = block.split_once("```").expect("its end");
+            let config = Config::parse(example).expect("no errors");
+            assert!(config.warnings().is_empty(), "{example}");
+        }
+    }
 }
 
-fn metrics() -> String {
+/// What the admin listener of a gateway answers whose upstream has these lines.
+fn admin(path: &str, lines: &str) -> String {
     let free = || SocketAddr::from(([127, 0, 0, 1], free_port().expect("a port")));
     // Nothing has to listen there: no request is made.
-    let upstream = format!("http://{}", free());
-    let mut config = Config::for_upstream(upstream.parse().expect("a URL"));
+    let text = format!("[upstreams.default]\nurl = 'http://{}'\n{lines}", free());
+    let mut config = Config::parse(&text).expect("no errors");
     config.admin.address = free();
     for listener in config.listeners.values_mut() {
         listener.address = free();
     }
     let running = Gateway::start(&config).expect("started");
     let mut stream = TcpStream::connect(running.admin).expect("it listens");
-    let request = "GET /metrics HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n";
+    let request = format!("GET {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).expect("sent");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("text");
     answer
+}
+
+fn metrics() -> String {
+    admin("/metrics", "")
 }
 
 /// What stands in backticks in the first column of the table with that heading.
@@ -165,11 +177,12 @@ fn listed(page: &str, heading: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// The values of a label.
-fn values(metrics: &str, label: &str) -> BTreeSet<String> {
+/// The values of a metric's label.
+fn values(metrics: &str, metric: &str, label: &str) -> BTreeSet<String> {
     let start = format!("{label}=\"");
     let found = metrics
         .lines()
+        .filter(|line| line.starts_with(metric))
         .filter_map(|line| line.split_once(&start)?.1.split_once('"'));
     found.map(|(value, _)| value.to_owned()).collect()
 }
@@ -192,14 +205,47 @@ fn every_metric_is_described() {
 #[test]
 fn every_fault_and_every_reason_is_described() {
     let metrics = metrics();
-    assert_eq!(
-        listed(&read("admin.md"), "fault"),
-        values(&metrics, "fault")
+    for (page, heading, metric, label) in [
+        ("admin.md", "fault", "seawall_faults", "fault"),
+        ("admin.md", "no retry", "seawall_retries_stopped", "reason"),
+        ("rejections.md", "reason", "seawall_rejections", "reason"),
+    ] {
+        let known = values(&metrics, metric, label);
+        assert_eq!(listed(&read(page), heading), known, "{metric}");
+    }
+}
+
+/// The names of all fields of a JSON value.
+fn fields(value: &serde_json::Value, names: &mut BTreeSet<String>) {
+    match value {
+        serde_json::Value::Object(object) => {
+            for (name, value) in object {
+                names.insert(name.clone());
+                fields(value, names);
+            }
+        }
+        serde_json::Value::Array(list) => list.iter().for_each(|value| fields(value, names)),
+        _ => {}
+    }
+}
+
+#[test]
+fn every_field_of_an_explanation_is_described() {
+    let answer = admin(
+        "/explain",
+        "endpoints = ['127.0.0.1:1', '127.0.0.1:2']\ngutter.endpoints = ['127.0.0.1:3']\n",
     );
-    assert_eq!(
-        listed(&read("rejections.md"), "reason"),
-        values(&metrics, "reason")
-    );
+    let (_, body) = answer.split_once("\r\n\r\n").expect("a body");
+    let explained = serde_json::from_str(body).expect("JSON");
+    let mut names = BTreeSet::new();
+    fields(&explained, &mut names);
+    let page = read("admin.md");
+    let missing: Vec<_> = names
+        .iter()
+        .filter(|name| !page.contains(&format!("`{name}`")))
+        .collect();
+    assert!(names.len() > 30, "{answer}");
+    assert!(missing.is_empty(), "not described: {missing:?}");
 }
 
 /// Every Rust file under a folder, as one text.

@@ -193,7 +193,10 @@ impl Attempts<'_> {
         };
         match breaker.ask(now, self.core.random()) {
             Ok(pass) => Ok(Some((breaker.clone(), pass))),
-            Err(_) if self.origin.breaker_shadow => Ok(None),
+            Err(rejection) if self.origin.breaker_shadow => {
+                self.core.counters().shadowed(rejection.reason);
+                Ok(None)
+            }
             Err(rejection) => Err(rejection),
         }
     }
@@ -257,10 +260,12 @@ impl Attempts<'_> {
     }
 
     fn answered(&self, response: &Response<Incoming>, attempt: &mut Attempt, now: Tick) -> Reply {
-        let status = response.status();
-        let headers = response.headers();
+        let (status, headers) = (response.status(), response.headers());
         let load = self.origin.by_load.then(|| load(headers)).flatten();
-        attempt.answered(is_gateway_error(status), load, now);
+        // 504 is also what a gateway behind this one says to a call that came too late.
+        let rejected = advice(headers).map_or(Rejected::No, Rejected::There);
+        let too_late = status == StatusCode::GATEWAY_TIMEOUT && rejected != Rejected::No;
+        attempt.answered(is_gateway_error(status) && !too_late, load, now);
         let told = match self.grpc.then(|| outcome::by_grpc(headers)).flatten() {
             Some(trailers_only) => trailers_only,
             None => outcome::by_status(status),
@@ -272,7 +277,7 @@ impl Attempts<'_> {
         }
         Reply {
             marked: headers.contains_key(names::RETRIED),
-            rejected: advice(headers).map_or(Rejected::No, Rejected::There),
+            rejected,
             pushback: pushback(headers, self.grpc),
             ..Reply::new(told)
         }

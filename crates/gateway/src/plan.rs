@@ -11,6 +11,7 @@ use std::time::Duration;
 use seawall::admission::{Admission, Key};
 use seawall::config::{Config, Upstream};
 use seawall::telemetry::Sampler;
+use seawall_policy::Tick;
 
 use crate::origin::Origin;
 use crate::router::Router;
@@ -22,6 +23,8 @@ use crate::under_way::Marks;
 pub(crate) struct Plan {
     /// Counted up by each reload, from 0.
     pub(crate) number: u32,
+    /// When it was taken over.
+    pub(crate) since: Tick,
     pub(crate) origins: Vec<Arc<Origin>>,
     pub(crate) router: Router,
     /// Count calls whose time is up, but let them pass.
@@ -40,6 +43,7 @@ impl Plan {
     pub(crate) fn copy(&self) -> Self {
         Self {
             number: self.number,
+            since: self.since,
             origins: self
                 .origins
                 .iter()

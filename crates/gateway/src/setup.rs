@@ -83,6 +83,7 @@ pub(crate) fn plan(
     });
     Ok(Plan {
         number: before.map_or(0, |before| before.number.wrapping_add(1)),
+        since: ground.clock.now(),
         origins: origins.collect(),
         router,
         deadline_shadow: config.deadline.shadow,

@@ -23,6 +23,8 @@ pub(super) struct Explanation {
     draining: bool,
     /// Since the start: configurations taken over, and refused.
     config_reloads: u64,
+    /// How long the configuration in force has been so.
+    config_age_seconds: f64,
     config_refused: u64,
     /// As the limits see it, 0 to 1.
     cpu_used: Option<f64>,
@@ -173,6 +175,7 @@ impl Explanation {
             uptime_seconds: uptime.as_secs_f64(),
             draining: shared.draining.load(SeqCst),
             config_reloads: shared.reloads.done.load(Relaxed),
+            config_age_seconds: now.since(plan.since).as_secs_f64(),
             config_refused: shared.reloads.refused.load(Relaxed),
             cpu_used: plan
                 .origins
@@ -256,7 +259,10 @@ impl fmt::Display for Explanation {
         };
         let reloads = match self.config_reloads {
             0 => String::new(),
-            reloads => format!(", configuration reloaded {reloads} times"),
+            reloads => format!(
+                ", configuration reloaded {reloads} times, {:.0} s ago",
+                self.config_age_seconds
+            ),
         };
         let up = self.uptime_seconds;
         writeln!(f, "up {up:.0} s, {state}{cpu}{reloads}{refused}")?;

@@ -7,7 +7,7 @@ use seawall::config::{Config, Listener, Route, Upstream};
 use seawall_gateway::{ReloadError, Running};
 
 use crate::support::{
-    Client, Origin, Setup, assert_all_free, eventually, get, metric, write_response,
+    Client, Origin, Setup, ask, assert_all_free, eventually, get, metric, write_response,
 };
 
 /// Takes over what `change` makes of the configuration in force.
@@ -146,6 +146,53 @@ fn what_does_not_hold_is_refused_whole() {
     assert_eq!(get(gateway.addr, "/a").text(), "one");
     let refused = "seawall_config_reloads_total{result=\"refused\"}";
     assert_eq!(metric(&gateway, refused), 3.0);
+}
+
+#[test]
+fn a_changed_admin_token_is_asked_for_at_once() {
+    let origin = says("here");
+    let gateway = Setup::to(origin.addr).start();
+    let status = |token: Option<&str>| {
+        let token = token.map(|token| format!("authorization: Bearer {token}\r\n"));
+        let request = format!(
+            "GET /metrics HTTP/1.1\r\nhost: a\r\nconnection: close\r\n{}\r\n",
+            token.unwrap_or_default()
+        );
+        ask(gateway.admin, &request).status()
+    };
+    let change = |token: Option<&str>| {
+        reload(&gateway, |config| {
+            config.admin.token = token.map(str::to_owned)
+        })
+        .unwrap();
+    };
+    assert_eq!(status(None), 200);
+    change(Some("the-first-of-them"));
+    assert_eq!(status(None), 401);
+    assert_eq!(status(Some("the-first-of-them")), 200);
+    change(Some("the-other-of-them"));
+    assert_eq!(status(Some("the-first-of-them")), 401);
+    assert_eq!(status(Some("the-other-of-them")), 200);
+    change(None);
+    assert_eq!(status(None), 200);
+}
+
+#[test]
+fn it_is_explained_since_when_a_configuration_is_in_force() {
+    let origin = says("here");
+    let gateway = Setup::to(origin.addr).start();
+    let ages = || {
+        let explained = get(gateway.admin, "/explain").text();
+        let explained: serde_json::Value = serde_json::from_str(&explained).unwrap();
+        let of = |name: &str| explained[name].as_f64().unwrap();
+        (of("config_age_seconds"), of("uptime_seconds"))
+    };
+    let (age, up) = ages();
+    assert!(age + 0.001 >= up, "as old as the gateway: {age} of {up}");
+    eventually("some time passes", || ages().1 > 0.05);
+    reload(&gateway, |config| config.admission.max_queued = 5).unwrap();
+    let (age, up) = ages();
+    assert!(age + 0.04 < up, "{age} of {up}");
 }
 
 #[test]

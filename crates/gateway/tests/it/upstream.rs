@@ -254,6 +254,39 @@ fn a_breaker_opens_says_so_and_closes() {
 }
 
 #[test]
+fn a_breaker_in_shadow_counts_and_turns_nobody_away() {
+    let gateway = Setup::to(nobody())
+        .upstream("breaker.kind = 'window'\nbreaker.shadow = true\nretry.attempts = 1\n")
+        .start();
+    for _ in 0..60 {
+        assert_eq!(get(gateway.addr, "/").status(), 502);
+    }
+    let count = |metric_of: &str| metric(&gateway, metric_of);
+    let shadowed = count("seawall_shadow_rejections_total{reason=\"breaker\"}");
+    assert!((30.0..60.0).contains(&shadowed), "{shadowed}");
+    let rejected = count("seawall_rejections_total{reason=\"breaker\",criticality=\"critical\"}");
+    assert_eq!(rejected, 0.0);
+}
+
+#[test]
+fn a_gateway_behind_that_turns_away_who_is_late_opens_no_breaker() {
+    for (headers, status) in [
+        (
+            "seawall-reject: reason=deadline; scope=host; retry=no\r\n",
+            504,
+        ),
+        ("", 503),
+    ] {
+        let origin = failing("504 Gateway Timeout", headers);
+        let gateway = Setup::to(origin.addr)
+            .upstream("breaker.kind = 'window'\nretry.attempts = 1\n")
+            .start();
+        let answers: Vec<_> = (0..40).map(|_| get(gateway.addr, "/").status()).collect();
+        assert_eq!(answers.last(), Some(&status), "{headers}");
+    }
+}
+
+#[test]
 fn a_fallback_stands_in() {
     let lines = "fallback.body = '[]'\nfallback.status = 203\n";
     let gateway = Setup::to(nobody()).upstream(lines).start();

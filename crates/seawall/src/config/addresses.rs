@@ -3,7 +3,9 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use super::endpoints::{endpoint_lists, targets};
 use super::model::{Config, Upstream};
+use crate::discovery::Host;
 
 impl Config {
     /// Each setting whose address is taken by another one, and what to change. [`Config::parse`]
@@ -37,18 +39,41 @@ impl Config {
             }
         }
         for (name, upstream) in &self.upstreams {
-            if let Some((other, address)) = ours
-                .iter()
-                .find(|(_, address)| leads_to(upstream, *address))
-            {
+            for (key, host, port) in hosts(upstream) {
+                let Some((other, address)) = ours
+                    .iter()
+                    .find(|(_, address)| leads_to(&host, port, *address))
+                else {
+                    continue;
+                };
                 let text = format!(
                     "leads back to the gateway itself: `{other}` is {address}. Name the service's own address"
                 );
-                found.push((format!("upstreams.{name}.url"), text));
+                found.push((format!("upstreams.{name}.{key}"), text));
             }
         }
         found
     }
+}
+
+/// Where calls to it go, as far as the file says it: setting, host, port.
+fn hosts(upstream: &Upstream) -> Vec<(&'static str, String, u16)> {
+    let mut hosts = Vec::new();
+    if upstream.endpoints.is_empty() {
+        let host = upstream.url.host().unwrap_or_default();
+        let host = host.trim_matches(['[', ']']).to_owned();
+        hosts.push(("url", host, upstream.port()));
+    }
+    for (key, list) in endpoint_lists(upstream) {
+        hosts.extend(targets(list).into_iter().map(|target| {
+            let host = match &target.host {
+                Host::Ip(ip) => ip.to_string(),
+                Host::Name(name) => name.trim_end_matches('.').to_owned(),
+            };
+            (key, host, target.port)
+        }));
+    }
+    hosts
 }
 
 /// Whether both cannot be bound. An unspecified address takes every other of its port; port 0 is a
@@ -59,14 +84,9 @@ fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
     a.port() == b.port() && a.port() != 0 && (ip_a == ip_b || any)
 }
 
-/// Whether `upstream` is a listener at `address`. Names other than `localhost` are not looked up.
-fn leads_to(upstream: &Upstream, address: SocketAddr) -> bool {
-    let port = upstream.port();
-    let host = upstream
-        .url
-        .host()
-        .unwrap_or_default()
-        .trim_matches(['[', ']']);
+/// Whether `host` and `port` are a listener at `address`. Names other than `localhost` are not looked
+/// up.
+fn leads_to(host: &str, port: u16, address: SocketAddr) -> bool {
     let (at, local) = (
         address.ip().to_canonical(),
         host.eq_ignore_ascii_case("localhost"),
@@ -121,11 +141,9 @@ mod tests {
             ("http://service:8080", "127.0.0.1:8080", false),
         ] {
             let upstream = Upstream::to(url.parse().unwrap());
-            assert_eq!(
-                leads_to(&upstream, at(address)),
-                expected,
-                "{url} {address}"
-            );
+            let (_, host, port) = &hosts(&upstream)[0];
+            let found = leads_to(host, *port, at(address));
+            assert_eq!(found, expected, "{url} {address}");
         }
     }
 }

@@ -13,6 +13,7 @@
 mod addresses;
 mod check;
 mod client;
+mod endpoints;
 mod error;
 mod kind;
 mod model;
@@ -22,6 +23,7 @@ mod relations;
 mod settings;
 mod tls;
 mod units;
+mod upstreams;
 
 use http::Uri;
 use toml::de::DeTable;

@@ -10,6 +10,7 @@ use super::error::{Findings, Problem, nearest};
 use super::model::{Algorithm, Config, Route};
 use super::tls::{ClientAuth, UpstreamTls};
 use super::units::ShowTime;
+use super::upstreams;
 use crate::context::{Trust, UnderWayKeys};
 
 /// Lanes that exist by themselves and may be configured.
@@ -87,6 +88,15 @@ pub(super) fn check(config: &Config, root: &Spanned<DeTable<'_>>, findings: &mut
     for (key, text) in config.address_conflicts() {
         let path: Vec<&str> = key.split('.').collect();
         add(&path, Problem::Invalid(text));
+    }
+    for (name, upstream) in &config.upstreams {
+        upstreams::errors(upstream, &mut |key, text| {
+            let path: Vec<&str> = ["upstreams", name]
+                .into_iter()
+                .chain(key.split('.'))
+                .collect();
+            add(&path, Problem::Invalid(text));
+        });
     }
     check_tls(config, &mut add);
     check_routes(config, root, findings);
@@ -242,9 +252,10 @@ impl Config {
         let mut warn = |key: String, text: String| found.push(Warning { key, text });
         self.warn_of_time(&mut warn);
         self.warn_of_trust(&mut warn);
+        self.warn_of_upstreams(&mut warn);
         self.warn_of_tls(&mut warn);
         if self.admission.shadow {
-            warn("admission.shadow".to_owned(), "nothing is protected: every policy only counts. Set it to false once the counts look right".to_owned());
+            warn("admission.shadow".to_owned(), "nothing is protected: every policy only counts (breakers have a breaker.shadow of their own). Set it to false once the counts look right".to_owned());
         } else if !self.routes.is_empty() && self.routes.iter().all(|r| r.shadow) {
             warn("routes".to_owned(), "every route is in shadow, so nothing is protected; admission.shadow says the same in one line".to_owned());
         }

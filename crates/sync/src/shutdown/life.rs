@@ -6,6 +6,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -23,6 +24,8 @@ struct Shared {
     stopping: CancellationToken,
     cancelled: CancellationToken,
     cause: Mutex<Option<Cause>>,
+    /// The time that the drain will have.
+    drain: Mutex<Duration>,
     /// The program failed, be it after its end had begun.
     failed: AtomicBool,
     /// Errors that came after the first cause, and are yet to be told.
@@ -44,11 +47,12 @@ impl Drop for Busy {
 }
 
 impl Life {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(drain: Duration) -> Self {
         Self(Arc::new(Shared {
             stopping: CancellationToken::new(),
             cancelled: CancellationToken::new(),
             cause: Mutex::default(),
+            drain: Mutex::new(drain),
             failed: AtomicBool::new(false),
             late: Mutex::default(),
             drains: Mutex::default(),
@@ -82,6 +86,16 @@ impl Life {
     /// Ends the program in good order, and with exit code 1, since it cannot go on.
     pub fn fatal(&self, error: impl fmt::Display) {
         self.begin(Cause::Fatal(error.to_string()));
+    }
+
+    /// Changes how long the drain may take, for a program that learns of another time while it runs.
+    /// A drain that has begun keeps the time that it began with.
+    pub fn set_drain_timeout(&self, drain: Duration) {
+        *self.0.drain.lock() = drain;
+    }
+
+    pub(super) fn drain_timeout(&self) -> Duration {
+        *self.0.drain.lock()
     }
 
     /// Something is under way: the drain waits until the guard is dropped.

@@ -137,6 +137,7 @@ impl fmt::Display for Event {
 pub struct Shutdown {
     drain: Duration,
     cleanup: Duration,
+    ends_on: &'static [Signal],
     tell: fn(&Event),
 }
 
@@ -153,12 +154,14 @@ impl Shutdown {
         Self {
             drain: Duration::from_secs(30),
             cleanup: Duration::from_secs(5),
+            ends_on: &[Signal::Terminate, Signal::Interrupt, Signal::Hangup],
             // Who read it may be gone, along with the terminal that was closed.
             tell: |event| drop(writeln!(std::io::stderr(), "{event}")),
         }
     }
 
-    /// What is under way may take this long to finish.
+    /// What is under way may take this long to finish, unless the program
+    /// [changes it](Life::set_drain_timeout) while it runs.
     #[must_use]
     pub fn drain_timeout(self, drain: Duration) -> Self {
         Self { drain, ..self }
@@ -168,6 +171,17 @@ impl Shutdown {
     #[must_use]
     pub fn cleanup_timeout(self, cleanup: Duration) -> Self {
         Self { cleanup, ..self }
+    }
+
+    /// SIGHUP is no reason to end: the program listens for it by itself
+    /// ([`Signals::only`]). Until it does, the signal does what it does by default, so listen before
+    /// this runs.
+    #[must_use]
+    pub fn leave_hangup(self) -> Self {
+        Self {
+            ends_on: &[Signal::Terminate, Signal::Interrupt],
+            ..self
+        }
     }
 
     /// Tells `tell` what happens, instead of stderr.
@@ -205,10 +219,10 @@ impl Shutdown {
             Ok(watcher) => watcher,
             Err(error) => return self.cannot_start(&error),
         };
-        let life = Life::new();
+        let life = Life::new(self.drain);
         let code = watcher.block_on(async {
             // Before the program begins, so that no signal is lost.
-            let mut signals = match Signals::new() {
+            let mut signals = match Signals::only(self.ends_on) {
                 Ok(signals) => signals,
                 Err(error) => return self.cannot_start(&error),
             };
@@ -272,7 +286,8 @@ impl Shutdown {
         }
         let cause = life.cause().unwrap_or(Cause::Done);
         let signalled = cause == Cause::Signal;
-        (self.tell)(&Event::Draining(cause, self.drain));
+        let time = life.drain_timeout();
+        (self.tell)(&Event::Draining(cause, time));
         let second = async {
             // Where something else began the end, the first signal only asks for what is under way.
             if !signalled {
@@ -281,9 +296,9 @@ impl Shutdown {
             signals.next().await;
         };
         let drained = tokio::select! {
-            done = timeout(self.drain, self.drain(runtime, &life, &mut under_way, id)) => {
+            done = timeout(time, self.drain(runtime, &life, &mut under_way, id)) => {
                 if done.is_err() {
-                    (self.tell)(&Event::TimeUp(self.drain));
+                    (self.tell)(&Event::TimeUp(time));
                 }
                 true
             }

@@ -54,6 +54,8 @@ impl<S: AsyncFnMut() -> Signal> Asking<S> {
 pub struct Signals {
     #[cfg(unix)]
     kinds: Vec<(Signal, tokio::signal::unix::Signal)>,
+    #[cfg(not(unix))]
+    interrupt: bool,
 }
 
 impl Signals {
@@ -65,6 +67,20 @@ impl Signals {
     /// # Panics
     /// Outside of a tokio runtime with I/O enabled.
     pub fn new() -> io::Result<Self> {
+        Self::only(&[Signal::Terminate, Signal::Interrupt, Signal::Hangup])
+    }
+
+    /// Begins to catch these alone; the others stay as they are. For a program to which one
+    /// of them means something else than its end, as SIGHUP does to one that reads its configuration
+    /// anew: see [`Shutdown::leave_hangup`](super::Shutdown::leave_hangup). Elsewhere than on Unix
+    /// there is Ctrl-C, and `wanted` without [`Signal::Interrupt`] waits for ever.
+    ///
+    /// # Errors
+    /// The system does not let us.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime with I/O enabled.
+    pub fn only(wanted: &[Signal]) -> io::Result<Self> {
         #[cfg(unix)]
         {
             use tokio::signal::unix::{SignalKind, signal};
@@ -76,6 +92,7 @@ impl Signals {
             ];
             let heeded = kinds
                 .into_iter()
+                .filter(|(which, _)| wanted.contains(which))
                 .filter(|(_, kind)| ignored & (1 << (kind.as_raw_value() - 1)) == 0)
                 .map(|(which, kind)| Ok((which, signal(kind)?)));
             Ok(Self {
@@ -83,7 +100,9 @@ impl Signals {
             })
         }
         #[cfg(not(unix))]
-        Ok(Self {})
+        Ok(Self {
+            interrupt: wanted.contains(&Signal::Interrupt),
+        })
     }
 
     /// The next one; of several that have come, the first in the order of [`Signal`] stands for all.
@@ -103,7 +122,7 @@ impl Signals {
         .await;
         #[cfg(not(unix))]
         {
-            if tokio::signal::ctrl_c().await.is_err() {
+            if !self.interrupt || tokio::signal::ctrl_c().await.is_err() {
                 std::future::pending::<()>().await;
             }
             Signal::Interrupt

@@ -36,13 +36,13 @@ where
             let _ = send.send(signal);
         });
     }
-    let life = Life::new();
+    let shutdown = Shutdown::new().tell(|_| {});
+    let life = Life::new(shutdown.drain);
     let program = program(life.clone());
     let signal = async move || match received.recv().await {
         Some(signal) => signal,
         None => pending().await,
     };
-    let shutdown = Shutdown::new().tell(|_| {});
     let code = shutdown
         .supervise(&Handle::current(), life, program, signal)
         .await;
@@ -127,6 +127,18 @@ async fn what_does_not_drain_in_time_is_cancelled() {
     };
     assert_eq!(run(program, &[1]).await, (0, 31));
     assert_eq!(*log.lock(), ["clean"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_drain_has_the_time_that_was_last_set_before_it_began() {
+    let program = |life: Life| async move {
+        life.set_drain_timeout(50 * S);
+        life.set_drain_timeout(5 * S);
+        life.stopping().await;
+        life.set_drain_timeout(100 * S);
+        pending().await
+    };
+    assert_eq!(run(program, &[1]).await, (0, 6));
 }
 
 #[tokio::test(start_paused = true)]
@@ -272,12 +284,22 @@ fn a_program_runs_on_threads_of_its_own() {
 
 /// The only test here that a signal reaches: it goes to all programs of a process.
 #[test]
-fn a_signal_of_the_system_ends_it() {
-    let code = Shutdown::new().tell(|_| {}).run(async |life| {
-        let own = rustix::process::getpid();
-        rustix::process::kill_process(own, rustix::process::Signal::TERM).unwrap();
-        life.stopping().await;
-        Ok::<(), std::io::Error>(())
-    });
+fn a_signal_of_the_system_ends_it_but_not_one_that_is_left_to_the_program() {
+    let code = Shutdown::new()
+        .leave_hangup()
+        .tell(|_| {})
+        .run(async |life| {
+            let send = |signal| {
+                let own = rustix::process::getpid();
+                rustix::process::kill_process(own, signal).unwrap();
+            };
+            let mut hangups = Signals::only(&[Hangup])?;
+            send(rustix::process::Signal::HUP);
+            assert_eq!(hangups.next().await, Hangup);
+            assert!(!life.is_stopping());
+            send(rustix::process::Signal::TERM);
+            life.stopping().await;
+            Ok::<(), std::io::Error>(())
+        });
     assert_eq!(code, ExitCode::SUCCESS);
 }
