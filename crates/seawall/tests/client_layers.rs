@@ -10,16 +10,17 @@ use std::time::Duration;
 
 use client_support::{Count, MS, budget, get, read, reply};
 use http::{HeaderMap, Request, Response, StatusCode};
-use seawall::Tick;
 use seawall::client::{
     BalanceOptions, Balanced, Body, BreakerLayer, DeadlineLayer, Error, ErrorKind, ForwardLayer,
-    HedgeLayer, Replay, ReplayLayer, RetryLayer,
+    GutterLayer, HedgeLayer, Replay, ReplayLayer, RetryLayer,
 };
 use seawall::clock::Clock;
 use seawall::discovery::Endpoint;
 use seawall::layer::ContextLayer;
+use seawall::{Advice, Reason, Rejection, Scope, Tick};
 use seawall_policy::balance::{Algorithm, BalanceSettings};
 use seawall_policy::breaker::{Breaker, State, Window, WindowSettings};
+use seawall_policy::fallback::{Gutter, GutterSettings, Stage};
 use seawall_policy::retry::{
     Budget, HedgeSettings, Latencies, LatencySettings, RetrySettings, Why,
 };
@@ -492,4 +493,23 @@ async fn a_hedge_goes_to_another_host() {
     assert_eq!(in_flight(), 1, "the loser is cancelled");
     read(answer).await;
     assert_eq!(in_flight(), 0);
+}
+
+#[tokio::test]
+async fn a_pool_whose_breaker_is_open_is_left_for_the_gutter() {
+    let gutter = Arc::new(Gutter::new(&GutterSettings::default()));
+    let reserve = service_fn(async |_: Request<Body>| Ok::<_, Infallible>(reply(StatusCode::OK)));
+    let open = service_fn(async |_: Request<Body>| {
+        let rejection = Rejection {
+            reason: Reason::Breaker,
+            scope: Scope::Route,
+            advice: Advice::Elsewhere,
+        };
+        Err::<Response<Body>, _>(Error::from(ErrorKind::Rejected(rejection)))
+    });
+    let service = GutterLayer::new(gutter.clone(), reserve, Clock::manual()).layer(open);
+    for _ in 0..20 {
+        assert!(service.clone().oneshot(get()).await.is_err());
+    }
+    assert_eq!(gutter.stage(), Stage::Gutter);
 }

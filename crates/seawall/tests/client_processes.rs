@@ -12,6 +12,8 @@ use seawall::discovery::Endpoint;
 use seawall_policy::balance::{Algorithm, HostSnapshot, HostState};
 use seawall_testkit::{Recipe, Server};
 
+const SECOND: Duration = Duration::from_secs(1);
+
 fn nginx() -> Server {
     let config = "
         worker_processes 1; daemon off; pid @dir@/pid; error_log stderr; master_process off;
@@ -24,13 +26,13 @@ fn nginx() -> Server {
     Server::start(&Recipe::nginx(config)).unwrap()
 }
 
-/// Three of them, and a client that waits for none longer than 100 ms. In turn, so that one that
+/// Three of them, and a client that waits for none longer than this. In turn, so that one that
 /// fails is called until it is ejected; the other algorithms soon avoid it.
-fn three() -> ([Server; 3], Client) {
+fn three(per_try: Duration) -> ([Server; 3], Client) {
     let servers = [(); 3].map(|()| nginx());
     let client = builder(servers.iter().map(Server::address))
         .algorithm(Algorithm::RoundRobin)
-        .per_try_timeout(Duration::from_millis(100))
+        .per_try_timeout(per_try)
         .coalesce_limit(0)
         .build()
         .unwrap();
@@ -50,7 +52,7 @@ fn host(client: &Client, server: &Server) -> HostSnapshot {
 
 #[tokio::test]
 async fn connections_that_their_server_closes_are_no_failure() {
-    let (_servers, client) = three();
+    let (_servers, client) = three(SECOND);
     for _ in 0..100 {
         get(&client).await;
     }
@@ -59,7 +61,7 @@ async fn connections_that_their_server_closes_are_no_failure() {
 
 #[tokio::test]
 async fn a_process_that_is_killed_costs_no_read() {
-    let (servers, client) = three();
+    let (servers, client) = three(SECOND);
     for n in 0..200 {
         if n == 50 {
             servers[0].process().signal(Signal::KILL).unwrap();
@@ -76,7 +78,7 @@ async fn a_process_that_is_killed_costs_no_read() {
 
 #[tokio::test]
 async fn a_process_that_is_stopped_costs_no_read_and_comes_back() {
-    let (servers, client) = three();
+    let (servers, client) = three(SECOND / 4);
     let stopped = &servers[0];
     for _ in 0..50 {
         get(&client).await;

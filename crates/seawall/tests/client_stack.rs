@@ -501,6 +501,7 @@ async fn a_host_that_accepts_nobody_is_a_clear_error() {
         .await
         .unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::Connect(_)), "{error}");
+    assert!(error.to_string().contains("onnection refused"), "{error}");
     assert!(!error.may_have_run() && error.is_retried());
     // Nothing has run, so even a POST was sent again.
     assert_eq!(client.totals().retry.retries, 2);
@@ -570,8 +571,11 @@ async fn a_base_that_names_no_upstream_is_refused() {
         let error = Client::new(base).unwrap_err();
         assert!(matches!(error, BuildError::Uri(_)), "{base}: {error}");
     }
-    let error = Client::new("https://orders").unwrap_err();
-    assert!(matches!(error, BuildError::Https(_)), "{error}");
+    #[cfg(not(feature = "tls"))]
+    {
+        let error = Client::new("https://orders").unwrap_err();
+        assert!(matches!(error, BuildError::Https(_)), "{error}");
+    }
     let client = builder([]).build().unwrap();
     for uri in ["not a uri", "https://h/x", "h:80"] {
         let error = client.get(uri).await.unwrap_err();

@@ -33,11 +33,16 @@ pub enum BuildError {
     /// It is no URI of an upstream.
     #[error("`{0}` names no upstream: write http://host:port")]
     Uri(String),
-    /// TLS is not to be had here.
+    /// This program was built without TLS.
     #[error(
-        "`{0}`: no TLS here; call the service by http://, through a gateway that speaks TLS to it"
+        "`{0}`: built without the feature `tls`; add it, or call the service by http:// through a gateway that speaks TLS to it"
     )]
     Https(String),
+    /// The system has no certificate of an authority.
+    #[error(
+        "`{0}`: the system has no certificates of authorities; install them, or say whom to believe by `Builder::tls`"
+    )]
+    Authorities(String),
     /// Its host and port are no source of endpoints.
     #[error(transparent)]
     Source(#[from] SourceError),
@@ -118,6 +123,8 @@ impl Builder {
                 idle: 64,
                 idle_timeout: Duration::from_secs(50),
                 http2: false,
+                #[cfg(feature = "tls")]
+                tls: None,
             },
             clock: Clock::system(),
         }
@@ -272,7 +279,15 @@ impl Builder {
         self
     }
 
-    /// How long a connection may take to come about. Default 1 s.
+    /// Whom to believe, and who one is oneself, where the base is `https://`; by default the
+    /// system's authorities, and nobody. What it says of ALPN is replaced.
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, config: rustls::ClientConfig) -> Self {
+        self.connection.tls = Some(Arc::new(config));
+        self
+    }
+
+    /// How long a connection may take to come about, with its TLS. Default 1 s.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connection.connect_timeout = timeout;
         self
@@ -364,13 +379,11 @@ impl Builder {
     }
 
     /// Scheme and authority, and its host and port as a source.
-    fn base(&self) -> Result<(Uri, String), BuildError> {
+    fn base(&mut self) -> Result<(Uri, String), BuildError> {
         let none = || BuildError::Uri(self.base.clone());
         let uri: Uri = self.base.parse().map_err(|_| none())?;
-        if uri.scheme() == Some(&Scheme::HTTPS) {
-            return Err(BuildError::Https(self.base.clone()));
-        }
-        let http = uri.scheme() == Some(&Scheme::HTTP);
+        let https = uri.scheme() == Some(&Scheme::HTTPS);
+        let http = https || uri.scheme() == Some(&Scheme::HTTP);
         let path = uri.path_and_query().is_none_or(|path| path.as_str() == "/");
         let authority = uri.authority().filter(|_| http && path).ok_or_else(none)?;
         if authority.as_str().contains('@') {
@@ -379,9 +392,32 @@ impl Builder {
         let own = format!(
             "{}:{}",
             authority.host(),
-            authority.port_u16().unwrap_or(80)
+            authority.port_u16().unwrap_or(if https { 443 } else { 80 })
         );
+        self.encrypt(https)?;
         Ok((uri, own))
+    }
+
+    #[cfg(feature = "tls")]
+    fn encrypt(&mut self, https: bool) -> Result<(), BuildError> {
+        let stated = self.connection.tls.take();
+        self.connection.tls = match stated {
+            _ if !https => None,
+            Some(stated) => Some(stated),
+            None => {
+                let none = || BuildError::Authorities(self.base.clone());
+                Some(Arc::new(super::tls::system().ok_or_else(none)?))
+            }
+        };
+        Ok(())
+    }
+
+    #[cfg(not(feature = "tls"))]
+    fn encrypt(&mut self, https: bool) -> Result<(), BuildError> {
+        if https {
+            return Err(BuildError::Https(self.base.clone()));
+        }
+        Ok(())
     }
 
     fn upstream(&self, breaker: Option<Arc<dyn Breaker>>, shards: usize) -> Upstream {
@@ -419,9 +455,9 @@ impl Builder {
     }
 
     fn balanced(&self, source: Source, base: &Uri) -> Balanced<Connection<Replay<Body>>> {
-        let settings = self.connection;
+        let settings = self.connection.clone();
         let connect = move |endpoint: &crate::discovery::Endpoint| {
-            Connection::new(endpoint.address, settings)
+            Connection::new(endpoint.address, &settings)
         };
         let options = BalanceOptions {
             clock: self.clock.clone(),

@@ -7,6 +7,7 @@
 //! for a connection would wait in a second queue that knows neither.
 
 use std::error::Error as StdError;
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -33,17 +34,25 @@ const PING_AFTER: Duration = Duration::from_secs(5);
 const PING_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How connections are made and kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone)]
 pub(super) struct ConnectionSettings {
     pub(super) connect_timeout: Duration,
     pub(super) idle: usize,
     pub(super) idle_timeout: Duration,
     /// HTTP/2 for everything, and not for gRPC alone.
     pub(super) http2: bool,
+    /// Connections in TLS, with this; otherwise in the clear.
+    #[cfg(feature = "tls")]
+    pub(super) tls: Option<std::sync::Arc<rustls::ClientConfig>>,
 }
 
+/// What connections are made of.
+#[cfg(feature = "tls")]
+type Stream = super::tls::Stream;
+#[cfg(not(feature = "tls"))]
+type Stream = TcpStream;
+
 /// The connections to one host. Clones share them.
-#[derive(Debug)]
 pub(super) struct Connection<B> {
     http1: Client<Pinned, B>,
     http2: Client<Pinned, B>,
@@ -65,11 +74,8 @@ where
     B: Body<Data = Bytes> + Send,
 {
     /// Opens none yet.
-    pub(super) fn new(address: SocketAddr, settings: ConnectionSettings) -> Self {
-        let pinned = Pinned {
-            address,
-            timeout: settings.connect_timeout,
-        };
+    pub(super) fn new(address: SocketAddr, settings: &ConnectionSettings) -> Self {
+        let pinned = |protocol: &[u8]| Pinned::new(address, settings, protocol);
         let mut builder = Client::builder(TokioExecutor::new());
         builder
             .pool_idle_timeout(settings.idle_timeout)
@@ -79,8 +85,8 @@ where
             .http2_keep_alive_interval(PING_AFTER)
             .http2_keep_alive_timeout(PING_TIMEOUT);
         Self {
-            http1: builder.build(pinned),
-            http2: builder.http2_only(true).build(pinned),
+            http1: builder.build(pinned(b"http/1.1")),
+            http2: builder.http2_only(true).build(pinned(b"h2")),
             all_http2: settings.http2,
         }
     }
@@ -135,7 +141,7 @@ impl Future for Receiving {
 fn of_legacy(error: legacy::Error) -> Error {
     let connect = error.is_connect();
     let unbegun = was_not_begun(&error);
-    let source = Arc::new(error);
+    let source = Arc::new(Told(error));
     let kind = if connect {
         ErrorKind::Connect(source)
     } else if unbegun {
@@ -145,6 +151,27 @@ fn of_legacy(error: legacy::Error) -> Error {
     };
     kind.into()
 }
+
+/// An error that says what happened; hyper's own says whose it is, and leaves the rest to its causes.
+#[derive(Debug)]
+struct Told(legacy::Error);
+
+impl fmt::Display for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut cause = self.0.source();
+        if cause.is_none() {
+            return self.0.fmt(f);
+        }
+        let mut colon = "";
+        while let Some(error) = cause {
+            write!(f, "{colon}{error}")?;
+            (colon, cause) = (": ", error.source());
+        }
+        Ok(())
+    }
+}
+
+impl StdError for Told {}
 
 /// REFUSED_STREAM, or beyond the last stream of a GOAWAY that is no error (RFC 9113, 8.7).
 fn was_not_begun(error: &(dyn StdError + 'static)) -> bool {
@@ -191,30 +218,55 @@ impl Body for Received {
 }
 
 /// Connects to one address, whatever it is asked for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone)]
 struct Pinned {
     address: SocketAddr,
     timeout: Duration,
+    #[cfg(feature = "tls")]
+    tls: Option<super::tls::Tls>,
+}
+
+impl Pinned {
+    #[cfg_attr(not(feature = "tls"), allow(unused_variables, reason = "for ALPN"))]
+    fn new(address: SocketAddr, settings: &ConnectionSettings, protocol: &[u8]) -> Self {
+        Self {
+            address,
+            timeout: settings.connect_timeout,
+            #[cfg(feature = "tls")]
+            tls: (settings.tls.as_ref()).map(|config| super::tls::Tls::new(config, protocol)),
+        }
+    }
+
+    #[cfg_attr(not(feature = "tls"), allow(unused_variables, reason = "for SNI"))]
+    async fn connect(self, uri: Uri) -> io::Result<Stream> {
+        let stream = TcpStream::connect(self.address).await?;
+        stream.set_nodelay(true)?;
+        #[cfg(feature = "tls")]
+        let stream = match &self.tls {
+            Some(tls) => tls.connect(&uri, stream).await?,
+            None => Stream::Clear { stream },
+        };
+        Ok(stream)
+    }
 }
 
 impl Service<Uri> for Pinned {
-    type Response = TokioIo<TcpStream>;
+    type Response = TokioIo<Stream>;
     type Error = io::Error;
-    type Future = Pin<Box<dyn Future<Output = io::Result<TokioIo<TcpStream>>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = io::Result<TokioIo<Stream>>> + Send>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, _: Uri) -> Self::Future {
-        let Self { address, timeout } = *self;
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let (address, timeout) = (self.address, self.timeout);
+        let connecting = tokio::time::timeout(timeout, self.clone().connect(uri));
         Box::pin(async move {
-            let connecting = tokio::time::timeout(timeout, TcpStream::connect(address));
             let stream = connecting.await.map_err(|_| {
                 let said = format!("{address} did not accept within {timeout:?}");
                 io::Error::new(io::ErrorKind::TimedOut, said)
             })??;
-            stream.set_nodelay(true)?;
             Ok(TokioIo::new(stream))
         })
     }

@@ -203,8 +203,8 @@ impl Client {
     fn complete(&self, uri: &mut Uri) -> Result<(), Error> {
         let bad = |uri: &Uri| Error::from(ErrorKind::Uri(uri.to_string().into()));
         if uri.authority().is_some() {
-            let http = uri.scheme() == Some(&http::uri::Scheme::HTTP);
-            return if http { Ok(()) } else { Err(bad(uri)) };
+            let same = uri.scheme() == self.parts.base.scheme();
+            return if same { Ok(()) } else { Err(bad(uri)) };
         }
         let mut whole = self.parts.base.clone().into_parts();
         whole.path_and_query = uri.path_and_query().cloned();

@@ -75,6 +75,8 @@ mod recorded;
 mod replay;
 mod retry;
 mod stale;
+#[cfg(feature = "tls")]
+mod tls;
 mod whole;
 
 pub use balance::{BalanceFuture, BalanceOptions, Balanced, HashKey, Sent};

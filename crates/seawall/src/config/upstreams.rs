@@ -257,7 +257,8 @@ fn fallback(fallback: &FallbackConfig, tell: Tell<'_>) {
         return;
     };
     if fallback.always {
-        let text = "is on: the upstream is asked nothing, every call but gRPC gets the fallback's body";
+        let text =
+            "is on: the upstream is asked nothing, every call but gRPC gets the fallback's body";
         tell("fallback.always", text.to_owned());
     }
     if matches!(fallback.status.as_u16(), 204 | 205 | 304) && !body.is_empty() {
