@@ -2,12 +2,11 @@
 #![cfg(feature = "rt")]
 
 use std::collections::BTreeSet;
-use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 use seawall_sync::threads::{Cpus, Single, Threads, ThreadsError, ThreadsOptions, Unfinished};
 use seawall_sync::{Blocking, ambient};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -70,7 +69,7 @@ fn by_default_there_are_as_many_workers_as_usable_cpus() {
 
 #[test]
 fn one_thread_runs_one_future_and_tells_when_it_is_idle() {
-    let (send, received) = mpsc::channel();
+    let (send, mut received) = mpsc::unbounded_channel();
     let idle = send.clone();
     let (go, wait) = oneshot::channel::<()>();
     let work = async move {
@@ -86,12 +85,12 @@ fn one_thread_runs_one_future_and_tells_when_it_is_idle() {
         })
     });
     let core = core.unwrap();
-    let told = received.recv_timeout(LONG).unwrap();
+    let told = received.blocking_recv().unwrap();
     assert_eq!(told, "Some(\"core-of-a-test\") Some(7) 1");
-    assert_eq!(received.recv_timeout(LONG).unwrap(), "idle");
+    assert_eq!(received.blocking_recv().unwrap(), "idle");
     go.send(()).unwrap();
     core.join().unwrap();
-    let (panics, _) = mpsc::channel::<()>();
+    let (panics, _) = mpsc::unbounded_channel::<()>();
     let work = async move { panics.send(()).expect("on purpose") };
     let core = Single::start("panics", Cpus::Shared, work, || {});
     assert!(core.unwrap().join().is_err());
@@ -99,8 +98,8 @@ fn one_thread_runs_one_future_and_tells_when_it_is_idle() {
 
 #[test]
 fn one_thread_that_is_dropped_ends_its_future_and_what_that_spawned() {
-    let (alive, ended) = mpsc::channel::<()>();
-    let (begun, begin) = mpsc::channel();
+    let (alive, mut ended) = mpsc::unbounded_channel::<()>();
+    let (begun, begin) = oneshot::channel();
     let work = async move {
         let spawned = alive.clone();
         tokio::spawn(async move {
@@ -112,12 +111,9 @@ fn one_thread_that_is_dropped_ends_its_future_and_what_that_spawned() {
         std::future::pending::<()>().await;
     };
     let core = Single::start("dropped", Cpus::Shared, work, || {}).unwrap();
-    begin.recv_timeout(LONG).unwrap();
+    begin.blocking_recv().unwrap();
     drop(core);
-    assert_eq!(
-        ended.recv_timeout(LONG),
-        Err(RecvTimeoutError::Disconnected)
-    );
+    assert_eq!(ended.blocking_recv(), None);
 }
 
 #[test]

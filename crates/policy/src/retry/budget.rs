@@ -57,8 +57,8 @@ impl Default for BudgetSettings {
 ///
 /// Whenever it gives one out, it has given out at most `ratio` times the first attempts of the ten
 /// slices that end with that one (a slice is a tenth of the window, cut at whole multiples), and
-/// beside those the floor: at most `floor · (t + window)` in any time `t`. Time that runs backwards
-/// counts as the latest seen.
+/// beside those the floor: at most `floor · (t + window)` in any time `t`, and one where that is
+/// less. Time that runs backwards counts as the latest seen.
 ///
 /// A deposit costs one atomic addition on the thread's own cache line, a withdrawal one exchange.
 ///

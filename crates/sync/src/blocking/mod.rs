@@ -189,7 +189,6 @@ mod tests {
     use crate::leak;
     use crate::testing::{at_every_poll, within_polls};
     use std::sync::atomic::AtomicUsize;
-    use std::sync::mpsc;
 
     /// A closure that runs until it is told, having said that it runs.
     fn until_told(begun: oneshot::Sender<()>) -> impl FnOnce(&Stop) + Send + 'static {
@@ -223,14 +222,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_closure_that_asks_nothing_is_a_leak() {
-        let (end, ended) = mpsc::channel::<()>();
+        let (end, ended) = oneshot::channel::<()>();
         let pool = Arc::new(Blocking::new("test", 1, 1).unwrap());
         let (begun, running) = oneshot::channel();
         let deaf = pool.clone();
         let ((), leaked) = leak::find(async move {
             let deaf = deaf.run("deaf", move |_| {
                 let _ = begun.send(());
-                let _ = ended.recv();
+                let _ = ended.blocking_recv();
             });
             tokio::select! {
                 _ = deaf => unreachable!("it waits for the end of the test"),
@@ -284,8 +283,8 @@ mod tests {
             let runs = Arc::new(AtomicUsize::new(0));
             let polls = at_every_poll(async |polls| {
                 // Takes the only place, so that the call waits first for room and then for its end.
-                let (end, ended) = mpsc::channel::<()>();
-                let mut first = Box::pin(pool.run("first", move |_| ended.recv().is_ok()));
+                let (end, ended) = oneshot::channel::<()>();
+                let mut first = Box::pin(pool.run("first", |_| ended.blocking_recv().is_ok()));
                 // The thread of the call before may yet hold its room.
                 while pool.running().iter().all(|running| running.name != "first") {
                     assert!(is_pending(first.as_mut()).await);
