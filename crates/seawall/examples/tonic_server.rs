@@ -65,7 +65,7 @@ pub(crate) async fn serve(
 ) -> Result<(), tonic::transport::Error> {
     Server::builder()
         .layer(protect)
-        .add_service(Greeter { work })
+        .add_service(Greeter::new(work))
         .serve(address)
         .await
 }
@@ -74,6 +74,13 @@ pub(crate) async fn serve(
 #[derive(Clone)]
 pub(crate) struct Greeter {
     work: Work,
+}
+
+impl Greeter {
+    /// Answers when `work` is done.
+    pub(crate) const fn new(work: Work) -> Self {
+        Self { work }
+    }
 }
 
 impl NamedService for Greeter {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use seawall_policy::Tick;
 
-/// Where ticks come from: the system's monotonic clock, or a test that moves time by hand.
+/// Where ticks come from: the system's monotonic clock, or a test that moves time.
 ///
 /// Cheap to clone. A reading of the system clock costs about 25 ns; read it once per event and
 /// pass the tick on.
@@ -14,6 +14,9 @@ use seawall_policy::Tick;
 pub enum Clock {
     /// Time since the first clock of the process was made.
     System(Instant),
+    /// Time since this clock was made, as tokio's timers have it: a test that pauses those pauses
+    /// this one.
+    Runtime(tokio::time::Instant),
     /// Time that stands still until [`Clock::advance`].
     Manual(Arc<AtomicU64>),
 }
@@ -24,6 +27,13 @@ impl Clock {
     pub fn system() -> Self {
         static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
         Self::System(*START.get_or_init(Instant::now))
+    }
+
+    /// Tokio's clock, at zero: for tests of what also waits. Its ticks compare with those of its
+    /// clones alone.
+    #[must_use]
+    pub fn runtime() -> Self {
+        Self::Runtime(tokio::time::Instant::now())
     }
 
     /// A clock for tests, at zero.
@@ -38,6 +48,7 @@ impl Clock {
     pub fn now(&self) -> Tick {
         match self {
             Self::System(start) => Tick(start.elapsed().as_nanos() as u64),
+            Self::Runtime(start) => Tick(start.elapsed().as_nanos() as u64),
             Self::Manual(nanos) => Tick(nanos.load(SeqCst)),
         }
     }
@@ -56,11 +67,12 @@ impl Clock {
                 let instant = start.checked_add(Duration::from_nanos(tick.0));
                 instant.map(tokio::time::Instant::from_std)
             }
+            Self::Runtime(start) => start.checked_add(Duration::from_nanos(tick.0)),
             Self::Manual(_) => tokio::time::Instant::now().checked_add(tick.since(self.now())),
         }
     }
 
-    /// Moves a manual clock forward; does nothing to the system's.
+    /// Moves a manual clock forward; does nothing to another.
     pub fn advance(&self, time: Duration) {
         if let Self::Manual(nanos) = self {
             nanos.fetch_add(time.as_nanos() as u64, SeqCst);

@@ -1,6 +1,7 @@
 //! The kit: request context, admission, signals, tower layers, configuration, telemetry.
 
 pub mod admission;
+pub mod client;
 pub mod clock;
 pub mod config;
 pub mod context;
@@ -12,4 +13,6 @@ pub mod telemetry;
 /// Tasks, flights, snapshots, pools, pipelines: what services are built from.
 pub use seawall_sync as sync;
 
+#[cfg(feature = "client")]
+pub use client::Client;
 pub use seawall_policy::{Advice, Call, Criticality, Outcome, Reason, Rejection, Scope, Tick};

@@ -1,6 +1,6 @@
 //! How a call ended, as the limit in front of it sees it.
 
-use crate::context::names;
+use crate::context::{Wire, names};
 use http::{HeaderMap, StatusCode};
 use seawall_policy::Outcome;
 
@@ -25,6 +25,16 @@ pub fn by_grpc(headers: &HeaderMap) -> Option<Outcome> {
         b"2" | b"4" | b"13" | b"15" => Outcome::Failure,
         _ => Outcome::Success,
     })
+}
+
+/// By what a reply's head says; of gRPC, success unless it is trailers-only.
+#[must_use]
+pub fn of_head(status: StatusCode, headers: &HeaderMap, wire: Wire) -> Outcome {
+    let trailers_only = match wire {
+        Wire::Grpc => by_grpc(headers),
+        Wire::Http => None,
+    };
+    trailers_only.unwrap_or_else(|| by_status(status))
 }
 
 #[cfg(test)]

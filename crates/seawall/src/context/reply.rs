@@ -16,7 +16,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use seawall_policy::{Advice, Reason, Rejection, Scope};
 
-use super::names;
+use super::{is_grpc, names};
 
 /// The language of a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +25,18 @@ pub enum Wire {
     Http,
     /// gRPC "trailers only": 200, and the status in the headers. Send it without a body.
     Grpc,
+}
+
+impl Wire {
+    /// That of a request with these headers.
+    #[must_use]
+    pub fn of(headers: &HeaderMap) -> Self {
+        if is_grpc(headers) {
+            Self::Grpc
+        } else {
+            Self::Http
+        }
+    }
 }
 
 /// The longest `retry-after`, whatever is advised: one hour.

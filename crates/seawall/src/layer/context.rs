@@ -1,15 +1,20 @@
 //! Reads the request context once, for every layer and handler below.
 
-use std::task::{Context, Poll};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use http::{Extensions, Request};
-use seawall_sync::ambient::{self, Scoped};
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Request, Response};
+use pin_project_lite::pin_project;
+use seawall_sync::ambient::{self, Ambient, Scoped};
 use tower::{Layer, Service};
 
+use crate::admission::outcome;
 use crate::clock::Clock;
-use crate::context::{ContextHeaders, Reader, Trust, Wire, is_grpc};
-use crate::{Call, Criticality, Tick};
+use crate::context::{ContextHeaders, Reader, Trust, Wire, names};
+use crate::{Call, Criticality, Outcome, Tick};
 
 /// The call that the running task is part of; `None` outside of one.
 ///
@@ -36,17 +41,63 @@ use crate::{Call, Criticality, Tick};
 /// ```
 #[must_use]
 pub fn current() -> Option<Call> {
-    ambient::current().get::<Call>().copied()
+    Surroundings::current().map(|surroundings| surroundings.call)
 }
 
 /// Makes `call` the [`current`] one while `future` runs, and its deadline that of groups.
 pub(super) fn within<F: Future>(call: Call, clock: &Clock, future: F) -> Scoped<F> {
-    let around = ambient::current();
-    let ambient = match clock.instant(call.deadline) {
-        Some(deadline) => around.with_until(call, deadline),
-        None => around.with(call),
-    };
-    ambient.scope(future)
+    let kept = Surroundings::current().map(|surroundings| surroundings.kept);
+    let kept = kept.unwrap_or_default();
+    Surroundings { call, kept }.ambient(clock).scope(future)
+}
+
+/// What is ambient while a call is worked on.
+#[derive(Clone, Debug)]
+pub(crate) struct Surroundings {
+    pub(crate) call: Call,
+    pub(crate) kept: Arc<Kept>,
+}
+
+impl Surroundings {
+    pub(crate) fn current() -> Option<Self> {
+        ambient::current().get::<Self>().cloned()
+    }
+
+    fn ambient(self, clock: &Clock) -> Ambient {
+        let around = ambient::current();
+        match clock.instant(self.call.deadline) {
+            Some(deadline) => around.with_until(self, deadline),
+            None => around.with(self),
+        }
+    }
+}
+
+/// What travels with a call and no policy reads, and what its outgoing calls tell of themselves.
+#[derive(Debug, Default)]
+pub(crate) struct Kept {
+    /// Headers that go on to the next hop as they came.
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+    /// A call made for this one was retried in vain, so nobody above is to retry.
+    pub(crate) retried: AtomicBool,
+}
+
+impl Kept {
+    fn of(headers: &HeaderMap, trust: Trust) -> Self {
+        const TRACE: [HeaderName; 2] = [
+            HeaderName::from_static("traceparent"),
+            HeaderName::from_static("tracestate"),
+        ];
+        const BELIEVED: [HeaderName; 2] = [names::TENANT, names::UNDER_WAY];
+        let believed = BELIEVED.into_iter().filter(|_| trust == Trust::Internal);
+        let kept = TRACE.into_iter().chain(believed).filter_map(|name| {
+            let value = headers.get(&name)?.clone();
+            Some((name, value))
+        });
+        Self {
+            headers: kept.collect(),
+            retried: AtomicBool::new(false),
+        }
+    }
 }
 
 /// A call as it arrived; among the request's extensions below a [`ContextLayer`].
@@ -89,12 +140,10 @@ impl Arrival {
     }
 
     fn new<B>(call: Call, malformed: ContextHeaders, request: &Request<B>, at: Tick) -> Self {
-        let grpc = is_grpc(request.headers());
-        let wire = if grpc { Wire::Grpc } else { Wire::Http };
         Self {
             call,
             at,
-            wire,
+            wire: Wire::of(request.headers()),
             malformed,
         }
     }
@@ -103,6 +152,10 @@ impl Arrival {
 /// Puts an [`Arrival`] among the request's extensions, and makes its call the [`current`] one.
 ///
 /// At an [edge](Trust::Edge), which is the default, the context headers are taken off the request.
+///
+/// A reply that fails carries `seawall-retried` where a [`Client`](crate::client) that was called
+/// on the way has retried in vain: so of many tiers only the lowest retries, without a handler's
+/// doing.
 #[derive(Clone, Debug, Default)]
 pub struct ContextLayer {
     reader: Reader,
@@ -178,13 +231,13 @@ pub struct ContextService<S> {
     layer: ContextLayer,
 }
 
-impl<S, B> Service<Request<B>> for ContextService<S>
+impl<S, B, R> Service<Request<B>> for ContextService<S>
 where
-    S: Service<Request<B>>,
+    S: Service<Request<B>, Response = Response<R>>,
 {
     type Response = S::Response;
     type Error = S::Error;
-    type Future = Scoped<S::Future>;
+    type Future = ContextFuture<S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
@@ -200,15 +253,54 @@ where
                 request.headers_mut().remove(header.name());
             }
         }
+        let kept = Arc::new(Kept::of(request.headers(), reader.trust));
         request.extensions_mut().insert(arrival);
-        within(read.call, &self.layer.clock, self.inner.call(request))
+        let surroundings = Surroundings {
+            call: read.call,
+            kept: kept.clone(),
+        };
+        let ambient = surroundings.ambient(&self.layer.clock);
+        let future = ambient.enter(|| self.inner.call(request));
+        ContextFuture {
+            future: ambient.scope(future),
+            kept,
+            wire: arrival.wire,
+        }
+    }
+}
+
+pin_project! {
+    /// The future of a [`ContextService`].
+    pub struct ContextFuture<F> {
+        #[pin]
+        future: Scoped<F>,
+        kept: Arc<Kept>,
+        wire: Wire,
+    }
+}
+
+impl<F, R, E> Future for ContextFuture<F>
+where
+    F: Future<Output = Result<Response<R>, E>>,
+{
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let mut answer = ready!(this.future.poll(cx));
+        if let (true, Ok(reply)) = (this.kept.retried.load(Relaxed), &mut answer)
+            && outcome::of_head(reply.status(), reply.headers(), *this.wire) != Outcome::Success
+        {
+            let mark = HeaderValue::from_static("1");
+            reply.headers_mut().insert(names::RETRIED, mark);
+        }
+        Poll::Ready(answer)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderMap;
     use std::convert::Infallible;
     use tower::service_fn;
 
@@ -221,14 +313,14 @@ mod tests {
                 current(),
                 request.headers().clone(),
             );
-            Ok::<_, Infallible>(seen)
+            Ok::<_, Infallible>(Response::new(seen))
         }));
         let mut request = Request::new(());
         for (name, value) in pairs {
             request.headers_mut().append(*name, value.parse().unwrap());
         }
         let Ok(seen) = service.call(request).await;
-        seen
+        seen.into_body()
     }
 
     const FORGED: [(&str, &str); 4] = [
@@ -278,12 +370,14 @@ mod tests {
             let shared = flight.run("key", async { current() }).await.unwrap();
             let spawned = tokio::spawn(async { current() }.in_current_call());
             let bare = tokio::spawn(async { current() });
-            Ok::<_, Infallible>((grouped, shared, spawned.await, bare.await))
+            let seen = (grouped, shared, spawned.await, bare.await);
+            Ok::<_, Infallible>(Response::new(seen))
         }));
         let mut request = Request::new(());
         let value = "sheddable".parse().unwrap();
         request.headers_mut().insert("seawall-criticality", value);
-        let Ok((grouped, shared, spawned, bare)) = service.call(request).await;
+        let Ok(seen) = service.call(request).await;
+        let (grouped, shared, spawned, bare) = seen.into_body();
         for seen in [grouped[0], shared, spawned.unwrap()] {
             assert_eq!(seen.unwrap().criticality, Criticality::Sheddable);
         }
@@ -310,12 +404,13 @@ mod tests {
                     group.spawn(async { Ok(7) });
                     group.join().await.all().ok()
                 });
-                Ok::<_, Infallible>((error, time, shared.await))
+                Ok::<_, Infallible>(Response::new((error, time, shared.await)))
             }));
             let mut request = Request::new(());
             let value = "250".parse().unwrap();
             request.headers_mut().insert("seawall-timeout-ms", value);
-            let Ok((error, time, shared)) = service.call(request).await;
+            let Ok(seen) = service.call(request).await;
+            let (error, time, shared) = seen.into_body();
             assert_eq!(error, TaskError::DeadlineExceeded);
             // The test's clock, which stood still from before the system's was read.
             assert!(time >= Duration::from_millis(250), "{time:?}");

@@ -9,7 +9,7 @@ use tower::{Layer, Service};
 
 use crate::admission::Lane;
 
-/// What a [`LaneLayer`] knows of a request.
+/// What a [`LaneLayer`] and a [`HashKey`](crate::client::HashKey) know of a request.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Head<'a> {
