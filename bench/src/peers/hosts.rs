@@ -10,6 +10,9 @@ use seawall_testkit::{Recipe, Server, free_port};
 
 use super::{Peer, Running, WORKERS, envoy, seawall_binary};
 
+/// The gateway with a time limit for each attempt, which it does not have unless told.
+pub const PER_TRY: Peer = Peer::Library("seawall-per-try");
+
 /// What a proxy is told of a service of several hosts.
 #[derive(Debug, Clone)]
 pub struct Service {
@@ -26,8 +29,12 @@ impl Service {
     /// Says what is missing and how to install it, or shows what it wrote.
     pub fn start(&self, peer: Peer) -> anyhow::Result<Running> {
         let (recipe, admin) = match peer {
-            Peer::Seawall => {
+            Peer::Seawall | PER_TRY => {
                 let config = include_str!("../../peers/seawall-hosts.toml");
+                let config = match peer {
+                    PER_TRY => &config.replace("# @note@", "retry.per_try_timeout = \"250ms\""),
+                    _ => config,
+                };
                 let (recipe, admin) = gateway(&seawall_binary()?, config)?;
                 (recipe, Some(admin))
             }

@@ -15,7 +15,7 @@ use anyhow::Context as _;
 use seawall_testkit::{Recipe, Server, free_port};
 
 pub use envoy::install as install_envoy;
-pub use hosts::{Service, start_gateway};
+pub use hosts::{PER_TRY, Service, start_gateway};
 pub use usage::{Usage, usage};
 
 use crate::load::Wire;

@@ -98,6 +98,16 @@ pub(super) fn part(report: &Report, index: usize) -> load::Bucket {
     class.map_or_else(load::Bucket::default, |class| class.due)
 }
 
+/// Calls that have come in at each host.
+pub(super) fn arrived(hosts: &[Host]) -> anyhow::Result<Vec<u64>> {
+    hosts.iter().map(Host::arrived).collect()
+}
+
+pub(super) fn since(after: &[u64], before: &[u64]) -> Vec<u64> {
+    let pairs = after.iter().zip(before);
+    pairs.map(|(a, b)| a.saturating_sub(*b)).collect()
+}
+
 /// So many of `all`, in %.
 pub(super) fn share(some: u64, all: u64) -> f64 {
     100.0 * some as f64 / (all as f64).max(1.0)

@@ -21,7 +21,7 @@ const PEERS: [Peer; 3] = [Peer::Seawall, Peer::Nginx, Peer::Envoy];
 /// Requests a second.
 const RATE: f64 = 1_000.0;
 /// All is well for so long first.
-const WARM: Duration = Duration::from_secs(3);
+const WARM: Duration = Duration::from_secs(2);
 
 /// Runs the comparison.
 ///

@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use super::bed::{Bed, part, sample, share};
+use super::bed::{Act, Bed, arrived, part, sample, share, since};
 use super::tap::{Packets, Tap};
 use super::{PEERS, RATE, WARM};
 use crate::compare::{Metric, Sample, Scenario, Setup, Shape};
 use crate::load::{Bucket, ClassReport};
-use crate::peers::Peer;
+use crate::peers::{PER_TRY, Peer};
 
 /// How it goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +32,8 @@ pub(super) struct Outage {
 const DETECTED: Duration = Duration::from_secs(1);
 /// What is watched of its return.
 const AFTER: Duration = Duration::from_secs(4);
+/// When it is asked what came in, before the end.
+const LAST: Duration = Duration::from_secs(1);
 /// What the share of good answers is taken over.
 const WINDOW: Duration = Duration::from_millis(100);
 
@@ -48,7 +50,11 @@ impl Scenario for Outage {
     }
 
     fn peers(&self) -> Vec<Peer> {
-        PEERS.to_vec()
+        let mut peers = PEERS.to_vec();
+        if self.fate == Fate::Stopped {
+            peers.push(PER_TRY);
+        }
+        peers
     }
 
     fn shape(&self) -> Option<&Shape> {
@@ -88,10 +94,20 @@ impl Scenario for Outage {
             Ok(())
         };
         let known = || count(0);
-        let acts: [(Duration, &(dyn Fn() -> anyhow::Result<()> + Sync)); 3] =
-            [(WARM, &go), (WARM + DETECTED, &known), (back, &come)];
+        let late = Mutex::new(Vec::new());
+        let look = || {
+            *late.lock() = arrived(&bed.hosts)?;
+            Ok(())
+        };
+        let acts: [Act<'_>; 4] = [
+            (WARM, &go),
+            (WARM + DETECTED, &known),
+            (back, &come),
+            (back + AFTER - LAST, &look),
+        ];
         let parts = [WARM, DETECTED, length - DETECTED, AFTER];
         let report = bed.run(RATE, &parts, &acts)?;
+        let came = since(&arrived(&bed.hosts)?, &late.into_inner());
         let back = back + *took.lock();
         let mut lost = Bucket::default();
         for index in 1..parts.len() {
@@ -115,6 +131,12 @@ impl Scenario for Outage {
         let name = "99 % again after its return";
         let metric = Metric::new(name, "ms", "<= 1000", recovery);
         sample.metrics.push(metric);
+        if self.hosts > 1 {
+            let its = came.first().copied().unwrap_or(0);
+            let its = share(its, came.iter().sum());
+            let name = "its share of the calls 3 s after its return";
+            sample.metrics.push(Metric::new(name, "%", "", its));
+        }
         Ok(sample)
     }
 }

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::bed::{Bed, PATIENCE, part, sample, share};
-use super::host::Host;
+use super::bed::{Act, Bed, PATIENCE, arrived, part, sample, share, since};
 use super::{PEERS, RATE, WARM};
 use crate::compare::{Metric, Sample, Scenario, Setup, Shape};
+use crate::load::Bucket;
 use crate::peers::Peer;
 
 /// One of three hosts takes 2 s, which is longer than anyone waits.
@@ -77,16 +77,13 @@ impl Scenario for FastFailure {
             *before.lock() = arrived(&bed.hosts)?;
             Ok(())
         };
-        let length = Duration::from_secs_f64(setup.length(9.0));
-        let acts: [(Duration, &(dyn Fn() -> anyhow::Result<()> + Sync)); 2] =
-            [(WARM, &fail), (WARM + DETECTED, &known)];
+        let length = Duration::from_secs_f64(setup.length(6.0));
+        let acts: [Act<'_>; 2] = [(WARM, &fail), (WARM + DETECTED, &known)];
         let report = bed.run(RATE, &[WARM, DETECTED, length], &acts)?;
-        let after = arrived(&bed.hosts)?;
-        let before = before.into_inner();
-        let came: Vec<u64> = after.iter().zip(before).map(|(a, b)| a - b).collect();
+        let came = since(&arrived(&bed.hosts)?, &before.into_inner());
         let bad = came.first().copied().unwrap_or(0);
         let (first, then) = (part(&report, 1), part(&report, 2));
-        let failed = |of: crate::load::Bucket| share(of.offered - of.ok, of.offered);
+        let failed = |of: Bucket| share(of.offered - of.ok, of.offered);
         let mut sample = sample(&report);
         sample.metrics = vec![
             Metric::new(
@@ -100,8 +97,4 @@ impl Scenario for FastFailure {
         ];
         Ok(sample)
     }
-}
-
-fn arrived(hosts: &[Host]) -> anyhow::Result<Vec<u64>> {
-    hosts.iter().map(Host::arrived).collect()
 }
