@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use clap::{Parser, Subcommand};
 use seawall_bench::bare::{self, BareArgs};
-use seawall_bench::compare::{self, CompareArgs, OverloadArgs};
+use seawall_bench::compare::{self, ClientArgs, CompareArgs, OverloadArgs};
 use seawall_bench::load::{self, LoadArgs};
 use seawall_bench::origin::{Config, Origin};
 use seawall_bench::system;
@@ -29,6 +29,10 @@ enum Command {
     Proxy(CompareArgs),
     /// Measures what a decision costs by itself.
     Policy(CompareArgs),
+    /// Measures what the caller's half costs: breaker, balance, retry budget, and the gateway with them.
+    Client(ClientArgs),
+    /// Compares what callers see of hosts that die, hang, slow down or fail, and of reloads.
+    Faults(CompareArgs),
     /// Measures the concurrency kit beside other libraries, in process.
     Sync(CompareArgs),
     /// Runs the least proxy hyper can make, the reference of `proxy`.
@@ -49,6 +53,8 @@ pub(crate) fn run() -> anyhow::Result<()> {
         Command::Overload(args) => compare::overload(&args),
         Command::Proxy(args) => compare::proxy(&args),
         Command::Policy(args) => compare::policy(&args),
+        Command::Client(args) => compare::client(&args),
+        Command::Faults(args) => compare::faults(&args),
         Command::Sync(args) => compare::sync(&args),
         Command::Bare(args) => Ok(bare::serve(&args)?),
         Command::Load(args) => {

@@ -34,7 +34,8 @@ enum Task {
     /// need are installed with apt-get when this runs as root; otherwise the line to type is
     /// printed and nothing else is done.
     Test(test::Args),
-    /// Measures Seawall side by side with its peers: `overload`, `proxy`, `policy` or `sync`.
+    /// Measures Seawall side by side with its peers: `overload`, `proxy`, `policy`, `client`,
+    /// `faults` or `sync`.
     ///
     /// Builds the release profile of `seawall` and `seawall-bench`, then runs the latter with what
     /// follows. `cargo xtask bench overload --help` lists what that takes; `origin` and `load` run
@@ -45,6 +46,8 @@ enum Task {
     ///   cargo xtask bench overload --only 0.8x --json rows.json
     ///   cargo xtask bench overload --origin slots=200,ms=100,dist=exponential,proto=h2
     ///   cargo xtask bench proxy --rounds 5
+    ///   cargo xtask bench client --before ../before/target/release/seawall
+    ///   cargo xtask bench faults --rows stopped --rows reload
     #[command(verbatim_doc_comment)]
     Bench(bench::Args),
     /// Looks for data races: ThreadSanitizer over tests and over the gateway under load.

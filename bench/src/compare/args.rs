@@ -13,7 +13,7 @@ pub struct CompareArgs {
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=100))]
     pub rounds: u64,
     /// Only scenarios whose name contains NAME; may be given again.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, visible_alias = "rows", value_name = "NAME")]
     pub only: Vec<String>,
     /// Only these peers, by their names in the table, separated by commas.
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]

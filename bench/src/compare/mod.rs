@@ -7,8 +7,11 @@
 
 mod args;
 mod bed;
+mod case;
 mod change;
+mod client;
 mod cross;
+mod faults;
 mod goodput;
 mod overload;
 mod policy;
@@ -18,8 +21,11 @@ mod shape;
 mod simulated;
 mod sync;
 mod table;
+mod together;
 
 pub use args::{CompareArgs, OverloadArgs};
+pub use client::{ClientArgs, client};
+pub use faults::faults;
 pub use overload::overload;
 pub use policy::policy;
 pub use proxy::proxy;

@@ -345,6 +345,9 @@ impl<'p> Engine<'p> {
         if reusable {
             self.idle.push(index);
         } else {
+            if !complete.keep_alive {
+                self.recorder.closed();
+            }
             self.close(index);
         }
         self.recorder.status(complete.status);
@@ -367,6 +370,7 @@ impl<'p> Engine<'p> {
         };
         let stale = conn.reused && !conn.parser.has_begun();
         let call = conn.call.take();
+        self.recorder.closed();
         self.close(index);
         if let Some(call) = call {
             self.under_way -= 1;

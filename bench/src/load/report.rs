@@ -146,6 +146,9 @@ pub struct Report {
     pub lateness: Histogram<u64>,
     /// Connections opened.
     pub connections: u64,
+    /// Connections that the server ended: idle or with a call on them, announced or not. HTTP/1.1
+    /// only.
+    pub closed: u64,
     /// Answers by HTTP status.
     pub statuses: BTreeMap<u16, u64>,
 }
@@ -192,6 +195,7 @@ impl Report {
             "lateness_p99_ms": milliseconds(self.lateness_p99()),
             "void": self.is_void(),
             "connections_opened": self.connections,
+            "connections_closed_by_server": self.closed,
             "statuses": self.statuses,
             "classes": self.classes.iter().map(ClassReport::json).collect::<Vec<_>>(),
         })
@@ -276,6 +280,7 @@ impl Recorder {
                 classes,
                 lateness: histogram(),
                 connections: 0,
+                closed: 0,
                 statuses: BTreeMap::new(),
             },
         }
@@ -290,6 +295,10 @@ impl Recorder {
 
     pub(super) fn connection(&mut self) {
         self.report.connections += 1;
+    }
+
+    pub(super) fn closed(&mut self) {
+        self.report.closed += 1;
     }
 
     pub(super) fn status(&mut self, status: u16) {

@@ -101,7 +101,7 @@ async fn answer(request: Request<Incoming>, shared: &Arc<Shared>) -> Answer {
     if grpc {
         message(&shared.answer)
     } else {
-        plain(StatusCode::OK, shared.answer.clone())
+        plain(shared.status(), shared.answer.clone())
     }
 }
 
@@ -143,7 +143,7 @@ fn steer(control: &str, request: &Request<Incoming>, shared: &Shared) -> Answer 
         _ => plain(
             StatusCode::NOT_FOUND,
             Bytes::from_static(
-                b"GET /_origin/stats, POST /_origin/capacity?slots=N&service_ms=S\n",
+                b"GET /_origin/stats, POST /_origin/capacity?slots=N&service_ms=S&status=N\n",
             ),
         ),
     }
@@ -162,7 +162,17 @@ fn capacity(query: Option<&str>, shared: &Shared) -> Result<(), String> {
                 let service: Duration = super::milliseconds(service)?;
                 shared.set_service(service);
             }
-            _ => return Err(format!("`{pair}` is neither slots=N nor service_ms=S\n")),
+            Some(("status", status)) => {
+                let status = status
+                    .parse()
+                    .map_err(|_| format!("`{pair}`: 100 to 999\n"))?;
+                shared.set_status(status);
+            }
+            _ => {
+                return Err(format!(
+                    "`{pair}` is none of slots=N, service_ms=S, status=N\n"
+                ));
+            }
         }
     }
     Ok(())

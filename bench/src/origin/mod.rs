@@ -6,7 +6,7 @@
 //!
 //! Paths under `/_origin/` steer it and need no slot: `GET /_origin/stats` returns [`Stats`] as
 //! JSON; `POST /_origin/capacity?slots=6` or `?service_ms=66` changes its capacity for work that
-//! begins from then on.
+//! begins from then on, and `?status=500` what it answers.
 
 mod http;
 mod service;

@@ -9,6 +9,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use http::StatusCode;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -31,6 +32,7 @@ struct State {
     service: Duration,
     /// What the timer is armed for.
     armed: Option<Instant>,
+    status: StatusCode,
 }
 
 impl Shared {
@@ -45,6 +47,7 @@ impl Shared {
                 sampler: Sampler::new(config.distribution, config.seed),
                 service: config.service,
                 armed: None,
+                status: StatusCode::OK,
             }),
             earlier: Notify::new(),
             paths: config.paths,
@@ -92,6 +95,15 @@ impl Shared {
 
     pub(super) fn set_service(&self, service: Duration) {
         self.state.lock().service = service;
+    }
+
+    /// What HTTP calls are answered from now on.
+    pub(super) fn set_status(&self, status: StatusCode) {
+        self.state.lock().status = status;
+    }
+
+    pub(super) fn status(&self) -> StatusCode {
+        self.state.lock().status
     }
 
     pub(super) fn stats(&self, now: Instant) -> Stats {

@@ -5,6 +5,7 @@
 //! environment in the build's target directory.
 
 mod envoy;
+mod hosts;
 mod usage;
 
 use std::net::SocketAddr;
@@ -14,6 +15,7 @@ use anyhow::Context as _;
 use seawall_testkit::{Recipe, Server, free_port};
 
 pub use envoy::install as install_envoy;
+pub use hosts::{PER_TRY, Service, start_gateway};
 pub use usage::{Usage, usage};
 
 use crate::load::Wire;
@@ -44,7 +46,7 @@ pub enum Peer {
     EnvoyAdmission,
     /// The least proxy hyper can make: what the library costs.
     Hyper,
-    /// A library or a construct by this name, called in process; it cannot be started.
+    /// Something else by this name, which its scenario calls or starts: a library, a construct.
     Library(&'static str),
 }
 
@@ -93,7 +95,11 @@ impl Peer {
             None => None,
         };
         let address = server.as_ref().map_or(front.upstream, Server::address);
-        Ok(Running { address, server })
+        Ok(Running {
+            address,
+            server,
+            admin: None,
+        })
     }
 
     fn recipe(self, front: Front) -> anyhow::Result<Option<Recipe>> {
@@ -142,6 +148,7 @@ pub struct Front {
 pub struct Running {
     address: SocketAddr,
     server: Option<Server>,
+    admin: Option<SocketAddr>,
 }
 
 impl Running {
@@ -149,6 +156,18 @@ impl Running {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Its process and directory, when there is a proxy.
+    #[must_use]
+    pub fn server(&self) -> Option<&Server> {
+        self.server.as_ref()
+    }
+
+    /// Where it answers questions about itself, where it was told to.
+    #[must_use]
+    pub fn admin(&self) -> Option<SocketAddr> {
+        self.admin
     }
 
     /// What it has used so far, with its children; nothing when there is no proxy.

@@ -14,8 +14,8 @@ use tracing_subscriber::reload::Handle;
 use crate::gateway;
 
 /// How often the file is looked at. A change is taken up when it has stood for one look, so that a
-/// file is not read while it is being written.
-const LOOK: Duration = Duration::from_millis(500);
+/// file is not read while it is being written; one that is written five times a second still is.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// Tells when a file has changed. Sees a file that is written in place as well as one that is
 /// replaced, also by way of a symbolic link.

@@ -1,10 +1,11 @@
 //! Several hosts behind one upstream: balance, ejection, retries, breaker, replicas, reserve.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::time::{Duration, Instant};
 
 use seawall_gateway::Running;
 use seawall_testkit::{Dns, DnsKind, DnsReply};
@@ -54,6 +55,65 @@ fn start(addresses: &[SocketAddr], lines: &str) -> Running {
 fn posted(gateway: &Running) -> u16 {
     let request = "POST / HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 1\r\n\r\nx";
     ask(gateway.addr, request).status()
+}
+
+/// What is known of the one host's latency, in seconds.
+fn latency(gateway: &Running) -> f64 {
+    of_host(gateway, "seawall_host_latency_seconds{")
+}
+
+fn inflight(gateway: &Running) -> f64 {
+    of_host(gateway, "seawall_host_inflight{")
+}
+
+fn of_host(gateway: &Running, name: &str) -> f64 {
+    let metrics = get(gateway.admin, "/metrics").text();
+    let line = metrics.lines().find(|line| line.starts_with(name));
+    let value = line.and_then(|line| line.rsplit(' ').next());
+    value.unwrap_or_default().parse().unwrap()
+}
+
+#[test]
+fn who_leaves_says_how_long_the_host_has_taken() {
+    let origin = Origin::serving(|request, stream| {
+        if request.start.contains("/hang") {
+            // Until the gateway hangs up.
+            let _ = stream.read(&mut [0]);
+            return false;
+        }
+        if request.start.contains("/events") {
+            let head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n";
+            stream.write_all(head).unwrap();
+            let _ = stream.read(&mut [0]);
+            return false;
+        }
+        write_response(stream, "200 OK", "", b"");
+        true
+    });
+    let gateway = start(&[origin.addr], "");
+    let before = Instant::now();
+    assert_eq!(get(gateway.addr, "/").status(), 200);
+    // However slow this machine is, leaving takes longer.
+    let wait = before.elapsed() + Duration::from_millis(200);
+    let leave = |path: &str, head: bool| {
+        let before = origin.requests();
+        let mut client = Client::connect(gateway.addr);
+        client.send(format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n"));
+        eventually("it has come", || origin.requests() > before);
+        if head {
+            assert_eq!(client.head().status(), 200);
+        }
+        std::thread::sleep(wait);
+        drop(client);
+        eventually("it is left", || inflight(&gateway) == 0.0);
+    };
+    // An event stream is always left in the end, and was answered long before.
+    leave("/events", true);
+    assert!(latency(&gateway) < wait.as_secs_f64() * 0.5);
+    leave("/hang", false);
+    eventually("it is known", || {
+        latency(&gateway) > wait.as_secs_f64() * 0.5
+    });
 }
 
 #[test]
