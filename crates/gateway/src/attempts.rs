@@ -10,14 +10,14 @@ use seawall::context::{ContextHeaders, Trust, advice, forward, load, names};
 use seawall_policy::balance::Ask;
 use seawall_policy::breaker::Breaker;
 use seawall_policy::retry::{Pushback, Rejected, Reply, Retry, Verdict, Why};
-use seawall_policy::{Call, Outcome, Rejection, Tick};
+use seawall_policy::{Advice, Call, Outcome, Rejection, Tick};
 
 use crate::attempt::{Attempt, Passed};
 use crate::body::RequestBody;
 use crate::core::Core;
 use crate::fleet::Fleet;
 use crate::origin::Origin;
-use crate::pool::{Lease, Pool};
+use crate::pool::{DialError, Lease, Pool};
 use crate::probe;
 use crate::send::{Failed, Times, send};
 use crate::sweep::Alarm;
@@ -260,6 +260,13 @@ impl Attempts<'_> {
     ) -> Reply {
         let reply = match sent {
             Ok((response, _)) => self.answered(response, attempt, now),
+            // Another host may have a connection free.
+            Err(Failed::Dial(DialError::Exhausted)) if self.fleet.len() > made.tried().len() => {
+                Reply {
+                    rejected: Rejected::Here(Advice::Elsewhere),
+                    ..Reply::new(Outcome::Overloaded)
+                }
+            }
             Err(failed) => Reply {
                 may_have_run,
                 ..Reply::new(self.outcome(failed))

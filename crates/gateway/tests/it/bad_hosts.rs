@@ -145,3 +145,28 @@ fn clients_that_send_slowly_do_not_open_the_breaker() {
     assert_eq!(open, 0.0);
     assert_all_free(&gateway);
 }
+
+#[test]
+fn calls_that_a_host_has_no_connection_for_go_to_another() {
+    let (hangs, serves) = (Origin::raw(|_stream| std::thread::park()), named("serves"));
+    let lines = format!(
+        "endpoints = [\"{}\", \"{}\"]\nmax_connections = 1\nconnect_timeout = '100ms'\nresponse_timeout = '1s'\nretry.ratio = 1.0\n",
+        hangs.addr, serves.addr
+    );
+    let gateway = Setup::to(serves.addr).upstream(&lines).start();
+    let clients: Vec<_> = (0..12)
+        .map(|_| {
+            let mut client = Client::connect(gateway.addr);
+            client.send(POST);
+            client
+        })
+        .collect();
+    let statuses = clients
+        .into_iter()
+        .map(|mut c| c.response().unwrap().status());
+    let mut statuses: Vec<_> = statuses.collect();
+    statuses.sort_unstable();
+    // One has the connection of the host that hangs.
+    assert_eq!(statuses[..11], [200; 11], "{statuses:?}");
+    assert_all_free(&gateway);
+}
