@@ -218,13 +218,15 @@ impl Arrival<'_> {
         upgrade: Option<OnUpgrade>,
     ) -> Response<ResponseBody> {
         let origin = &self.plan.origins[self.target.origin];
-        if origin
-            .fallback
-            .as_ref()
-            .is_some_and(|fallback| fallback.always)
-            && let Some(stands_in) = self.stand_in(origin)
-        {
-            return stands_in;
+        if origin.fallback.as_ref().is_some_and(|f| f.always) {
+            return match self.stand_in(origin) {
+                Some(stands_in) => stands_in,
+                // gRPC knows no such answer, but the upstream is to be left alone.
+                None => {
+                    let now = self.busy.start;
+                    self.unreachable(now)
+                }
+            };
         }
         let body = if incoming.is_end_stream() {
             RequestBody::Empty

@@ -498,3 +498,16 @@ async fn an_http2_host_is_asked_for_its_load_over_http2() {
     }
     crate::support::eventually("it is asked", || probes.load(Ordering::SeqCst) > 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upstream_that_is_to_be_left_alone_is_so_by_grpc() {
+    let (origin, asked) = grpc_origin().await;
+    let gateway = Setup::to(origin)
+        .upstream("fallback.body = '[]'\nfallback.always = true\n")
+        .start();
+    let mut send = connect(gateway.addr).await;
+    let request = grpc(gateway.addr, "Hang", message(b"x"));
+    let response = send.send_request(request).await.unwrap();
+    assert_eq!(response.headers()["grpc-status"], "14");
+    assert_eq!(asked.load(Ordering::SeqCst), 0);
+}
