@@ -38,6 +38,8 @@ pub(crate) struct Attempts<'a> {
     pub(crate) alarm: &'a Alarm,
     pub(crate) hash: Option<u64>,
     pub(crate) http2: bool,
+    /// What was sent may be sent again. An upgrade may not.
+    pub(crate) again: bool,
     pub(crate) grpc: bool,
     /// The deadline is a stranger's own, and says nothing of a host.
     pub(crate) impatient: bool,
@@ -238,7 +240,7 @@ impl Attempts<'_> {
         attempts: u8,
     ) -> Option<Request<RequestBody>> {
         let left = self.retry.settings().attempts.saturating_sub(attempts + 1);
-        if left == 0 || !self.retry.may_run_twice(self.call) {
+        if left == 0 || !self.again || !self.retry.may_run_twice(self.call) {
             return None;
         }
         let request = request?;

@@ -158,9 +158,8 @@ impl Arrival<'_> {
     ) -> (Result<Last<Answered>, Last<Ended>>, Side) {
         let core = &self.client.core;
         let attempts = |way: &Way| {
-            let once = way.once || !again;
             let settings = RetrySettings {
-                attempts: if once { 1 } else { origin.retry.attempts },
+                attempts: if way.once { 1 } else { origin.retry.attempts },
                 safe: self.target.retry_safe,
                 ..origin.retry
             };
@@ -175,6 +174,7 @@ impl Arrival<'_> {
                 alarm,
                 hash: way.hash,
                 http2,
+                again,
                 grpc: self.grpc,
                 impatient: self.impatient(),
             }

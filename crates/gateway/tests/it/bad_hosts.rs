@@ -170,3 +170,24 @@ fn calls_that_a_host_has_no_connection_for_go_to_another() {
     assert_eq!(statuses[..11], [200; 11], "{statuses:?}");
     assert_all_free(&gateway);
 }
+
+#[test]
+fn an_upgrade_that_a_dead_host_is_chosen_for_goes_to_another() {
+    let switches = Origin::serving(|_, stream| {
+        let head = b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n";
+        let _ = std::io::Write::write_all(stream, head);
+        true
+    });
+    let lines = format!(
+        "endpoints = [\"{}\", \"{}\"]\nbalance.algorithm = 'round-robin'\n",
+        nobody(),
+        switches.addr
+    );
+    let gateway = Setup::to(switches.addr).upstream(&lines).start();
+    let upgrade = "GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n";
+    for _ in 0..4 {
+        let mut client = Client::connect(gateway.addr);
+        assert_eq!(client.send(upgrade).head().status(), 101);
+    }
+    assert_all_free(&gateway);
+}
