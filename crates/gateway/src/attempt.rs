@@ -81,8 +81,10 @@ impl Attempt {
         }
         if let Some((breaker, pass)) = self.pass.take() {
             let (reached, took) = match outcome {
-                // That it was not to be waited for is known, whatever time went by.
-                Outcome::Ignored if self.latency.is_none() => (Outcome::Ignored, Duration::ZERO),
+                // That it was not to be waited for, or not asked, is known, whatever time went by.
+                Outcome::Ignored | Outcome::Overloaded if self.latency.is_none() => {
+                    (Outcome::Ignored, Duration::ZERO)
+                }
                 // It broke off in the middle.
                 Outcome::Failure if self.latency.is_none() => (Outcome::Failure, whole),
                 _ => (self.reached, whole),

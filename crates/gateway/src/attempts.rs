@@ -10,14 +10,14 @@ use seawall::context::{ContextHeaders, Trust, advice, forward, load, names};
 use seawall_policy::balance::Ask;
 use seawall_policy::breaker::Breaker;
 use seawall_policy::retry::{Pushback, Rejected, Reply, Retry, Verdict, Why};
-use seawall_policy::{Call, Outcome, Rejection, Tick};
+use seawall_policy::{Advice, Call, Outcome, Rejection, Tick};
 
 use crate::attempt::{Attempt, Passed};
 use crate::body::RequestBody;
 use crate::core::Core;
 use crate::fleet::Fleet;
 use crate::origin::Origin;
-use crate::pool::{Lease, Pool};
+use crate::pool::{DialError, Lease, Pool};
 use crate::probe;
 use crate::send::{Failed, Times, send};
 use crate::sweep::Alarm;
@@ -38,6 +38,8 @@ pub(crate) struct Attempts<'a> {
     pub(crate) alarm: &'a Alarm,
     pub(crate) hash: Option<u64>,
     pub(crate) http2: bool,
+    /// What was sent may be sent again. An upgrade may not.
+    pub(crate) again: bool,
     pub(crate) grpc: bool,
     /// The deadline is a stranger's own, and says nothing of a host.
     pub(crate) impatient: bool,
@@ -241,7 +243,7 @@ impl Attempts<'_> {
         attempts: u8,
     ) -> Option<Request<RequestBody>> {
         let left = self.retry.settings().attempts.saturating_sub(attempts + 1);
-        if left == 0 || !self.retry.may_run_twice(self.call) {
+        if left == 0 || !self.again || !self.retry.may_run_twice(self.call) {
             return None;
         }
         let request = request?;
@@ -263,6 +265,13 @@ impl Attempts<'_> {
     ) -> Reply {
         let reply = match sent {
             Ok((response, _)) => self.answered(response, attempt, now),
+            // Another host may have a connection free.
+            Err(Failed::Dial(DialError::Exhausted)) if self.fleet.len() > made.tried().len() => {
+                Reply {
+                    rejected: Rejected::Here(Advice::Elsewhere),
+                    ..Reply::new(Outcome::Overloaded)
+                }
+            }
             Err(failed) => Reply {
                 may_have_run,
                 ..Reply::new(self.outcome(failed))

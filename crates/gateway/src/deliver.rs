@@ -158,9 +158,8 @@ impl Arrival<'_> {
     ) -> (Result<Last<Answered>, Last<Ended>>, Side) {
         let core = &self.client.core;
         let attempts = |way: &Way| {
-            let once = way.once || !again;
             let settings = RetrySettings {
-                attempts: if once { 1 } else { origin.retry.attempts },
+                attempts: if way.once { 1 } else { origin.retry.attempts },
                 safe: self.target.retry_safe,
                 ..origin.retry
             };
@@ -175,6 +174,7 @@ impl Arrival<'_> {
                 alarm,
                 hash: way.hash,
                 http2,
+                again,
                 grpc: self.grpc,
                 impatient: self.impatient(),
             }
@@ -297,24 +297,28 @@ impl Arrival<'_> {
         }
         match failed.own() {
             Some(own) => self.refuse(own),
-            None => {
-                let rejection = answer::UNREACHABLE;
-                let criticality = self.read.call.criticality;
-                core.remember(
-                    now,
-                    self.plan,
-                    self.target,
-                    Key::OVERFLOW,
-                    criticality,
-                    rejection,
-                    false,
-                );
-                core.counters().rejected(rejection.reason, criticality);
-                let response = answer::unreachable(self.wire);
-                self.busy.answer(&response, Some(rejection));
-                response
-            }
+            None => self.unreachable(now),
         }
+    }
+
+    /// Says that the upstream cannot be reached.
+    pub(crate) fn unreachable(mut self, now: Tick) -> Response<ResponseBody> {
+        let core = &self.client.core;
+        let rejection = answer::UNREACHABLE;
+        let criticality = self.read.call.criticality;
+        core.remember(
+            now,
+            self.plan,
+            self.target,
+            Key::OVERFLOW,
+            criticality,
+            rejection,
+            false,
+        );
+        core.counters().rejected(rejection.reason, criticality);
+        let response = answer::unreachable(self.wire);
+        self.busy.answer(&response, Some(rejection));
+        response
     }
 
     /// Both sides change the protocol. The place becomes a stream's.

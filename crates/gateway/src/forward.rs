@@ -219,13 +219,15 @@ impl Arrival<'_> {
         upgrade: Option<OnUpgrade>,
     ) -> Response<ResponseBody> {
         let origin = &self.plan.origins[self.target.origin];
-        if origin
-            .fallback
-            .as_ref()
-            .is_some_and(|fallback| fallback.always)
-            && let Some(stands_in) = self.stand_in(origin)
-        {
-            return stands_in;
+        if origin.fallback.as_ref().is_some_and(|f| f.always) {
+            return match self.stand_in(origin) {
+                Some(stands_in) => stands_in,
+                // gRPC knows no such answer, but the upstream is to be left alone.
+                None => {
+                    let now = self.busy.start;
+                    self.unreachable(now)
+                }
+            };
         }
         let body = if incoming.is_end_stream() {
             RequestBody::Empty
@@ -266,7 +268,8 @@ impl Arrival<'_> {
         let core = &self.client.core;
         let (call, ip) = (&self.read.call, self.client.ip);
         let head = (&parts, upgrade.is_some());
-        let way = match Way::new(origin, head, call, ip, asked, core.random()) {
+        let time = (asked, &core.clock);
+        let mut way = match Way::new(origin, head, call, ip, time, core.random()) {
             Ok(way) => way,
             Err(rejection) => {
                 core.counters().rejected(rejection.reason, call.criticality);
@@ -289,6 +292,7 @@ impl Arrival<'_> {
         // A request is some 300 bytes. It stays here until the connection takes it.
         let mut request = Some(Request::from_parts(parts, body));
         let admitted = (place, asked);
+        let write = way.write.take();
         let sending = Sending {
             way,
             http2,
@@ -296,6 +300,10 @@ impl Arrival<'_> {
             head_only,
         };
         let response = self.exchange(origin, admitted, sending, &mut request).await;
+        // Before its client learns of it, and reads.
+        if let Some(write) = write {
+            write.answered(response.status());
+        }
         if let Some((shape, method, path)) = route
             && response.status().is_success()
             && origin.admission.keys().has_room()

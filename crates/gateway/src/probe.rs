@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Method, Request, header};
+use http::{Request, Version, header};
 use seawall::context::{LOAD_PATH, load};
 use seawall_policy::Tick;
 
@@ -19,16 +19,27 @@ use crate::send::{Times, send as send_request};
 /// As long as a report is fresh.
 const LIMIT: Duration = Duration::from_secs(1);
 
+/// What is asked, in the form that the protocol wants; `None` for an upstream without a name.
+fn request(origin: &Origin, http2: bool) -> Option<Request<RequestBody>> {
+    let request = Request::get(LOAD_PATH);
+    let request = if http2 {
+        let authority = origin.authority.to_str().ok()?;
+        let request = request.uri(format!("http://{authority}{LOAD_PATH}"));
+        request.version(Version::HTTP_2)
+    } else {
+        request.header(header::HOST, origin.authority.clone())
+    };
+    request.body(RequestBody::Empty).ok()
+}
+
 /// Sends the probes that are due.
 pub(crate) fn send(core: &Arc<Core>, fleet: &Arc<Fleet>, origin: &Origin, now: Tick) {
     while let Some(endpoint) = fleet.probe_wanted(now, core.random()) {
         let (core, fleet) = (core.clone(), fleet.clone());
-        let mut request = Request::new(RequestBody::Empty);
-        *request.method_mut() = Method::GET;
-        *request.uri_mut() = http::Uri::from_static(LOAD_PATH);
-        request
-            .headers_mut()
-            .insert(header::HOST, origin.authority.clone());
+        let http2 = origin.speaks_http2(false);
+        let Some(request) = request(origin, http2) else {
+            return;
+        };
         tokio::spawn(async move {
             let alarm = core.sweep.alarm();
             let times = Times {
@@ -37,7 +48,7 @@ pub(crate) fn send(core: &Arc<Core>, fleet: &Arc<Fleet>, origin: &Origin, now: T
                 deadline: now + LIMIT,
             };
             let mut request = Some(request);
-            let sent = send_request(&core, &endpoint.pool, &mut request, false, times, &alarm);
+            let sent = send_request(&core, &endpoint.pool, &mut request, http2, times, &alarm);
             if let Ok((response, lease)) = sent.await {
                 let now = core.clock.now();
                 if let Some(load) = load(response.headers()) {

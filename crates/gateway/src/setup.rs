@@ -148,7 +148,7 @@ impl Plan {
         let mut new = sets(self);
         new.retain(|fleet| !known.iter().any(|known| Arc::ptr_eq(known, fleet)));
         let until = Instant::now() + FIRST_ANSWERS;
-        while !new.iter().all(|fleet| fleet.has_hosts()) && Instant::now() < until {
+        while new.iter().any(|fleet| fleet.len() == 0) && Instant::now() < until {
             std::thread::sleep(Duration::from_millis(1));
         }
     }

@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use http::header;
 use http::request::Parts;
+use seawall::clock::Clock;
 use seawall::config::HashOn;
 use seawall_policy::fallback::{self, Gutter};
 use seawall_policy::{Call, Outcome, Rejection, Tick};
 
 use crate::fleet::Fleet;
 use crate::origin::{Origin, Reserve};
-use crate::writers;
+use crate::writers::{self, Write};
 
 /// The hosts for one call.
 #[derive(Debug)]
@@ -24,6 +25,8 @@ pub(crate) struct Way {
     /// The replicas, whose failures are not the upstream's.
     pub(crate) replica: bool,
     pub(crate) side: Side,
+    /// The write that the call is, where that matters to later reads.
+    pub(crate) write: Option<Write>,
 }
 
 /// Which side of the gutter a call is on. Dropped before its end was told, its caller has left.
@@ -57,21 +60,27 @@ impl Way {
         (parts, upgrade): (&Parts, bool),
         call: &Call,
         ip: IpAddr,
-        now: Tick,
+        (now, clock): (Tick, &Clock),
         random: u64,
     ) -> Result<Self, Rejection> {
         let hash = origin.hash_on.as_ref();
         let hash = hash.and_then(|on| hashed(on, parts, ip));
-        match read_or_write(origin, (parts, upgrade), call, ip, now) {
-            Some(fleet) => Ok(Self {
-                fleet,
-                hash,
-                once: false,
-                replica: true,
-                side: Side::default(),
-            }),
-            None => Self::main(origin, hash, now, random),
-        }
+        let write = match read_or_write(origin, (parts, upgrade), call, ip, now, clock) {
+            Kind::Replica(fleet) => {
+                return Ok(Self {
+                    fleet,
+                    hash,
+                    once: false,
+                    replica: true,
+                    side: Side::default(),
+                    write: None,
+                });
+            }
+            Kind::Read => None,
+            Kind::Write(write) => Some(write),
+        };
+        let main = Self::main(origin, hash, now, random)?;
+        Ok(Self { write, ..main })
     }
 
     /// To the upstream's own hosts, or the reserve while those fail.
@@ -82,6 +91,7 @@ impl Way {
             once: false,
             replica: false,
             side: Side::default(),
+            write: None,
         };
         match &origin.reserve {
             Some(reserve) => main.beside(reserve, now, random),
@@ -105,6 +115,7 @@ impl Way {
             once,
             replica: false,
             side,
+            write: None,
         })
     }
 
@@ -129,30 +140,49 @@ impl Way {
             once: false,
             replica: false,
             side: Side::default(),
+            write: None,
         };
         let way = main.beside(reserve, now, random).ok()?;
         way.once.then_some(way)
     }
 }
 
-/// The replicas, for a read by someone who has not written lately. Remembers who writes.
+/// What a call is to an upstream with replicas.
+enum Kind {
+    /// A read by someone who has not written lately.
+    Replica(Arc<Fleet>),
+    /// Any other, or one to an upstream without replicas.
+    Read,
+    Write(Write),
+}
+
 fn read_or_write(
     origin: &Origin,
     (parts, upgrade): (&Parts, bool),
     call: &Call,
     ip: IpAddr,
     now: Tick,
-) -> Option<Arc<Fleet>> {
-    let replicas = origin.replicas.as_ref()?;
+    clock: &Clock,
+) -> Kind {
+    let Some(replicas) = &origin.replicas else {
+        return Kind::Read;
+    };
     let place = replicas.writers.place(call.tenant, &parts.headers, ip);
     // What comes through a tunnel may write.
     if upgrade || !writers::reads(&parts.method) {
-        // The write may take as long as a reply may; whatever is longer has failed.
-        let remembered = replicas.remembered + origin.response_timeout;
-        replicas.writers.wrote(place, now, remembered);
-        return None;
+        return Kind::Write(Write {
+            writers: replicas.writers.clone(),
+            place,
+            remembered: replicas.remembered,
+            clock: clock.clone(),
+            refused: false,
+        });
     }
-    (!replicas.writers.has_written(place, now)).then(|| replicas.hosts.fleet.clone())
+    if replicas.writers.has_written(place, now) {
+        Kind::Read
+    } else {
+        Kind::Replica(replicas.hosts.fleet.clone())
+    }
 }
 
 /// `None` where the call has nothing of the kind.

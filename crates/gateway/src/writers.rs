@@ -6,15 +6,46 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use http::{HeaderMap, Method, header};
+use http::{HeaderMap, Method, StatusCode, header};
+use seawall::clock::Clock;
 use seawall_policy::Tick;
 
 /// 64 KiB: of a thousand clients that wrote in the last seconds, an eighth of the others count as
 /// writers by chance.
 const PLACES: usize = 8_192;
+
+/// A write under way. When it has ended, or nobody waits for it any longer, its client has written:
+/// what it reads before that need not show it.
+#[derive(Debug)]
+pub(crate) struct Write {
+    pub(crate) writers: Arc<Writers>,
+    pub(crate) place: usize,
+    pub(crate) remembered: Duration,
+    pub(crate) clock: Clock,
+    /// Nothing was written.
+    pub(crate) refused: bool,
+}
+
+impl Write {
+    /// It is answered, with this status. Whoever is refused has not written: strangers could have
+    /// everybody read from the primary otherwise.
+    pub(crate) fn answered(mut self, status: StatusCode) {
+        self.refused = status.is_client_error() && status != StatusCode::REQUEST_TIMEOUT;
+    }
+}
+
+impl Drop for Write {
+    fn drop(&mut self) {
+        if !self.refused {
+            let now = self.clock.now();
+            self.writers.wrote(self.place, now, self.remembered);
+        }
+    }
+}
 
 /// The clients that wrote lately.
 #[derive(Debug)]
@@ -46,8 +77,8 @@ impl Writers {
         hash as usize % PLACES
     }
 
-    /// It writes.
-    pub(crate) fn wrote(&self, place: usize, now: Tick, remembered: Duration) {
+    /// It has written.
+    fn wrote(&self, place: usize, now: Tick, remembered: Duration) {
         self.until[place].fetch_max((now + remembered).0, Relaxed);
     }
 
@@ -85,5 +116,27 @@ mod tests {
             writers.has_written(one, at(2_999)),
             "no write shortens another's time"
         );
+    }
+
+    #[test]
+    fn who_is_refused_has_not_written() {
+        let writers = Arc::new(Writers::default());
+        let clock = Clock::manual();
+        let write = |place| Write {
+            writers: writers.clone(),
+            place,
+            remembered: Duration::from_secs(2),
+            clock: clock.clone(),
+            refused: false,
+        };
+        let (done, refused, left, slow) = (write(1), write(2), write(3), write(4));
+        clock.advance(Duration::from_secs(60));
+        done.answered(StatusCode::OK);
+        refused.answered(StatusCode::UNAUTHORIZED);
+        drop(left);
+        slow.answered(StatusCode::REQUEST_TIMEOUT);
+        let now = clock.now();
+        let written = [1, 2, 3, 4].map(|place| writers.has_written(place, now));
+        assert_eq!(written, [true, false, true, true]);
     }
 }

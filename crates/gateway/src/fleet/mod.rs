@@ -143,8 +143,9 @@ impl Fleet {
         *self.follow.lock() = Some(follow);
     }
 
-    pub(crate) fn has_hosts(&self) -> bool {
-        !self.list.load().endpoints.is_empty()
+    /// How many hosts it has.
+    pub(crate) fn len(&self) -> usize {
+        self.list.load().endpoints.len()
     }
 
     pub(crate) fn endpoints(&self) -> Vec<Arc<Endpoint>> {

@@ -145,3 +145,49 @@ fn clients_that_send_slowly_do_not_open_the_breaker() {
     assert_eq!(open, 0.0);
     assert_all_free(&gateway);
 }
+
+#[test]
+fn calls_that_a_host_has_no_connection_for_go_to_another() {
+    let (hangs, serves) = (Origin::raw(|_stream| std::thread::park()), named("serves"));
+    let lines = format!(
+        "endpoints = [\"{}\", \"{}\"]\nmax_connections = 1\nconnect_timeout = '100ms'\nresponse_timeout = '1s'\nretry.ratio = 1.0\n",
+        hangs.addr, serves.addr
+    );
+    let gateway = Setup::to(serves.addr).upstream(&lines).start();
+    let clients: Vec<_> = (0..12)
+        .map(|_| {
+            let mut client = Client::connect(gateway.addr);
+            client.send(POST);
+            client
+        })
+        .collect();
+    let statuses = clients
+        .into_iter()
+        .map(|mut c| c.response().unwrap().status());
+    let mut statuses: Vec<_> = statuses.collect();
+    statuses.sort_unstable();
+    // One has the connection of the host that hangs.
+    assert_eq!(statuses[..11], [200; 11], "{statuses:?}");
+    assert_all_free(&gateway);
+}
+
+#[test]
+fn an_upgrade_that_a_dead_host_is_chosen_for_goes_to_another() {
+    let switches = Origin::serving(|_, stream| {
+        let head = b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n";
+        let _ = std::io::Write::write_all(stream, head);
+        true
+    });
+    let lines = format!(
+        "endpoints = [\"{}\", \"{}\"]\nbalance.algorithm = 'round-robin'\n",
+        nobody(),
+        switches.addr
+    );
+    let gateway = Setup::to(switches.addr).upstream(&lines).start();
+    let upgrade = "GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n";
+    for _ in 0..4 {
+        let mut client = Client::connect(gateway.addr);
+        assert_eq!(client.send(upgrade).head().status(), 101);
+    }
+    assert_all_free(&gateway);
+}

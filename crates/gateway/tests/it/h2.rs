@@ -468,3 +468,46 @@ async fn an_answer_without_a_body_has_none() {
         assert!(body.to_bytes().is_empty());
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_http2_host_is_asked_for_its_load_over_http2() {
+    let port = seawall_testkit::free_port().unwrap();
+    let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let probes = Arc::new(AtomicUsize::new(0));
+    let counted = probes.clone();
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let counted = counted.clone();
+            let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+                let probe = request.uri().path() == "/.well-known/seawall-load";
+                counted.fetch_add(usize::from(probe), Ordering::SeqCst);
+                async { Ok::<_, Infallible>(Response::new(message(b"here"))) }
+            });
+            let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+                .serve_connection(TokioIo::new(stream), service);
+            tokio::spawn(connection);
+        }
+    });
+    let gateway = Setup::to(addr)
+        .upstream("protocol = 'h2'\nbalance.algorithm = 'prequal'\n")
+        .start();
+    for _ in 0..20 {
+        assert_eq!(get(gateway.addr, "/").text(), "here");
+    }
+    crate::support::eventually("it is asked", || probes.load(Ordering::SeqCst) > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upstream_that_is_to_be_left_alone_is_so_by_grpc() {
+    let (origin, asked) = grpc_origin().await;
+    let gateway = Setup::to(origin)
+        .upstream("fallback.body = '[]'\nfallback.always = true\n")
+        .start();
+    let mut send = connect(gateway.addr).await;
+    let request = grpc(gateway.addr, "Hang", message(b"x"));
+    let response = send.send_request(request).await.unwrap();
+    assert_eq!(response.headers()["grpc-status"], "14");
+    assert_eq!(asked.load(Ordering::SeqCst), 0);
+}
