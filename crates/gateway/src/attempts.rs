@@ -9,7 +9,7 @@ use seawall::admission::outcome;
 use seawall::context::{ContextHeaders, Trust, advice, forward, load, names};
 use seawall_policy::balance::Ask;
 use seawall_policy::breaker::Breaker;
-use seawall_policy::retry::{Pushback, Rejected, Reply, Retry, Verdict, Why};
+use seawall_policy::retry::{Pushback, Rejected, Reply, Retry, Verdict, Why, Withdrawal};
 use seawall_policy::{Advice, Call, Outcome, Rejection, Tick};
 
 use crate::attempt::{Attempt, Passed};
@@ -77,6 +77,8 @@ type Sent = Result<(Response<Incoming>, Lease), Failed>;
 #[derive(Debug, Default)]
 struct Made {
     attempts: u8,
+    /// What the next one was paid with.
+    paid: Option<Withdrawal>,
     /// The wait before the last one,
     waited: Duration,
     /// and all of them.
@@ -111,7 +113,17 @@ impl Attempts<'_> {
         let mut made = Made::default();
         let mut now = asked;
         loop {
-            let (attempt, pool) = self.begin(&made, now)?;
+            let (attempt, pool) = match self.begin(&made, now) {
+                Ok(begun) => begun,
+                Err(last) => {
+                    // Paid for, and not sent after all.
+                    if let Some(paid) = made.paid.take() {
+                        self.origin.budget.refund(paid);
+                    }
+                    return Err(last);
+                }
+            };
+            made.paid = None;
             let turn = request.as_ref().and_then(|request| request.body().turn());
             let mut attempt = attempt.with(turn);
             let kept = self.keep(request.as_ref(), made.attempts);
@@ -127,7 +139,8 @@ impl Attempts<'_> {
             let possible = kept.is_some() || request.is_some();
             let until = asked + self.origin.response_timeout;
             match self.decide(&reply, possible, until, now) {
-                Ok(wait) => {
+                Ok((wait, paid)) => {
+                    made.paid = Some(paid);
                     self.again(sent, attempt, reply.outcome, now);
                     let paused = now;
                     now = self.pause(wait, now).await;
@@ -315,7 +328,7 @@ impl Attempts<'_> {
         possible: bool,
         until: Tick,
         now: Tick,
-    ) -> Result<Duration, Why> {
+    ) -> Result<(Duration, Withdrawal), Why> {
         let call = Call {
             deadline: self.call.deadline.min(until),
             ..*self.call
@@ -334,7 +347,7 @@ impl Attempts<'_> {
                 budget.refund(paid);
                 Err(Why::Unsafe)
             }
-            Verdict::After(wait, _paid) => Ok(wait),
+            Verdict::After(wait, paid) => Ok((wait, paid)),
         }
     }
 

@@ -272,6 +272,15 @@ impl Arrival<'_> {
         let mut way = match Way::new(origin, head, call, ip, time, core.random()) {
             Ok(way) => way,
             Err(rejection) => {
+                core.remember(
+                    asked,
+                    self.plan,
+                    self.target,
+                    self.key,
+                    call.criticality,
+                    rejection,
+                    false,
+                );
                 core.counters().rejected(rejection.reason, call.criticality);
                 return match self.stand_in(origin) {
                     Some(stands_in) => stands_in,

@@ -23,8 +23,8 @@ const LIMIT: Duration = Duration::from_secs(1);
 fn request(origin: &Origin, http2: bool) -> Option<Request<RequestBody>> {
     let request = Request::get(LOAD_PATH);
     let request = if http2 {
-        let authority = origin.authority.to_str().ok()?;
-        let request = request.uri(format!("http://{authority}{LOAD_PATH}"));
+        let (scheme, authority) = (origin.scheme(), origin.authority.to_str().ok()?);
+        let request = request.uri(format!("{scheme}://{authority}{LOAD_PATH}"));
         request.version(Version::HTTP_2)
     } else {
         request.header(header::HOST, origin.authority.clone())
@@ -36,7 +36,10 @@ fn request(origin: &Origin, http2: bool) -> Option<Request<RequestBody>> {
 pub(crate) fn send(core: &Arc<Core>, fleet: &Arc<Fleet>, origin: &Origin, now: Tick) {
     while let Some(endpoint) = fleet.probe_wanted(now, core.random()) {
         let (core, fleet) = (core.clone(), fleet.clone());
-        let http2 = origin.speaks_http2(false);
+        // The first call finds out.
+        let Some(http2) = origin.speaks_http2(false) else {
+            return;
+        };
         let Some(request) = request(origin, http2) else {
             return;
         };
