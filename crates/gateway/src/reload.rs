@@ -7,12 +7,13 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use seawall::config::Config;
+use seawall::config::{Config, Listener};
 
 use crate::plan::Plan;
 use crate::server::{Opened, Order, Running, StartError};
 use crate::setup;
 use crate::site::Listening;
+use crate::tls::Acceptor;
 
 /// How many plans' names are remembered, for rejections that were made under them.
 const REMEMBERED: usize = 8;
@@ -26,6 +27,16 @@ pub enum ReloadError {
     /// A setting that cannot change while the gateway runs.
     #[error("`{0}` cannot change while the gateway runs: restart it")]
     Restart(&'static str),
+}
+
+/// What a configuration changes of the listeners.
+#[derive(Default)]
+struct Moves<'c> {
+    staying: Vec<Arc<Listening>>,
+    /// Of those, the ones with another name or other settings.
+    changed: Vec<(Arc<Listening>, &'c str, &'c Listener, Option<Acceptor>)>,
+    opened: Vec<Opened>,
+    gone: Vec<Arc<Listening>>,
 }
 
 impl Running {
@@ -71,54 +82,64 @@ impl Running {
         if before.config.discovery != config.discovery {
             return Err(ReloadError::Restart("discovery.resolvers"));
         }
-        let cores = self.cores.len();
-        let mut opened = Vec::new();
-        let listening = self.shared.listening.load_full();
-        let stays = |name: &str| {
-            let address = config.listeners.get(name).map(|new| new.address);
-            let mut there = listening.iter();
-            there.find(|old| *old.name == *name && Some(old.address) == address)
-        };
-        let mut changed = Vec::new();
-        for (name, listener) in &config.listeners {
-            let old = before.config.listeners.get(name);
-            let acceptor = || self.ground.certificates.acceptor(name, listener);
-            match stays(name) {
-                None => {
-                    let tls = acceptor().map_err(StartError::from)?;
-                    opened.push(Opened::new(name, listener, tls, cores)?);
-                }
-                Some(_) if old == Some(listener) => {}
-                Some(same) if old.is_some_and(|old| old.tls == listener.tls) => {
-                    changed.push((same, listener, same.site().tls.clone()));
-                }
-                Some(same) => {
-                    changed.push((same, listener, acceptor().map_err(StartError::from)?));
-                }
-            }
-        }
+        let moves = self.moves(config, &before)?;
         let plan = setup::plan(config, Some(&before), &self.ground)?;
         plan.await_hosts(Some(&before));
         // From here on nothing can fail.
         let retired = plan.take_over(&before, self.shared.clock.now());
         self.shared.retired.lock().extend(retired);
         self.install(plan);
-        for (same, listener, tls) in changed {
-            same.change(listener, tls);
+        self.carry_out(moves);
+        Ok(())
+    }
+
+    /// Binds what listeners there are to bind.
+    fn moves<'c>(&self, config: &'c Config, before: &Plan) -> Result<Moves<'c>, ReloadError> {
+        let listening = self.shared.listening.load_full();
+        let mut moves = Moves::default();
+        for (name, new) in &config.listeners {
+            let acceptor = || {
+                let made = self.ground.certificates.acceptor(name, new);
+                made.map_err(StartError::from)
+            };
+            let Some(same) = listening.iter().find(|old| old.is_at(name, new.address)) else {
+                let opened = Opened::new(name, new, acceptor()?, self.cores.len())?;
+                moves.opened.push(opened);
+                continue;
+            };
+            let old_name = same.name();
+            let old = before.config.listeners.get(&*old_name);
+            if *old_name != **name || old != Some(new) {
+                let tls = if old.is_some_and(|old| old.tls == new.tls) {
+                    same.site().tls.clone()
+                } else {
+                    acceptor()?
+                };
+                moves.changed.push((same.clone(), name, new, tls));
+            }
+            moves.staying.push(same.clone());
         }
-        let is_gone = |old: &&Arc<Listening>| stays(&old.name).is_none();
-        for gone in listening.iter().filter(is_gone) {
+        let stays = |old: &&Arc<Listening>| moves.staying.iter().any(|at| Arc::ptr_eq(at, old));
+        let gone = listening.iter().filter(|old| !stays(old)).cloned();
+        moves.gone = gone.collect();
+        Ok(moves)
+    }
+
+    fn carry_out(&self, moves: Moves<'_>) {
+        for (same, name, listener, tls) in moves.changed {
+            same.change(name, listener, tls);
+        }
+        for gone in &moves.gone {
             for driven in &self.cores {
                 let _ = driven.orders.send(Order::Close(gone.clone()));
             }
         }
-        let staying = listening.iter().filter(|old| !is_gone(old)).cloned();
-        let new = opened.iter().map(|opened| opened.listening.clone());
-        self.shared.listening.store(staying.chain(new).collect());
-        for opened in opened {
+        let opened = moves.opened.iter().map(|opened| opened.listening.clone());
+        let all = moves.staying.into_iter().chain(opened).collect();
+        self.shared.listening.store(all);
+        for opened in moves.opened {
             self.listen(opened);
         }
-        Ok(())
     }
 
     fn install(&self, plan: Plan) {

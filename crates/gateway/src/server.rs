@@ -141,7 +141,7 @@ impl Gateway {
         }
         let mut addrs = Vec::new();
         for opened in &opened {
-            addrs.push((opened.listening.name.to_string(), opened.address()?));
+            addrs.push((opened.listening.name().to_string(), opened.address()?));
         }
         let addr = addrs.first().ok_or(StartError::NoListener)?.1;
         let mut socket = bind(config.admin.address, 1, "the admin listener")?;

@@ -51,8 +51,7 @@ struct Count {
 /// what held when they came.
 #[derive(Debug)]
 pub(crate) struct Listening {
-    pub(crate) name: Arc<str>,
-    /// As configured: a port 0 stays 0.
+    /// As configured: a port 0 stays 0. It is what a listener is known by; its name may change.
     pub(crate) address: SocketAddr,
     pub(crate) site: Snapshot<Site>,
 }
@@ -60,7 +59,6 @@ pub(crate) struct Listening {
 impl Listening {
     pub(crate) fn new(name: &str, listener: &Listener, tls: Option<Acceptor>) -> Arc<Self> {
         Arc::new(Self {
-            name: name.into(),
             address: listener.address,
             site: Snapshot::new(Site::new(name, listener, tls)),
         })
@@ -71,8 +69,18 @@ impl Listening {
         self.site.load_full()
     }
 
-    pub(crate) fn change(&self, listener: &Listener, tls: Option<Acceptor>) {
-        self.site.update(|site| site.again(listener, tls));
+    pub(crate) fn change(&self, name: &str, listener: &Listener, tls: Option<Acceptor>) {
+        self.site.update(|site| site.again(name, listener, tls));
+    }
+
+    pub(crate) fn name(&self) -> Arc<str> {
+        self.site.load().name.clone()
+    }
+
+    /// Whether it is where a listener of this name is to be.
+    pub(crate) fn is_at(&self, name: &str, address: SocketAddr) -> bool {
+        // A free port is another each time.
+        self.address == address && (address.port() != 0 || *self.name() == *name)
     }
 }
 
@@ -97,10 +105,10 @@ impl Site {
     }
 
     /// The same listener under other settings.
-    fn again(&self, listener: &Listener, tls: Option<Acceptor>) -> Self {
+    fn again(&self, name: &str, listener: &Listener, tls: Option<Acceptor>) -> Self {
         Self {
             count: self.count.clone(),
-            ..Self::new(&self.name, listener, tls)
+            ..Self::new(name, listener, tls)
         }
     }
 

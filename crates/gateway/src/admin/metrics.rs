@@ -236,10 +236,9 @@ impl Gathered {
 
     fn connections(&self, plan: &Plan, out: &mut Out<'_>) -> fmt::Result {
         let listening = self.shared.listening.load();
-        let open = listening.iter().map(|listening| {
-            let open = listening.site.load().open() as f64;
-            ([("listener", &*listening.name)], open)
-        });
+        let sites: Vec<_> = listening.iter().map(|at| at.site()).collect();
+        let open = sites.iter();
+        let open = open.map(|site| ([("listener", &*site.name)], site.open() as f64));
         out.gauges("connections", "Client connections", open)?;
         if let Some(log) = &self.shared.access.log {
             let dropped = LogLane::ALL.map(|lane| ([("lane", lane.as_str())], log.dropped(lane)));

@@ -231,6 +231,22 @@ fn listeners_come_go_and_change() {
 }
 
 #[test]
+fn listeners_may_change_their_names() {
+    let origin = says("here");
+    let gateway = Setup::to(origin.addr).start();
+    let mut open = Client::connect(gateway.addr);
+    assert_eq!(open.send(ASK).response().unwrap().text(), "here");
+    reload(&gateway, |config| {
+        let listener = config.listeners.remove("default").unwrap();
+        config.listeners.insert("public".into(), listener);
+    })
+    .unwrap();
+    assert_eq!(get(gateway.addr, "/a").text(), "here");
+    assert_eq!(open.send(ASK).response().unwrap().text(), "here");
+    assert!(metric(&gateway, "seawall_connections{listener=\"public\"}") >= 1.0);
+}
+
+#[test]
 fn nothing_fails_while_it_is_reloaded_again_and_again() {
     let (one, two) = (says("one"), says("two"));
     let gateway = Setup::to(one.addr).start();
