@@ -83,8 +83,11 @@ impl Service {
 /// # Errors
 /// Shows what it wrote.
 pub fn start_gateway(binary: &Path, config: &str) -> anyhow::Result<Running> {
-    let (recipe, admin) = gateway(binary, config)?;
-    start(&binary.display().to_string(), &recipe, Some(admin))
+    let name = binary.display().to_string();
+    // It is started in a directory of its own.
+    let binary = binary.canonicalize().with_context(|| name.clone())?;
+    let (recipe, admin) = gateway(&binary, config)?;
+    start(&name, &recipe, Some(admin))
 }
 
 fn gateway(binary: &Path, config: &str) -> anyhow::Result<(Recipe, SocketAddr)> {
