@@ -8,6 +8,8 @@ use seawall_policy::balance::{Choice, Load};
 use seawall_policy::breaker::{Breaker, Pass};
 use seawall_policy::{Outcome, Tick};
 
+use crate::fleet::{Endpoint, Picked};
+
 /// A breaker, and what it has let through.
 pub(crate) type Passed = (Arc<dyn Breaker>, Pass);
 
@@ -15,6 +17,7 @@ pub(crate) type Passed = (Arc<dyn Breaker>, Pass);
 /// the host, unless it lasted long.
 #[derive(Debug)]
 pub(crate) struct Attempt {
+    pub(crate) host: Arc<Endpoint>,
     choice: Option<Choice>,
     pass: Option<Passed>,
     clock: Clock,
@@ -28,9 +31,10 @@ pub(crate) struct Attempt {
 }
 
 impl Attempt {
-    pub(crate) fn new(choice: Choice, pass: Option<Passed>, clock: &Clock, start: Tick) -> Self {
+    pub(crate) fn new(picked: Picked, pass: Option<Passed>, clock: &Clock, start: Tick) -> Self {
         Self {
-            choice: Some(choice),
+            host: picked.endpoint,
+            choice: Some(picked.choice),
             pass,
             clock: clock.clone(),
             start,

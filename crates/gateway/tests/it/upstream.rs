@@ -58,8 +58,8 @@ fn posted(gateway: &Running) -> u16 {
 
 #[test]
 fn calls_are_spread_and_a_dead_host_costs_none() {
-    let (one, two) = (named("one"), named("two"));
-    let gateway = start(&[one.addr, nobody(), two.addr], "");
+    let (one, two, dead) = (named("one"), named("two"), nobody());
+    let gateway = start(&[one.addr, dead, two.addr], "");
     let mut answers: BTreeMap<String, usize> = BTreeMap::new();
     for _ in 0..200 {
         let response = get(gateway.addr, "/");
@@ -72,6 +72,10 @@ fn calls_are_spread_and_a_dead_host_costs_none() {
     assert!(metric(&gateway, "seawall_retries_total{upstream=\"default\"}") >= 1.0);
     let explained = get(gateway.admin, "/explain?text").text();
     assert!(explained.contains("% failing"), "{explained}");
+    assert!(
+        explained.contains(&format!("{dead} not reached")),
+        "{explained}"
+    );
     assert_all_free(&gateway);
 }
 
@@ -308,6 +312,8 @@ fn a_fallback_stands_in() {
     gateway.reload(&config).unwrap();
     assert_eq!(get(gateway.addr, "/").text(), "[]");
     assert_eq!(origin.requests(), 1);
+    let explained = get(gateway.admin, "/explain?text").text();
+    assert!(explained.contains("fallback.always is on"), "{explained}");
 }
 
 #[test]
