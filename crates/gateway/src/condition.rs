@@ -11,6 +11,7 @@ use seawall_policy::balance::HostState;
 use seawall_policy::breaker::State;
 use seawall_policy::fallback::Stage;
 
+use crate::notice::CALM;
 use crate::origin::Origin;
 
 /// Hosts that one look tells of by name.
@@ -72,14 +73,21 @@ impl Conditions {
     }
 }
 
-/// Something that is or is not.
+/// Something that is or is not. Off is told when it has stayed so for a while: with few calls a
+/// breaker opens and closes by the second, and that is one outage.
 #[derive(Debug, Default)]
-struct Switch(bool);
+struct Switch {
+    told: bool,
+    /// Looks at which it was off, since it was on last.
+    calm: u32,
+}
 
 impl Switch {
-    /// What it is now, if it was not so before.
+    /// What is to be told now.
     fn update(&mut self, on: bool) -> Option<bool> {
-        (std::mem::replace(&mut self.0, on) != on).then_some(on)
+        self.calm = if on { 0 } else { self.calm.saturating_add(1) };
+        let now = on || (self.told && self.calm < CALM);
+        (std::mem::replace(&mut self.told, now) != now).then_some(now)
     }
 }
 
@@ -140,9 +148,19 @@ mod tests {
     }
 
     #[test]
-    fn a_switch_is_told_of_when_it_turns() {
+    fn a_switch_is_told_of_once_an_outage() {
         let mut switch = Switch::default();
-        let told = [false, true, true, false].map(|on| switch.update(on));
-        assert_eq!(told, [None, Some(true), None, Some(false)]);
+        assert_eq!(switch.update(false), None);
+        assert_eq!(switch.update(true), Some(true));
+        // Pauses shorter than the calm are none.
+        for on in [true, false, false, true] {
+            assert_eq!(switch.update(on), None);
+        }
+        for _ in 1..CALM {
+            assert_eq!(switch.update(false), None);
+        }
+        assert_eq!(switch.update(false), Some(false));
+        assert_eq!(switch.update(false), None);
+        assert_eq!(switch.update(true), Some(true));
     }
 }

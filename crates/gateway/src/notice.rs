@@ -18,7 +18,7 @@ const EVERY: Duration = Duration::from_secs(1);
 
 /// How often a gate is looked at, and after how many looks without a rejection it is calm: 5 s.
 pub(crate) const LOOK: Duration = Duration::from_millis(500);
-const CALM: u32 = 10;
+pub(crate) const CALM: u32 = 10;
 
 /// One kind of line.
 #[derive(Debug, Default)]
