@@ -407,7 +407,14 @@ fn an_unhealthy_host_is_left_alone() {
         write_response(stream, status, "", b"sick");
         true
     });
-    let well = named("well");
+    // A server of several names knows the service by that of the URL.
+    let host = sick.addr.to_string();
+    let well = Origin::serving(move |request, stream| {
+        let known = !request.start.contains("/health") || request.get("host") == Some(&host);
+        let status = if known { "200 OK" } else { "404 Not Found" };
+        write_response(stream, status, "", b"well");
+        true
+    });
     let lines = "health.path = '/health'\nhealth.interval = '100ms'\nhealth.unhealthy_after = 1\n";
     let gateway = start(&[sick.addr, well.addr], lines);
     eventually("the sick one is out", || {
