@@ -49,6 +49,11 @@ impl Attempt {
         self.choice.as_ref().map_or(0, Choice::key)
     }
 
+    /// Whether it finds out if an ejected host answers again.
+    pub(crate) fn is_probe(&self) -> bool {
+        self.choice.as_ref().is_some_and(Choice::is_probe)
+    }
+
     /// The head of a reply has come. How long its body takes says more of the body than of the host.
     pub(crate) fn answered(&mut self, gateway_error: bool, load: Option<Load>, now: Tick) {
         self.load = load;

@@ -272,8 +272,10 @@ impl Attempts<'_> {
             Some(trailers_only) => trailers_only,
             None => outcome::by_status(status),
         };
-        // A 500 is the service's own doing, and would be done again.
-        let retried = told == Outcome::Overloaded || is_gateway_error(status);
+        // A 500 is the service's own doing, and would be done again; but for that of a host which
+        // was ejected because it fails more than others.
+        let failed_probe = told == Outcome::Failure && attempt.is_probe();
+        let retried = told == Outcome::Overloaded || is_gateway_error(status) || failed_probe;
         if !retried {
             return Reply::new(Outcome::Success);
         }

@@ -90,6 +90,23 @@ fn a_host_that_fails_fast_gets_next_to_nothing() {
 }
 
 #[test]
+fn a_probe_that_fails_is_answered_elsewhere() {
+    let (good, bad) = (named("good"), failing("500 Internal Server Error", ""));
+    let lines = "ejection.consecutive_failures = 1\n";
+    let gateway = start(&[good.addr, bad.addr], lines);
+    eventually("it is ejected", || {
+        get(gateway.addr, "/");
+        let explained = get(gateway.admin, "/explain?text");
+        explained.text().contains("ejected")
+    });
+    let before = bad.requests();
+    eventually("it is probed, and nobody hears of it", || {
+        assert_eq!(get(gateway.addr, "/").status(), 200);
+        bad.requests() > before
+    });
+}
+
+#[test]
 fn what_may_run_twice_is_sent_again_elsewhere() {
     let good = named("good");
     let bad = failing("503 Service Unavailable", "");
