@@ -6,7 +6,8 @@ use std::io::{self, ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 
 use seawall::config::{
-    Config, ConfigError, Problem, SETTINGS, default_toml, explain, json_schema, setting,
+    Config, ConfigError, Problem, SETTINGS, Setting, Upstream, default_toml, explain, json_schema,
+    setting,
 };
 use seawall_gateway::{Finding, check_certificates};
 
@@ -64,16 +65,19 @@ fn explained(key: &str) -> Result<String, Failure> {
     if let Some(setting) = setting(key) {
         return Ok(format!("{}\n", explain(setting)));
     }
-    let section: Vec<_> = SETTINGS
-        .iter()
-        .filter(|setting| {
-            setting
-                .key
-                .strip_prefix(key)
-                .is_some_and(|rest| rest.starts_with(['.', '[']))
-        })
-        .map(explain)
-        .collect();
+    // `upstreams.retry` and `retry` mean `upstreams.*.retry`.
+    let plain = |key: &str| format!(".{}.", key.replace("*.", "").replace("[]", ""));
+    let section = plain(key);
+    let from_the_top = |setting: &&Setting| plain(setting.key).starts_with(&section);
+    let anywhere = |setting: &&Setting| plain(setting.key).contains(&section);
+    let mut settings: Vec<_> = SETTINGS.iter().filter(from_the_top).collect();
+    if settings.is_empty() {
+        // A setting's own name is not that of a section.
+        let last = |setting: &&Setting| plain(setting.key).ends_with(&section);
+        let inside = SETTINGS.iter().filter(|s| anywhere(s) && !last(s));
+        settings = inside.collect();
+    }
+    let section: Vec<_> = settings.into_iter().map(explain).collect();
     if section.is_empty() {
         let remedy = meant(key)
             .unwrap_or_else(|| "`seawall check --defaults` prints all of them".to_owned());
@@ -184,6 +188,16 @@ fn counted(count: usize, one: &str) -> String {
     format!("{count} {one}{plural}")
 }
 
+/// Where an upstream's calls go, as people are told.
+pub(crate) fn destination(name: &str, upstream: &Upstream) -> String {
+    let hosts = match upstream.endpoints.len() {
+        0 => String::new(),
+        count => format!(", {}", counted(count, "endpoint")),
+    };
+    let url = upstream.url.to_string();
+    format!("{} ({name}{hosts})", url.trim_end_matches('/'))
+}
+
 /// How a name of the configuration is written there.
 pub(crate) fn written(name: &impl std::fmt::Debug) -> String {
     format!("{name:?}").to_lowercase()
@@ -225,11 +239,7 @@ fn checked(file: &Path) -> Result<String, Failure> {
         );
     }
     for (name, upstream) in &config.upstreams {
-        let hosts = match upstream.endpoints.len() {
-            0 => String::new(),
-            count => format!(", {}", counted(count, "endpoint")),
-        };
-        let _ = writeln!(told, "  sends to {} ({name}{hosts})", upstream.url);
+        let _ = writeln!(told, "  sends to {}", destination(name, upstream));
     }
     let shadow = if config.admission.shadow {
         ", in shadow: nobody is turned away"

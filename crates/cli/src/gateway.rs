@@ -173,6 +173,7 @@ async fn serve(
     let running = Gateway::start_with_log(&config, Some(log)).map_err(|error| remedy(&error))?;
     let running = Arc::new(running);
     announce(&config, &running);
+    warn(&config);
     let (drains, exits) = (running.clone(), running.clone());
     life.on_drain("the gateway", async move {
         drains.drain();
@@ -309,8 +310,8 @@ fn announce(config: &Config, running: &Running) {
             trust.unwrap_or_default()
         );
     }
-    for upstream in config.upstreams.values() {
-        tell!("protecting {}", upstream.url);
+    for (name, upstream) in &config.upstreams {
+        tell!("protecting {}", check::destination(name, upstream));
     }
     tell!(
         "admin on http://{}: /explain?text /metrics /readyz /healthz",
@@ -323,6 +324,14 @@ fn announce(config: &Config, running: &Running) {
         tell!(
             "protections: {algorithm} concurrency limit, short queue, criticality, slow and bulk lanes, time limits"
         );
+    }
+}
+
+/// Tells which settings fight or do nothing, as `seawall check` does. Shadow is told of at the start.
+pub(crate) fn warn(config: &Config) {
+    let warnings = config.warnings();
+    for warning in warnings.iter().filter(|w| w.key != "admission.shadow") {
+        tell!("warning: `{}` {}", warning.key, warning.text);
     }
 }
 

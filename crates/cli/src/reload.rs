@@ -160,7 +160,10 @@ impl Follow {
             Why::Asked => (file.display(), "was read again"),
         };
         match self.take_over(why, running) {
-            Ok(true) => tell!("{file} {read} and is in force"),
+            Ok(true) => {
+                tell!("{file} {read} and is in force");
+                gateway::warn(&running.config());
+            }
             Ok(false) => tell!("{file} {read} and says what is in force already"),
             Err(error) => {
                 tell!("{file} {read} and is refused; what was in force stays so:\n{error}")

@@ -215,6 +215,26 @@ fn the_example_of_the_documentation_runs() {
     let url = format!("https://localhost:{port}/");
     let answer = curl(&["--cacert", "ca.pem", &url], directory.path());
     assert_eq!(answer, "hello");
+
+    // A client's certificate, and what comes of it without the extensions.
+    let client = page.split("```sh\n").nth(2).unwrap();
+    let client = client.split_once("```").unwrap().0;
+    let shown =
+        "[upstreams.default]\nurl = 'https://a'\ntls.cert = 'client.pem'\ntls.key = 'client.key'\n";
+    for (commands, said) in [
+        (client.to_owned(), "is right"),
+        (client.replace("-extfile client.ext ", ""), "-extfile FILE"),
+    ] {
+        let made = Command::new("sh")
+            .args(["-ec", &commands])
+            .current_dir(directory.path())
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "{}", text(&made.stderr));
+        let checked = check(directory.path(), shown);
+        let told = text(&checked.stdout) + &text(&checked.stderr);
+        assert!(told.contains(said), "{said}: {told}");
+    }
 }
 
 #[test]

@@ -94,6 +94,11 @@ fn check_tells_everything_by_line() {
     assert_eq!(check(&defaults).status.code(), Some(0));
     assert!(text(&run(&["check", "--explain", "admission.max_wait"]).stdout).contains("queue"));
     assert!(text(&run(&["check", "--explain", "listeners"]).stdout).contains("listeners.*.trust"));
+    for section in ["retry", "upstreams.retry", "upstreams.*.retry"] {
+        let told = text(&run(&["check", "--explain", section]).stdout);
+        assert!(told.contains("upstreams.*.retry.ratio"), "{section}");
+        assert!(!told.contains("upstreams.*.url"), "{section}");
+    }
     assert_eq!(
         run(&["check", "--explain", "nothing"]).status.code(),
         Some(1)

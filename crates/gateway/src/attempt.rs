@@ -9,6 +9,7 @@ use seawall_policy::breaker::{Breaker, Pass};
 use seawall_policy::{Outcome, Tick};
 
 use crate::body::Turn;
+use crate::fleet::{Endpoint, Picked};
 
 /// A breaker, and what it has let through.
 pub(crate) type Passed = (Arc<dyn Breaker>, Pass);
@@ -17,6 +18,7 @@ pub(crate) type Passed = (Arc<dyn Breaker>, Pass);
 /// the host, unless there was no reply for long.
 #[derive(Debug)]
 pub(crate) struct Attempt {
+    pub(crate) host: Arc<Endpoint>,
     choice: Option<Choice>,
     pass: Option<Passed>,
     clock: Clock,
@@ -32,9 +34,10 @@ pub(crate) struct Attempt {
 }
 
 impl Attempt {
-    pub(crate) fn new(choice: Choice, pass: Option<Passed>, clock: &Clock, start: Tick) -> Self {
+    pub(crate) fn new(picked: Picked, pass: Option<Passed>, clock: &Clock, start: Tick) -> Self {
         Self {
-            choice: Some(choice),
+            host: picked.endpoint,
+            choice: Some(picked.choice),
             pass,
             clock: clock.clone(),
             start,
@@ -59,6 +62,11 @@ impl Attempt {
     /// The host's key.
     pub(crate) fn key(&self) -> u64 {
         self.choice.as_ref().map_or(0, Choice::key)
+    }
+
+    /// Whether it finds out if an ejected host answers again.
+    pub(crate) fn is_probe(&self) -> bool {
+        self.choice.as_ref().is_some_and(Choice::is_probe)
     }
 
     /// The head of a reply has come. How long its body takes says more of the body than of the host.
@@ -129,7 +137,9 @@ impl Drop for Attempt {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use seawall_policy::balance::{Ask, BalanceSettings, HostSpec, Hosts};
+    use crate::fleet::Fleet;
+    use seawall::config::Upstream;
+    use seawall_policy::balance::Ask;
     use seawall_policy::breaker::{Counts, Throttle, ThrottleSettings};
 
     /// What the breaker counts of an attempt of a minute that ends like this.
@@ -138,9 +148,10 @@ mod tests {
         let start = clock.now();
         let breaker: Arc<dyn Breaker> = Arc::new(Throttle::new(ThrottleSettings::default(), start));
         let pass = breaker.ask(start, u64::MAX).unwrap();
-        let hosts = Hosts::new(BalanceSettings::default(), &[HostSpec::new(1)], start);
-        let choice = hosts.pick(&Ask::default(), start, 0).unwrap();
-        let attempt = Attempt::new(choice, Some((breaker.clone(), pass)), &clock, start);
+        let upstream = Upstream::to(http::Uri::from_static("http://127.0.0.1:1"));
+        let fleet = Fleet::new(&upstream, None, 0, 1, start);
+        let picked = fleet.pick(&Ask::default(), start, 0).unwrap();
+        let attempt = Attempt::new(picked, Some((breaker.clone(), pass)), &clock, start);
         clock.advance(Duration::from_secs(60));
         end(attempt, clock.now());
         breaker.counts()

@@ -15,7 +15,7 @@ use seawall_policy::{Advice, Call, Outcome, Rejection, Tick};
 use crate::attempt::{Attempt, Passed};
 use crate::body::RequestBody;
 use crate::core::Core;
-use crate::fleet::Fleet;
+use crate::fleet::{Endpoint, Fleet};
 use crate::origin::Origin;
 use crate::pool::{DialError, Lease, Pool};
 use crate::probe;
@@ -59,7 +59,8 @@ pub(crate) struct Answered {
 /// There is none.
 #[derive(Debug)]
 pub(crate) enum Ended {
-    Failed(Failed),
+    /// At this host, if one was asked.
+    Failed(Failed, Option<Arc<Endpoint>>),
     /// The upstream's breaker is open.
     Breaker(Rejection),
 }
@@ -168,14 +169,14 @@ impl Attempts<'_> {
         };
         let picked = self.fleet.pick(&ask, now, self.core.random());
         let picked = picked.ok_or(Last {
-            end: Ended::Failed(Failed::NoHost),
+            end: Ended::Failed(Failed::NoHost, None),
             mark: false,
         })?;
         if self.origin.by_load {
             probe::send(self.core, &self.fleet, self.origin, now);
         }
-        let attempt = Attempt::new(picked.choice, pass, &self.core.clock, now);
-        Ok((attempt, picked.endpoint.pool.clone()))
+        let pool = picked.endpoint.pool.clone();
+        Ok((Attempt::new(picked, pass, &self.core.clock, now), pool))
     }
 
     /// There is no further attempt.
@@ -203,8 +204,9 @@ impl Attempts<'_> {
                 Ok(Last { end, mark })
             }
             Err(failed) => {
+                let host = attempt.host.clone();
                 attempt.finish(reply.outcome, now);
-                let end = Ended::Failed(failed);
+                let end = Ended::Failed(failed, Some(host));
                 Err(Last { end, mark })
             }
         }
@@ -308,8 +310,10 @@ impl Attempts<'_> {
             Some(trailers_only) => trailers_only,
             None => outcome::by_status(status),
         };
-        // A 500 is the service's own doing, and would be done again.
-        let retried = told == Outcome::Overloaded || is_gateway_error(status);
+        // A 500 is the service's own doing, and would be done again; but for that of a host which
+        // was ejected because it fails more than others.
+        let failed_probe = told == Outcome::Failure && attempt.is_probe();
+        let retried = told == Outcome::Overloaded || is_gateway_error(status) || failed_probe;
         if !retried {
             return Reply::new(Outcome::Success);
         }
@@ -362,7 +366,7 @@ impl Attempts<'_> {
             }
             Err(failed) => {
                 self.core.counters().fault(failed.fault());
-                failed.tell(self.origin, now);
+                failed.tell(self.origin, Some(&attempt.host), now);
             }
         }
         attempt.finish(outcome, now);

@@ -16,6 +16,7 @@ use crate::attempt::Attempt;
 use crate::attempts::{Answered, Attempts, Ended, Last};
 use crate::body::{RequestBody, ResponseBody};
 use crate::exchange::{Call, Exchange, Place};
+use crate::fleet::Endpoint;
 use crate::forward::Arrival;
 use crate::headers::{self, Names};
 use crate::origin::Origin;
@@ -214,7 +215,9 @@ impl Arrival<'_> {
     ) -> Response<ResponseBody> {
         let mark = last.mark;
         let mut response = match last.end {
-            Ended::Failed(failed) => self.failed(origin, &failed, place, side),
+            Ended::Failed(failed, host) => {
+                self.failed(origin, &failed, host.as_deref(), place, side)
+            }
             Ended::Breaker(rejection) => self.broken(origin, rejection, side),
         };
         if mark {
@@ -267,8 +270,9 @@ impl Arrival<'_> {
         place: Place,
         side: Side,
     ) -> Response<ResponseBody> {
+        let host = attempt.host.clone();
         attempt.broke(self.client.core.clock.now());
-        self.failed(origin, &failed, place, side)
+        self.failed(origin, &failed, Some(&host), place, side)
     }
 
     /// No response: says why, and tells the limit.
@@ -276,13 +280,14 @@ impl Arrival<'_> {
         mut self,
         origin: &Origin,
         failed: &Failed,
+        host: Option<&Endpoint>,
         place: Place,
         side: Side,
     ) -> Response<ResponseBody> {
         let core = &self.client.core;
         let now = core.clock.now();
         core.counters().fault(failed.fault());
-        failed.tell(origin, now);
+        failed.tell(origin, host, now);
         let outcome = failed.outcome();
         // Whoever chose not to wait says nothing of the origin. Dropping the permit says just that.
         let outcome = outcome.filter(|_| !(matches!(failed, Failed::Deadline) && self.impatient()));
@@ -354,9 +359,9 @@ impl Arrival<'_> {
 /// others have what it has.
 fn is_out(last: &Last<Ended>, way: &Way) -> bool {
     match &last.end {
-        Ended::Breaker(_) | Ended::Failed(Failed::NoHost) => true,
-        Ended::Failed(Failed::Dial(_)) => way.replica,
-        Ended::Failed(_) => false,
+        Ended::Breaker(_) | Ended::Failed(Failed::NoHost, _) => true,
+        Ended::Failed(Failed::Dial(_), _) => way.replica,
+        Ended::Failed(..) => false,
     }
 }
 

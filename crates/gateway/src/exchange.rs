@@ -176,12 +176,12 @@ impl Exchange {
             let core = &self.call.busy.client.core;
             core.counters().fault(fault);
             let now = core.clock.now();
+            let host = self.call.attempt.as_ref().map(|attempt| &*attempt.host);
             if fault == Fault::OriginBroke {
-                self.call
-                    .origin
-                    .tell_broke("in the middle of its reply", now);
+                let what = "in the middle of its reply";
+                self.call.origin.tell_broke(host, what, now);
             } else if now < self.call.deadline {
-                self.call.origin.tell_slow("`body_timeout`", now);
+                self.call.origin.tell_slow(host, "`body_timeout`", now);
             }
             self.call.busy.answered = true;
             let left = fault == Fault::OriginSlow && now >= self.call.deadline;

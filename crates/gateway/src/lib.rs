@@ -20,6 +20,7 @@ mod body;
 mod breakers;
 mod client;
 mod collect;
+mod condition;
 mod core;
 mod counters;
 mod deliver;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use seawall_policy::{Reason, Tick};
 
+use crate::fleet::Endpoint;
 use crate::origin::Origin;
 use crate::pool::DialError;
 
@@ -17,7 +18,7 @@ const EVERY: Duration = Duration::from_secs(1);
 
 /// How often a gate is looked at, and after how many looks without a rejection it is calm: 5 s.
 pub(crate) const LOOK: Duration = Duration::from_millis(500);
-const CALM: u32 = 10;
+pub(crate) const CALM: u32 = 10;
 
 /// One kind of line.
 #[derive(Debug, Default)]
@@ -48,10 +49,22 @@ impl Notice {
 #[derive(Debug, Default)]
 pub(crate) struct Notices {
     unreachable: Notice,
-    /// When and why there was no connection last.
-    last_unreachable: Mutex<Option<(Tick, String)>>,
+    last_unreachable: Mutex<Option<Unreachable>>,
     broke: Notice,
     slow: Notice,
+}
+
+/// The last time that there was no connection.
+#[derive(Clone, Debug)]
+pub(crate) struct Unreachable {
+    pub(crate) at: Tick,
+    pub(crate) host: String,
+    pub(crate) why: String,
+}
+
+/// As lines call a host; empty where none is to blame alone.
+fn name(host: Option<&Endpoint>) -> &str {
+    host.map_or("", |host| &host.name)
 }
 
 impl Origin {
@@ -66,34 +79,43 @@ impl Origin {
 
     /// There is no connection to it.
     #[cold]
-    pub(crate) fn tell_unreachable(&self, error: &DialError, now: Tick) {
+    pub(crate) fn tell_unreachable(&self, host: Option<&Endpoint>, error: &DialError, now: Tick) {
         if let Some(held_back) = self.notices.unreachable.due(now) {
-            let upstream = self.name.as_str();
-            tracing::warn!(upstream, %error, held_back, "the upstream is not reached");
-            *self.notices.last_unreachable.lock() = Some((now, error.to_string()));
+            let (upstream, host) = (self.name.as_str(), name(host));
+            tracing::warn!(upstream, host, %error, held_back, "the upstream is not reached");
+            *self.notices.last_unreachable.lock() = Some(Unreachable {
+                at: now,
+                host: host.to_owned(),
+                why: error.to_string(),
+            });
         }
     }
 
-    /// When and why there was no connection last, to the second.
-    pub(crate) fn last_unreachable(&self) -> Option<(Tick, String)> {
+    /// When, where and why there was no connection last, to the second.
+    pub(crate) fn last_unreachable(&self) -> Option<Unreachable> {
         self.notices.last_unreachable.lock().clone()
     }
 
     /// It broke off.
     #[cold]
-    pub(crate) fn tell_broke(&self, what: &'static str, now: Tick) {
+    pub(crate) fn tell_broke(&self, host: Option<&Endpoint>, what: &'static str, now: Tick) {
         if let Some(held_back) = self.notices.broke.due(now) {
-            let upstream = self.name.as_str();
-            tracing::warn!(upstream, held_back, "the upstream broke off {what}");
+            let (upstream, host) = (self.name.as_str(), name(host));
+            tracing::warn!(upstream, host, held_back, "the upstream broke off {what}");
         }
     }
 
     /// It did not answer in time.
     #[cold]
-    pub(crate) fn tell_slow(&self, what: &'static str, now: Tick) {
+    pub(crate) fn tell_slow(&self, host: Option<&Endpoint>, what: &'static str, now: Tick) {
         if let Some(held_back) = self.notices.slow.due(now) {
-            let upstream = self.name.as_str();
-            tracing::warn!(upstream, held_back, "the upstream took longer than {what}");
+            let (upstream, host) = (self.name.as_str(), name(host));
+            tracing::warn!(
+                upstream,
+                host,
+                held_back,
+                "the upstream took longer than {what}"
+            );
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::answer::{self, Own};
 use crate::body::{BodyError, RequestBody};
 use crate::core::Core;
 use crate::counters::Fault;
-use crate::fleet::Fleet;
+use crate::fleet::{Endpoint, Fleet};
 use crate::origin::Origin;
 use crate::pool::{DialError, Lease, Pool};
 use crate::sweep::Alarm;
@@ -73,14 +73,17 @@ impl Failed {
     }
 
     /// For whoever keeps the gateway: what the origin did wrong.
-    pub(crate) fn tell(&self, origin: &Origin, now: Tick) {
+    pub(crate) fn tell(&self, origin: &Origin, host: Option<&Endpoint>, now: Tick) {
         match self {
-            Self::Dial(error) => origin.tell_unreachable(error, now),
+            Self::Dial(error) => origin.tell_unreachable(host, error, now),
             Self::Broke => {
-                origin.tell_broke("before its reply, or what it said made no sense", now)
+                let what = "before its reply, or what it said made no sense";
+                origin.tell_broke(host, what, now);
             }
-            Self::Unasked => origin.tell_broke("by switching to a protocol nobody asked for", now),
-            Self::Slow => origin.tell_slow("`response_timeout`", now),
+            Self::Unasked => {
+                origin.tell_broke(host, "by switching to a protocol nobody asked for", now);
+            }
+            Self::Slow => origin.tell_slow(host, "`response_timeout`", now),
             Self::NoHost => origin.tell_no_host(now),
             Self::Deadline | Self::BodySlow | Self::BodyBad => {}
         }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use seawall::signals::{CpuSampler, PeakGauge, SAMPLE_INTERVAL};
 use tokio::time::MissedTickBehavior;
 
+use crate::condition::Conditions;
 use crate::core::Shared;
 use crate::notice::{LOOK, Shedding};
 
@@ -40,21 +41,24 @@ impl Signals {
 }
 
 /// Hands the CPU to every gate, as often as it is read, for ever; tells when a
-/// gate begins and ceases to turn calls away.
+/// gate begins and ceases to turn calls away, and when an upstream's condition changes.
 pub(crate) async fn pass_on(shared: Arc<Shared>) {
     let mut tick = tokio::time::interval(SAMPLE_INTERVAL);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut look = tokio::time::interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut shedding: BTreeMap<String, Shedding> = BTreeMap::new();
+    let mut seen: BTreeMap<String, (Shedding, Conditions)> = BTreeMap::new();
     loop {
         tokio::select! {
             _ = tick.tick() => {}
             _ = look.tick() => {
                 let plan = shared.plan.load_full();
-                shedding.retain(|name, _| plan.origin(name).is_some());
+                seen.retain(|name, _| plan.origin(name).is_some());
+                let now = shared.clock.now();
                 for origin in &plan.origins {
-                    shedding.entry(origin.name.clone()).or_default().look(origin);
+                    let (shedding, conditions) = seen.entry(origin.name.clone()).or_default();
+                    shedding.look(origin);
+                    conditions.look(origin, now);
                 }
                 continue;
             }

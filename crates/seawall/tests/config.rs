@@ -486,6 +486,11 @@ fn settings_that_fight_are_warned_of() {
         ("[admission]\nshadow = true", "admission.shadow"),
         ("[[routes]]\nshadow = true", "routes"),
         ("[lanes.lost]", "lanes.lost"),
+        ("[access_log]\nsample = 0.5", "access_log.sample"),
+        (
+            "[access_log]\nmode = \"all\"\nsample = 0.5",
+            "access_log.sample",
+        ),
     ] {
         let found = warnings(text);
         assert_eq!(
@@ -547,4 +552,45 @@ max_wait = "50ms"
     assert_eq!(config.routes[0].timeout, Some(Duration::from_millis(1500)));
     assert_eq!(config.admission.max_wait, Some(Duration::from_millis(50)));
     assert!(config.default_upstream().is_none());
+}
+
+#[test]
+fn every_wrong_entry_of_a_list_is_told_of_where_it_stands() {
+    let text = format!(
+        "{UPSTREAM}endpoints = [\n  \"127.0.0.1\",\n  \"127.0.0.1:1\",\n  \"127.0.0.1:2 weight=0\",\n  3,\n]"
+    );
+    let all = Config::parse(&text).unwrap_err();
+    let first = UPSTREAM.lines().count() + 2;
+    let told: Vec<_> = all.0.iter().map(|e| e.position.line - first).collect();
+    assert_eq!(told, [0, 2, 3], "{all}");
+    assert!(
+        all.to_string().contains("in `127.0.0.1:2 weight=0`"),
+        "{all}"
+    );
+}
+
+#[test]
+fn what_others_write_is_answered_with_what_is_written_here() {
+    for (text, part) in [
+        (
+            "[listeners.a]\naddress = \":8081\"",
+            "write \"0.0.0.0:8081\"",
+        ),
+        ("[listeners.a]\naddress = \"80\"", "write \"0.0.0.0:80\""),
+        (
+            "[listeners.a]\naddress = \"localhost:8081\"",
+            "write \"127.0.0.1:8081\"",
+        ),
+        ("[[routes]]\nhost = \"*.a.b\"", "a route for each"),
+        ("[[routes]]\npath = \"/a/*\"", "path_prefix"),
+        ("[[routes]]\nmethods = \"GET\"", "in brackets"),
+        ("[[routes]]\npath = \"*.html\"", "path_prefix"),
+    ] {
+        let all = Config::parse(&format!("{text}\n{UPSTREAM}")).unwrap_err();
+        assert!(all.to_string().contains(part), "{text}: {all}");
+    }
+    // A name that belongs to several other sections says nothing of what is meant.
+    let text = format!("[access_log]\npath = \"/var/log/a\"\n{UPSTREAM}");
+    let all = Config::parse(&text).unwrap_err();
+    assert!(!all.to_string().contains("did you mean"), "{all}");
 }

@@ -41,6 +41,7 @@ fn what_goes_together_is_not_warned_of() {
         "retry.attempts = 1",
         "retry.per_try_timeout = '10s'",
         "retry.ratio = 0.5",
+        "retry.attempts = 1\nretry.ratio = 0.1",
         "health.path = '/up'\nhealth.timeout = '500ms'\nhealth.interval = '1s'",
         "replicas.endpoints = ['127.0.0.1:5']\nreplicas.read_your_writes = '5s'",
         "gutter.endpoints = ['127.0.0.1:5']\ngutter.limit = 5",
@@ -259,4 +260,18 @@ fn files_of_endpoints_are_looked_at_when_asked() {
     assert!(bad()[0].1.contains("line 2"), "{:?}", bad());
     std::fs::write(&path, "b:80\n").unwrap();
     assert_eq!(bad(), []);
+}
+
+#[test]
+fn what_a_gateway_cannot_heed_is_warned_of() {
+    assert_warns(
+        "retry.attempts = 1\nretry.ratio = 0.5",
+        "upstreams.a.retry.ratio",
+        "retry.attempts is 1",
+    );
+    assert_warns(
+        "endpoints = ['127.0.0.1:1 host=a.b']",
+        "upstreams.a.endpoints",
+        "the Host of the call",
+    );
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use seawall_policy::{Advice, Criticality, Tick};
 use serde::Serialize;
 
-use super::upstreams;
+use super::upstreams::{self, counted};
 use crate::core::Shared;
 use crate::recent::Turned;
 use crate::setup::Lanes;
@@ -55,12 +55,15 @@ struct Upstream {
     breaker: Option<upstreams::BreakerState>,
     gutter: Option<upstreams::GutterState>,
     last_unreachable: Option<Unreachable>,
+    /// The switch is on: the upstream is left alone.
+    fallback_always: bool,
 }
 
 /// The last time that there was no connection.
 #[derive(Debug, Serialize)]
 struct Unreachable {
     seconds_ago: f64,
+    host: String,
     why: String,
 }
 
@@ -239,10 +242,12 @@ impl Upstream {
             hosts: upstreams::Host::all(origin, now),
             breaker: upstreams::BreakerState::of(origin, now),
             gutter: upstreams::GutterState::of(origin),
-            last_unreachable: origin.last_unreachable().map(|(at, why)| Unreachable {
-                seconds_ago: now.since(at).as_secs_f64(),
-                why,
+            last_unreachable: origin.last_unreachable().map(|last| Unreachable {
+                seconds_ago: now.since(last.at).as_secs_f64(),
+                host: last.host,
+                why: last.why,
             }),
+            fallback_always: origin.fallback.as_ref().is_some_and(|f| f.always),
         }
     }
 }
@@ -255,12 +260,13 @@ impl fmt::Display for Explanation {
             .map_or(String::new(), |used| format!(", {:.0} % CPU", used * 100.0));
         let refused = match self.config_refused {
             0 => String::new(),
-            refused => format!(", {refused} configurations refused"),
+            refused => format!(", {} refused", counted(refused, "configuration")),
         };
         let reloads = match self.config_reloads {
             0 => String::new(),
             reloads => format!(
-                ", configuration reloaded {reloads} times, {:.0} s ago",
+                ", configuration reloaded {}, {:.0} s ago",
+                counted(reloads, "time"),
                 self.config_age_seconds
             ),
         };
@@ -279,8 +285,11 @@ impl fmt::Display for Explanation {
                 names,
                 until,
             } = certificate;
-            let names = names.join(" ");
-            writeln!(f, "  until {until}  {setting} = {file}  {names}")?;
+            write!(f, "  until {until}  {setting} = {file}")?;
+            for name in names {
+                write!(f, "  {name}")?;
+            }
+            writeln!(f)?;
         }
         writeln!(f, "\nlast rejections, the newest first:")?;
         if self.rejections.is_empty() {
@@ -319,6 +328,10 @@ impl fmt::Display for Explanation {
 impl fmt::Display for Upstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "upstream {}", self.name)?;
+        if self.fallback_always {
+            let text = "left alone: fallback.always is on, and its body is answered (not to gRPC)";
+            writeln!(f, "  {text}")?;
+        }
         let knee = self
             .knee
             .map_or("unknown yet".to_owned(), |knee| knee.to_string());
@@ -374,8 +387,13 @@ impl fmt::Display for Upstream {
             f,
             "  connections: {open} of at most {cap}, {idle} idle, {waiting} calls wait for one"
         )?;
-        if let Some(Unreachable { seconds_ago, why }) = &self.last_unreachable {
-            writeln!(f, "  not reached {seconds_ago:.1} s ago: {why}")?;
+        if let Some(Unreachable {
+            seconds_ago,
+            host,
+            why,
+        }) = &self.last_unreachable
+        {
+            writeln!(f, "  {host} not reached {seconds_ago:.1} s ago: {why}")?;
         }
         Ok(())
     }

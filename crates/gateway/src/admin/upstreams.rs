@@ -15,6 +15,12 @@ use crate::origin::Origin;
 use crate::plan::Plan;
 use crate::tries::Tries;
 
+/// `1 time`, `2 times`.
+pub(super) fn counted(count: u64, one: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {one}{plural}")
+}
+
 /// One host.
 #[derive(Debug, Serialize)]
 pub(super) struct Host {
@@ -86,7 +92,7 @@ impl fmt::Display for Host {
         }
         match self.ejections {
             0 => Ok(()),
-            ejections => write!(f, ", ejected {ejections} times"),
+            ejections => write!(f, ", ejected {}", counted(ejections, "time")),
         }
     }
 }
@@ -120,8 +126,10 @@ impl fmt::Display for BreakerState {
         let shadow = if self.shadow { " (in shadow)" } else { "" };
         write!(
             f,
-            "breaker {}{shadow}: {} turned away, {} probes",
-            self.state, self.rejected, self.probes
+            "breaker {}{shadow}: {} turned away, {}",
+            self.state,
+            self.rejected,
+            counted(self.probes, "probe")
         )
     }
 }
@@ -152,6 +160,7 @@ impl fmt::Display for GutterState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.stage {
             "main" => f.write_str("gutter: not in use"),
+            "gutter" => write!(f, "gutter: in use, {} in flight", self.inflight),
             stage => write!(f, "gutter: {stage}, {} in flight", self.inflight),
         }
     }

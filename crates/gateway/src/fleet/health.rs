@@ -59,7 +59,10 @@ pub(super) async fn run(fleet: Weak<Fleet>, clock: Clock, path: String, checks: 
     round.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         round.tick().await;
-        let Some(endpoints) = fleet.upgrade().map(|fleet| fleet.endpoints()) else {
+        let known = fleet
+            .upgrade()
+            .map(|fleet| (fleet.endpoints(), fleet.authority()));
+        let Some((endpoints, host)) = known else {
             return;
         };
         let keys: HashSet<u64> = endpoints.iter().map(|endpoint| endpoint.key).collect();
@@ -70,9 +73,11 @@ pub(super) async fn run(fleet: Weak<Fleet>, clock: Clock, path: String, checks: 
             while asked.len() < AT_ONCE
                 && let Some(endpoint) = waiting.next()
             {
-                let (path, timeout) = (path.clone(), checks.timeout);
-                asked
-                    .spawn(async move { (endpoint.key, is_well(&endpoint, &path, timeout).await) });
+                let (host, path, timeout) = (host.clone(), path.clone(), checks.timeout);
+                asked.spawn(async move {
+                    let good = is_well(&endpoint, &host, &path, timeout).await;
+                    (endpoint.key, good)
+                });
             }
             let Some(answer) = asked.join_next().await else {
                 break;
@@ -86,11 +91,11 @@ pub(super) async fn run(fleet: Weak<Fleet>, clock: Clock, path: String, checks: 
     }
 }
 
-async fn is_well(endpoint: &Arc<Endpoint>, path: &str, timeout: Duration) -> bool {
+async fn is_well(endpoint: &Arc<Endpoint>, host: &str, path: &str, timeout: Duration) -> bool {
     let ask = async {
         match endpoint.pool.dial(Offer::Http1).await.ok()? {
-            Dialled::Plain(stream) => answers(stream, &endpoint.name, path).await,
-            Dialled::Tls(stream, _) => answers(*stream, &endpoint.name, path).await,
+            Dialled::Plain(stream) => answers(stream, host, path).await,
+            Dialled::Tls(stream, _) => answers(*stream, host, path).await,
         }
     };
     let answer = tokio::time::timeout(timeout, ask).await;

@@ -148,6 +148,13 @@ impl Fleet {
         self.list.load().endpoints.len()
     }
 
+    /// What the upstream's URL calls it.
+    fn authority(&self) -> String {
+        let making = self.making.lock();
+        let authority = making.upstream.url.authority();
+        authority.map_or_else(String::new, ToString::to_string)
+    }
+
     pub(crate) fn endpoints(&self) -> Vec<Arc<Endpoint>> {
         self.list.load().endpoints.to_vec()
     }

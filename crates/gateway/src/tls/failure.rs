@@ -103,12 +103,18 @@ impl TlsFailure {
 /// Some of the names; a certificate may be for a hundred.
 fn for_names(names: &[String]) -> String {
     let more = if names.len() > 3 { ", …" } else { "" };
-    let shown: Vec<&str> = names.iter().take(3).map(String::as_str).collect();
+    let shown: Vec<&str> = names.iter().take(3).map(|name| bare(name)).collect();
     if shown.is_empty() {
         String::new()
     } else {
         format!(" but for {}{more}", shown.join(", "))
     }
+}
+
+/// `DnsName("shop.internal")` without what is around it.
+fn bare(name: &str) -> &str {
+    let inner = name.split_once('(').map_or(name, |(_, inner)| inner);
+    inner.trim_end_matches(')').trim_matches('"')
 }
 
 fn is_of_certificate(alert: AlertDescription) -> bool {
@@ -154,5 +160,7 @@ mod tests {
         assert_eq!(for_names(&names), " but for a, b, c, …");
         assert_eq!(for_names(&names[..2]), " but for a, b");
         assert_eq!(for_names(&[]), "");
+        let names = ["DnsName(\"a.b\")", "IpAddress(127.0.0.1)"].map(str::to_owned);
+        assert_eq!(for_names(&names), " but for a.b, 127.0.0.1");
     }
 }

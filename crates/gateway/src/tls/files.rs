@@ -140,7 +140,7 @@ impl Identity {
             let path = cert.clone();
             FileError::new(at("cert"), FileProblem::BadCertificate { path, text })
         };
-        let parsed = webpki::EndEntityCert::try_from(&chain[0]).map_err(|e| bad(e.to_string()))?;
+        let parsed = webpki::EndEntityCert::try_from(&chain[0]).map_err(|e| bad(told(&e)))?;
         let names = parsed.valid_dns_names().map(str::to_owned).collect();
         let validity = Validity::of(&chain[0]).ok_or_else(|| bad("it has no dates".to_owned()))?;
         let secret = private_key(key).map_err(|problem| FileError::new(at("key"), problem))?;
@@ -230,4 +230,14 @@ pub(super) fn system_authorities(setting: &str) -> Result<Arc<RootCertStore>, Fi
         return Err(FileError::new(setting, FileProblem::NoRoots));
     }
     Ok(roots.clone())
+}
+/// With the remedy for what `openssl x509 -req` makes when it is given no extensions.
+fn told(error: &webpki::Error) -> String {
+    match error {
+        webpki::Error::UnsupportedCertVersion => {
+            "it is of X.509 version 1; issue one with extensions (`openssl x509 -req … -extfile FILE`)"
+                .to_owned()
+        }
+        other => other.to_string(),
+    }
 }

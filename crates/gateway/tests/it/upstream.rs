@@ -118,8 +118,8 @@ fn who_leaves_says_how_long_the_host_has_taken() {
 
 #[test]
 fn calls_are_spread_and_a_dead_host_costs_none() {
-    let (one, two) = (named("one"), named("two"));
-    let gateway = start(&[one.addr, nobody(), two.addr], "");
+    let (one, two, dead) = (named("one"), named("two"), nobody());
+    let gateway = start(&[one.addr, dead, two.addr], "");
     let mut answers: BTreeMap<String, usize> = BTreeMap::new();
     for _ in 0..200 {
         let response = get(gateway.addr, "/");
@@ -132,6 +132,10 @@ fn calls_are_spread_and_a_dead_host_costs_none() {
     assert!(metric(&gateway, "seawall_retries_total{upstream=\"default\"}") >= 1.0);
     let explained = get(gateway.admin, "/explain?text").text();
     assert!(explained.contains("% failing"), "{explained}");
+    assert!(
+        explained.contains(&format!("{dead} not reached")),
+        "{explained}"
+    );
     assert_all_free(&gateway);
 }
 
@@ -143,6 +147,23 @@ fn a_host_that_fails_fast_gets_next_to_nothing() {
         .filter(|_| get(gateway.addr, "/").status() == 500)
         .count();
     assert!(failed <= 40, "{failed} of 400");
+}
+
+#[test]
+fn a_probe_that_fails_is_answered_elsewhere() {
+    let (good, bad) = (named("good"), failing("500 Internal Server Error", ""));
+    let lines = "ejection.consecutive_failures = 1\n";
+    let gateway = start(&[good.addr, bad.addr], lines);
+    eventually("it is ejected", || {
+        get(gateway.addr, "/");
+        let explained = get(gateway.admin, "/explain?text");
+        explained.text().contains("ejected")
+    });
+    let before = bad.requests();
+    eventually("it is probed, and nobody hears of it", || {
+        assert_eq!(get(gateway.addr, "/").status(), 200);
+        bad.requests() > before
+    });
 }
 
 #[test]
@@ -374,6 +395,8 @@ fn a_fallback_stands_in() {
     gateway.reload(&config).unwrap();
     assert_eq!(get(gateway.addr, "/").text(), "[]");
     assert_eq!(origin.requests(), 1);
+    let explained = get(gateway.admin, "/explain?text").text();
+    assert!(explained.contains("fallback.always is on"), "{explained}");
 }
 
 #[test]
@@ -467,7 +490,14 @@ fn an_unhealthy_host_is_left_alone() {
         write_response(stream, status, "", b"sick");
         true
     });
-    let well = named("well");
+    // A server of several names knows the service by that of the URL.
+    let host = sick.addr.to_string();
+    let well = Origin::serving(move |request, stream| {
+        let known = !request.start.contains("/health") || request.get("host") == Some(&host);
+        let status = if known { "200 OK" } else { "404 Not Found" };
+        write_response(stream, status, "", b"well");
+        true
+    });
     let lines = "health.path = '/health'\nhealth.interval = '100ms'\nhealth.unhealthy_after = 1\n";
     let gateway = start(&[sick.addr, well.addr], lines);
     eventually("the sick one is out", || {

@@ -76,9 +76,7 @@ fn table(
         let known = join(pattern, if named { "*" } else { name });
         let list = format!("{known}[]");
         if let Some(setting) = leaf(&known) {
-            if let Err(problem) = setting.kind.check(value.get_ref(), setting.example) {
-                findings.add(value.span(), here, problem);
-            }
+            check_value(setting, value, &here, findings);
         } else if is_branch(&known) {
             match value.get_ref().as_table() {
                 Some(entries) => table(entries, key.span(), &known, &here, findings),
@@ -104,6 +102,25 @@ fn table(
     }
 }
 
+/// Every entry of a list by itself, so that all are told of, each where it stands.
+fn check_value(
+    setting: &Setting,
+    value: &Spanned<DeValue<'_>>,
+    path: &str,
+    findings: &mut Findings<'_>,
+) {
+    let list = value.get_ref().as_array();
+    if let Some(entries) = list.filter(|_| setting.kind.is_list()) {
+        for entry in entries {
+            if let Err(problem) = setting.kind.check_entry(entry.get_ref()) {
+                findings.add(entry.span(), path, problem);
+            }
+        }
+    } else if let Err(problem) = setting.kind.check(value.get_ref(), setting.example) {
+        findings.add(value.span(), path, problem);
+    }
+}
+
 fn tables(value: &Spanned<DeValue<'_>>, pattern: &str, path: &str, findings: &mut Findings<'_>) {
     let Some(entries) = value.get_ref().as_array() else {
         return findings.add(value.span(), path, not_a("list of tables", value.get_ref()));
@@ -124,15 +141,20 @@ fn not_a(expected: &str, found: &DeValue<'_>) -> Problem {
     }
 }
 
-/// The nearest name here; else the place where this very name belongs.
+/// The nearest name here; else the place where this very name belongs, one of the same section before
+/// the only one elsewhere.
 fn unknown(pattern: &str, name: &str) -> Problem {
     let near = nearest(name, children(pattern)).map(str::to_owned);
     let elsewhere = || {
-        let mut places = SETTINGS
+        let places: Vec<_> = SETTINGS
             .iter()
             .filter(|s| s.key.rsplit('.').next() == Some(name))
-            .map(|s| s.key);
-        places.next().map(str::to_owned)
+            .map(|s| s.key)
+            .collect();
+        let section = |key: &'_ str| key.split(['.', '[']).next().map(str::to_owned);
+        let near = places.iter().find(|key| section(key) == section(pattern));
+        let only = (places.len() == 1).then(|| &places[0]);
+        near.or(only).map(|&key| key.to_owned())
     };
     Problem::UnknownKey(near.or_else(elsewhere))
 }

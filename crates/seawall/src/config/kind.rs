@@ -146,9 +146,7 @@ impl Kind {
                     })
                 }
             }
-            Self::Networks | Self::Methods | Self::Endpoints | Self::Addresses => {
-                self.check_list(value)
-            }
+            _ if self.is_list() => Err(self.wrong_type(value)),
             _ => self.check_text(self.text(value)?),
         }
     }
@@ -158,7 +156,10 @@ impl Kind {
             if ok {
                 Ok(())
             } else {
-                Err(Problem::Invalid(format!("expected {self}, found `{text}`")))
+                let remedy = self.remedy(text);
+                Err(Problem::Invalid(format!(
+                    "expected {self}, found `{text}`{remedy}"
+                )))
             }
         };
         match self {
@@ -185,27 +186,68 @@ impl Kind {
         }
     }
 
-    fn check_list(self, value: &DeValue<'_>) -> Result<(), Problem> {
-        for entry in value.as_array().ok_or_else(|| self.wrong_type(value))? {
-            let text = self.text(entry.get_ref())?;
-            if self == Self::Endpoints {
-                text.parse::<Source>()
-                    .map_err(|e| Problem::Invalid(e.to_string()))?;
-            } else if self == Self::Addresses {
-                text.parse::<SocketAddr>()
-                    .map_err(|e| Problem::Invalid(format!("`{text}`: {e}")))?;
-            } else if self == Self::Networks {
-                text.parse::<Network>()
-                    .map_err(|e| Problem::Invalid(e.to_string()))?;
-            } else if text.parse::<Method>().is_err()
-                || text.bytes().any(|b| b.is_ascii_lowercase())
-            {
-                return Err(Problem::Invalid(format!(
-                    "`{text}` is not a method: they are written in capitals, as \"GET\""
-                )));
+    /// What is usually meant by a text that is wrong.
+    fn remedy(self, text: &str) -> String {
+        match self {
+            Self::Address => {
+                let port = text.rsplit(':').next().unwrap_or(text);
+                let port = port.parse().unwrap_or(8080_u16);
+                let ip = if text.starts_with("localhost") {
+                    "127.0.0.1"
+                } else {
+                    "0.0.0.0"
+                };
+                format!(": write \"{ip}:{port}\", say")
             }
+            Self::Host if text.contains('*') => {
+                ": a name is matched whole, so write a route for each".to_owned()
+            }
+            Self::Path if text.contains('*') => {
+                ": there are no wildcards; path_prefix matches everything below a path".to_owned()
+            }
+            _ => String::new(),
         }
-        Ok(())
+    }
+
+    /// Whether it is a list, whose entries are each looked at.
+    pub(super) fn is_list(self) -> bool {
+        matches!(
+            self,
+            Self::Networks | Self::Methods | Self::Endpoints | Self::Addresses
+        )
+    }
+
+    /// What is wrong with one entry of a list.
+    pub(super) fn check_entry(self, entry: &DeValue<'_>) -> Result<(), Problem> {
+        let text = self.text(entry)?;
+        self.check_entry_text(text)
+    }
+
+    fn check_entry_text(self, text: &str) -> Result<(), Problem> {
+        let bad = |why: String| Err(Problem::Invalid(why));
+        match self {
+            Self::Endpoints => match text.parse::<Source>() {
+                Err(error) if error.to_string().contains(text) => bad(error.to_string()),
+                Err(error) => bad(format!("in `{text}`: {error}")),
+                Ok(_) => Ok(()),
+            },
+            Self::Addresses => match text.parse::<SocketAddr>() {
+                Err(error) => bad(format!("`{text}`: {error}")),
+                Ok(_) => Ok(()),
+            },
+            Self::Networks => match text.parse::<Network>() {
+                Err(error) => bad(error.to_string()),
+                Ok(_) => Ok(()),
+            },
+            _ if text.parse::<Method>().is_err()
+                || text.bytes().any(|b| b.is_ascii_lowercase()) =>
+            {
+                bad(format!(
+                    "`{text}` is not a method: they are written in capitals, as \"GET\""
+                ))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// A quantity's text; a bare number is let through so that the missing unit is named.
@@ -227,10 +269,12 @@ impl Kind {
             Self::Flag => value.as_str().map(|t| t.parse::<bool>().is_ok()),
             _ => None,
         };
+        let alone = self.is_list() && value.as_str().is_some();
         Problem::Type {
             expected: self.to_string(),
             found: match bare {
                 Some(true) => "string (leave out the quotes)",
+                _ if alone => "string (put it in brackets: a list may have one entry)",
                 _ => value.type_str(),
             },
         }

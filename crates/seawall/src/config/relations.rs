@@ -7,7 +7,7 @@ use toml::de::DeTable;
 
 use super::check::locate;
 use super::error::{Findings, Problem, nearest};
-use super::model::{Algorithm, Config, Route};
+use super::model::{AccessLogConfig, AccessLogMode, Algorithm, Config, Route};
 use super::tls::{ClientAuth, UpstreamTls};
 use super::units::ShowTime;
 use super::upstreams;
@@ -254,6 +254,11 @@ impl Config {
         self.warn_of_trust(&mut warn);
         self.warn_of_upstreams(&mut warn);
         self.warn_of_tls(&mut warn);
+        let log = &self.access_log;
+        if log.mode != AccessLogMode::Sampled && log.sample != AccessLogConfig::default().sample {
+            let text = "has no effect: it is the share that access_log.mode = \"sampled\" logs";
+            warn("access_log.sample".to_owned(), text.to_owned());
+        }
         if self.admission.shadow {
             warn("admission.shadow".to_owned(), "nothing is protected: every policy only counts (breakers have a breaker.shadow of their own). Set it to false once the counts look right".to_owned());
         } else if !self.routes.is_empty() && self.routes.iter().all(|r| r.shadow) {

@@ -166,7 +166,7 @@ pub const SETTINGS: &[Setting] = &[
         "well above any sensible limit of an origin, below common descriptor limits"),
 
     with("upstreams.*.endpoints", Kind::Endpoints, "[]",
-        "The hosts behind it, each with its own connections: `host:port` (also with ` weight=2`, ` zone=a`), `dns://name:port` for every address of a name, `srv://…`, or `file:///path` with one a line. Empty: the one of `url`, which otherwise only says scheme, Host and name in certificates.",
+        "The hosts behind it, each with its own connections: `host:port` (also with ` weight=2`, ` zone=a`), `dns://name:port` for every address of a name, `srv://…`, or `file:///path` with one a line. Empty: the one of `url`, which otherwise only says the scheme and the name in certificates.",
         "most services are one address"),
 
     optional("upstreams.*.tls.ca", Kind::File, "\"/etc/seawall/services-ca.pem\"",
@@ -210,7 +210,7 @@ pub const SETTINGS: &[Setting] = &[
         "Decide and count, but turn nobody away.", "protection is the purpose"),
 
     with("upstreams.*.retry.attempts", Kind::Count(1, 10), "3",
-        "Attempts of a call, the first among them, where it failed before its reply began: 502, 503, 504, 429, broken off, no connection. Only what may run twice: idempotent methods, routes with retry_safe, or where the service cannot have begun. Bodies up to 64 KiB are kept for it. 1: no retries.",
+        "Attempts of a call, the first among them, where it failed before its reply began: 502, 503, 504, 429, broken off, no connection. Only what may run twice: idempotent methods, routes with retry_safe, or where the service cannot have begun. Bodies of a stated length up to 64 KiB are kept for it. 1: no retries.",
         "Google's SRE book has three"),
     with("upstreams.*.retry.ratio", Kind::Ratio(0.0, 1.0), "0.1",
         "Retries for each first attempt, over 10 s, beside one a second.", "retries at ten percent cannot turn a short fault into a long outage"),
@@ -269,7 +269,7 @@ pub const SETTINGS: &[Setting] = &[
         "How much its calls matter, where the caller does not say or is not believed. Left out: context.criticality.",
         "few routes differ"),
     optional("routes[].timeout", Kind::Time(1, 24 * HOUR), "\"250ms\"",
-        "The longest that its callers wait, which becomes the call's deadline. Left out: context.timeout.",
+        "The longest that its callers wait, which becomes the call's deadline; upstreams.*.response_timeout holds besides. Left out: context.timeout.",
         "naming it spares the origin work that nobody waits for"),
     with("routes[].retry_safe", Kind::Flag, "false",
         "Its calls may run twice, whatever their method.", "a repeated POST has charged people twice"),

@@ -9,7 +9,7 @@ use seawall_policy::balance::Algorithm;
 
 use super::client::{
     BalanceConfig, BreakerConfig, BreakerKind, BreakerPer, EjectionConfig, FallbackConfig,
-    GutterConfig, HashOn, HealthConfig, ReplicasConfig,
+    GutterConfig, HashOn, HealthConfig, ReplicasConfig, RetryConfig,
 };
 use super::endpoints::{endpoint_lists, is_static, targets};
 use super::model::{Config, Protocol, Route, Upstream};
@@ -65,6 +65,12 @@ fn hosts(upstream: &Upstream, tell: Tell<'_>) {
                 let text = format!(
                     "lists {} twice, which counts once: to give it more calls write weight=2 after it",
                     shown(target)
+                );
+                tell(key, text);
+            }
+            if let Some(name) = &target.name {
+                let text = format!(
+                    "host={name} has no effect in the gateway: the Host of the call is passed on. Leave it out"
                 );
                 tell(key, text);
             }
@@ -187,6 +193,10 @@ fn retries(upstream: &Upstream, tell: Tell<'_>) {
             1.0 + retry.ratio
         );
         tell("retry.ratio", text);
+    }
+    if retry.attempts == 1 && retry.ratio != RetryConfig::default().ratio {
+        let text = "has no effect: retry.attempts is 1, so nothing is sent again";
+        tell("retry.ratio", text.to_owned());
     }
     let Some(per_try) = retry.per_try_timeout else {
         return;
