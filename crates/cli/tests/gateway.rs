@@ -285,7 +285,7 @@ fn a_changed_file_takes_effect_and_a_bad_one_is_refused() {
     let with = |timeout: &str| configured(upstream, &format!("[context]\ntimeout = \"{timeout}\""));
     let gateway = Configured::start(upstream, "");
     gateway.write(&with("22s"));
-    eventually("it is in force", || gateway.reloads("done") >= 1);
+    eventually("it is in force", || gateway.reloads("taken") >= 1);
     gateway.write(&with("twenty"));
     eventually("it is refused", || gateway.reloads("refused") >= 1);
     assert!(get(gateway.running.listen, "/").contains("200"));
@@ -295,13 +295,13 @@ fn a_changed_file_takes_effect_and_a_bad_one_is_refused() {
     });
     gateway.write(&with("333s"));
     eventually("the next good one is in force", || {
-        gateway.reloads("done") >= 2
+        gateway.reloads("taken") >= 2
     });
     gateway.write(&(with("333s") + "# only a remark\n"));
     eventually("that it says the same is told", || {
         gateway.told().contains("says what is in force already")
     });
-    assert_eq!(gateway.reloads("done"), 2, "and it is not taken over");
+    assert_eq!(gateway.reloads("taken"), 2, "and it is not taken over");
 }
 
 #[test]
@@ -310,7 +310,7 @@ fn sighup_has_the_file_read_and_a_changed_drain_timeout_holds() {
     let upstream = silent.local_addr().unwrap();
     let mut gateway = Configured::start(upstream, "drain_timeout = \"20s\"");
     gateway.running.signal("HUP");
-    eventually("the same is in force", || gateway.reloads("done") >= 1);
+    eventually("the same is in force", || gateway.reloads("taken") >= 1);
     eventually("that is told", || {
         gateway
             .told()
@@ -321,7 +321,7 @@ fn sighup_has_the_file_read_and_a_changed_drain_timeout_holds() {
     eventually("a bad one is refused", || gateway.reloads("refused") >= 1);
     gateway.write(&configured(upstream, "drain_timeout = \"50ms\""));
     gateway.running.signal("HUP");
-    eventually("a good one is in force", || gateway.reloads("done") >= 2);
+    eventually("a good one is in force", || gateway.reloads("taken") >= 2);
     let mut caller = TcpStream::connect(gateway.running.listen).unwrap();
     caller
         .write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")

@@ -114,6 +114,12 @@ pub(super) fn notes(results: &Results) -> Vec<String> {
         "Like most servers, the origin learns that a caller has left only when it writes the answer."
             .to_owned(),
     ];
+    if cfg!(debug_assertions) {
+        notes.push(
+            "This is a debug build, whose figures say little: build it with `cargo build --release -p seawall-cli`."
+                .to_owned(),
+        );
+    }
     for (side, name) in [(&results.without, "without"), (&results.with, "with")] {
         let late = side.lateness_p99_ms;
         if late > TOO_LATE_MS {

@@ -227,7 +227,7 @@ impl Gathered {
     fn reloads(&self, out: &mut Out<'_>) -> fmt::Result {
         let reloads = &self.shared.reloads;
         let rows = [
-            ([("result", "done")], reloads.done.load(Relaxed)),
+            ([("result", "taken")], reloads.done.load(Relaxed)),
             ([("result", "refused")], reloads.refused.load(Relaxed)),
         ];
         let help = "Configurations taken over while running, and refused";

@@ -223,7 +223,9 @@ pub(super) fn tries(plan: &Plan, out: &mut Out<'_>) -> fmt::Result {
     let retries = rows(|tries| &tries.retries);
     out.counters("retries", "Attempts after a call's first", retries)?;
     let stopped = plan.origins.iter().flat_map(|origin| {
-        Why::ALL.map(|why| {
+        // Of what was answered or passed on nothing was stopped.
+        let told = |why: &Why| !matches!(why, Why::Answered | Why::PassedOn);
+        Why::ALL.into_iter().filter(told).map(|why| {
             let labels = [("upstream", origin.name.as_str()), ("reason", why.as_str())];
             (labels, origin.tries.stopped[why as usize].load(Relaxed))
         })

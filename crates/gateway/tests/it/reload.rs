@@ -88,7 +88,7 @@ fn what_was_learned_and_counted_stays() {
     let limit = metric(&gateway, "seawall_limit{upstream=\"default\"}");
     assert_eq!(limit, 2.0);
     assert_eq!(
-        metric(&gateway, "seawall_config_reloads_total{result=\"done\"}"),
+        metric(&gateway, "seawall_config_reloads_total{result=\"taken\"}"),
         1.0
     );
     assert_all_free(&gateway);
