@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use http::response::Parts;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
@@ -35,6 +36,12 @@ pub(crate) struct Sending {
     pub(crate) head_only: bool,
 }
 
+/// What a call holds at the upstream.
+struct Held {
+    place: Place,
+    side: Side,
+}
+
 const MARK: HeaderValue = HeaderValue::from_static("1");
 
 impl Arrival<'_> {
@@ -58,31 +65,44 @@ impl Arrival<'_> {
         let (sent, side) = self
             .send(origin, way, request, (http2, again), asked, &alarm)
             .await;
+        let held = Held { place, side };
         let Last { end, mark } = match sent {
             Ok(answered) => answered,
-            Err(last) => return self.ended(origin, last, place, side),
+            Err(last) => return self.ended(origin, last, held),
         };
+        if end.response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return self.switch(origin, end, upgrade, held);
+        }
+        if let Some(record) = &mut self.busy.record {
+            record.status = end.response.status().as_u16();
+            record.origin = Some(end.at.since(asked));
+        }
+        let read_ahead = !head_only;
+        self.pass_on(origin, end, mark, held, alarm, read_ahead)
+            .await
+    }
+
+    /// Makes the reply into the response.
+    async fn pass_on(
+        self,
+        origin: &Arc<Origin>,
+        answered: Answered,
+        mark: bool,
+        held: Held,
+        alarm: Alarm,
+        read_ahead: bool,
+    ) -> Response<ResponseBody> {
         let Answered {
             response,
             mut lease,
             attempt,
             at: now,
             waited,
-        } = end;
-        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            return match upgrade {
-                Some(upgrade) => {
-                    attempt.finish(Outcome::Success, now);
-                    side.finish(Outcome::Success, now);
-                    self.upgrade(upgrade, response, lease, place, now)
-                }
-                None => self.broke(origin, Failed::Unasked, attempt, place, side),
-            };
-        }
+        } = answered;
         let (mut parts, incoming) = response.into_parts();
         let names = Names::find(&parts.headers);
         if names.has(Names::TRANSFER_ENCODING) && !headers::only_chunked(&parts.headers) {
-            return self.broke(origin, Failed::Broke, attempt, place, side);
+            return self.broke(origin, Failed::Broke, attempt, held);
         }
         if names.has(Names::KEEP_ALIVE) {
             lease.learn(&parts.headers);
@@ -91,15 +111,10 @@ impl Arrival<'_> {
         if mark {
             parts.headers.insert(names::RETRIED, MARK);
         }
-        let mut outcome = outcome::by_status(parts.status);
-        if self.grpc
-            && let Some(trailers_only) = outcome::by_grpc(&parts.headers)
-        {
-            outcome = trailers_only;
-        }
+        let outcome = self.outcome(&parts);
         let stream = names.has(Names::CONTENT_TYPE) && is_event_stream(&parts.headers);
         let mut attempt = Some(attempt);
-        let place = match place {
+        let place = match held.place {
             Place::Held(permit) if stream => {
                 if let Some(attempt) = attempt.take() {
                     attempt.finish(outcome, now);
@@ -111,16 +126,11 @@ impl Arrival<'_> {
             }
             place => place,
         };
-        if let Some(record) = &mut self.busy.record {
-            record.status = parts.status.as_u16();
-            record.origin = Some(now.since(asked));
-        }
-        let impatient = self.impatient();
         let call = Call {
-            impatient,
+            impatient: self.impatient(),
             origin: origin.clone(),
             attempt,
-            side,
+            side: held.side,
             place,
             busy: self.busy,
             deadline: self.read.call.deadline,
@@ -129,7 +139,7 @@ impl Arrival<'_> {
             head_at: now,
         };
         let mut exchange = Box::new(Exchange::new(incoming, lease, alarm, waited, call));
-        if !head_only {
+        if read_ahead {
             exchange.read_ahead().await;
             if exchange.broke_early() {
                 let fallback = origin.fallback.as_ref().filter(|_| !self.grpc);
@@ -145,6 +155,35 @@ impl Arrival<'_> {
             }
         }
         Response::from_parts(parts, ResponseBody::Origin(exchange))
+    }
+
+    fn outcome(&self, parts: &Parts) -> Outcome {
+        let trailers_only = self.grpc.then(|| outcome::by_grpc(&parts.headers));
+        let trailers_only = trailers_only.flatten();
+        trailers_only.unwrap_or_else(|| outcome::by_status(parts.status))
+    }
+
+    /// The host changes the protocol.
+    fn switch(
+        self,
+        origin: &Origin,
+        answered: Answered,
+        upgrade: Option<OnUpgrade>,
+        held: Held,
+    ) -> Response<ResponseBody> {
+        let Answered {
+            response,
+            lease,
+            attempt,
+            at: now,
+            ..
+        } = answered;
+        let Some(upgrade) = upgrade else {
+            return self.broke(origin, Failed::Unasked, attempt, held);
+        };
+        attempt.finish(Outcome::Success, now);
+        held.side.finish(Outcome::Success, now);
+        self.upgrade(upgrade, response, lease, held.place, now)
     }
 
     /// All attempts at the hosts of the way, and at those in their stead if they are out.
@@ -206,19 +245,11 @@ impl Arrival<'_> {
     }
 
     /// There is no reply.
-    fn ended(
-        self,
-        origin: &Origin,
-        last: Last<Ended>,
-        place: Place,
-        side: Side,
-    ) -> Response<ResponseBody> {
+    fn ended(self, origin: &Origin, last: Last<Ended>, held: Held) -> Response<ResponseBody> {
         let mark = last.mark;
         let mut response = match last.end {
-            Ended::Failed(failed, host) => {
-                self.failed(origin, &failed, host.as_deref(), place, side)
-            }
-            Ended::Breaker(rejection) => self.broken(origin, rejection, side),
+            Ended::Failed(failed, host) => self.failed(origin, &failed, host.as_deref(), held),
+            Ended::Breaker(rejection) => self.broken(origin, rejection, held.side),
         };
         if mark {
             response.headers_mut().insert(names::RETRIED, MARK);
@@ -236,15 +267,7 @@ impl Arrival<'_> {
         let core = &self.client.core;
         side.finish(Outcome::Ignored, self.busy.start);
         let criticality = self.read.call.criticality;
-        core.remember(
-            self.busy.start,
-            self.plan,
-            self.target,
-            Key::OVERFLOW,
-            criticality,
-            rejection,
-            false,
-        );
+        self.remember(self.busy.start, Key::OVERFLOW, rejection, false);
         core.counters().rejected(rejection.reason, criticality);
         if let Some(stands_in) = self.stand_in(origin) {
             return stands_in;
@@ -267,12 +290,11 @@ impl Arrival<'_> {
         origin: &Origin,
         failed: Failed,
         attempt: Attempt,
-        place: Place,
-        side: Side,
+        held: Held,
     ) -> Response<ResponseBody> {
         let host = attempt.host.clone();
         attempt.broke(self.client.core.clock.now());
-        self.failed(origin, &failed, Some(&host), place, side)
+        self.failed(origin, &failed, Some(&host), held)
     }
 
     /// No response: says why, and tells the limit.
@@ -281,8 +303,7 @@ impl Arrival<'_> {
         origin: &Origin,
         failed: &Failed,
         host: Option<&Endpoint>,
-        place: Place,
-        side: Side,
+        held: Held,
     ) -> Response<ResponseBody> {
         let core = &self.client.core;
         let now = core.clock.now();
@@ -291,8 +312,8 @@ impl Arrival<'_> {
         let outcome = failed.outcome();
         // Whoever chose not to wait says nothing of the origin. Dropping the permit says just that.
         let outcome = outcome.filter(|_| !(matches!(failed, Failed::Deadline) && self.impatient()));
-        side.finish(outcome.unwrap_or(Outcome::Ignored), now);
-        if let (Place::Held(permit), Some(outcome)) = (place, outcome) {
+        held.side.finish(outcome.unwrap_or(Outcome::Ignored), now);
+        if let (Place::Held(permit), Some(outcome)) = (held.place, outcome) {
             permit.finish(outcome, now);
         }
         if failed.is_origins()
@@ -311,15 +332,7 @@ impl Arrival<'_> {
         let core = &self.client.core;
         let rejection = answer::UNREACHABLE;
         let criticality = self.read.call.criticality;
-        core.remember(
-            now,
-            self.plan,
-            self.target,
-            Key::OVERFLOW,
-            criticality,
-            rejection,
-            false,
-        );
+        self.remember(now, Key::OVERFLOW, rejection, false);
         core.counters().rejected(rejection.reason, criticality);
         let response = answer::unreachable(self.wire);
         self.busy.answer(&response, Some(rejection));

@@ -272,15 +272,7 @@ impl Arrival<'_> {
         let mut way = match Way::new(origin, head, call, ip, time, core.random()) {
             Ok(way) => way,
             Err(rejection) => {
-                core.remember(
-                    asked,
-                    self.plan,
-                    self.target,
-                    self.key,
-                    call.criticality,
-                    rejection,
-                    false,
-                );
+                self.remember(asked, self.key, rejection, false);
                 core.counters().rejected(rejection.reason, call.criticality);
                 return match self.stand_in(origin) {
                     Some(stands_in) => stands_in,
@@ -371,15 +363,7 @@ impl Arrival<'_> {
         let rejection = match origin.admission.acquire(call, key, lane, now) {
             Admit::Now(permit) => {
                 if let Some(would_be) = permit.shadowed() {
-                    core.remember(
-                        now,
-                        self.plan,
-                        self.target,
-                        key,
-                        call.criticality,
-                        would_be,
-                        true,
-                    );
+                    self.remember(now, key, would_be, true);
                 }
                 return Ok((Place::Held(permit), now));
             }
@@ -404,20 +388,27 @@ impl Arrival<'_> {
             },
             Admit::Rejected(rejection) => rejection,
         };
-        core.remember(
-            now,
-            self.plan,
-            self.target,
-            key,
-            call.criticality,
-            rejection,
-            self.target.shadow,
-        );
+        self.remember(now, key, rejection, self.target.shadow);
         if self.target.shadow {
             core.counters().shadowed(rejection.reason);
             return Ok((Place::None, now));
         }
         Err(rejection)
+    }
+
+    /// Remembers a rejection for `/explain`.
+    pub(crate) fn remember(&self, at: Tick, key: Key, rejection: Rejection, shadow: bool) {
+        let criticality = self.read.call.criticality;
+        let core = &self.client.core;
+        core.remember(
+            at,
+            self.plan,
+            self.target,
+            key,
+            criticality,
+            rejection,
+            shadow,
+        );
     }
 
     pub(crate) fn reject(mut self, rejection: Rejection) -> Response<ResponseBody> {
