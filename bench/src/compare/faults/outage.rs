@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use super::bed::{Act, Bed, arrived, part, sample, share, since};
+use super::host::Host;
 use super::tap::{Packets, Tap};
 use super::{PEERS, RATE, WARM};
 use crate::compare::{Metric, Sample, Scenario, Setup, Shape};
-use crate::load::{Bucket, ClassReport};
+use crate::load::{Bucket, ClassReport, Report};
 use crate::peers::{PER_TRY, Peer};
 
 /// How it goes.
@@ -64,39 +65,21 @@ impl Scenario for Outage {
     fn run(&self, peer: Peer, setup: &Setup) -> anyhow::Result<Sample> {
         let bed = Bed::start(peer, self.hosts, Duration::from_millis(5), setup)?;
         let victim = bed.victim()?;
-        let packets = match self.fate {
-            Fate::Killed => Packets::Connects,
-            Fate::Stopped => Packets::Data,
-        };
-        let tap = Tap::start(victim.address().port(), packets).ok();
+        let seen = Seen::new(self.fate, victim);
         let length = Duration::from_secs_f64(setup.length(10.0));
         let back = WARM + length;
-        let reached = [AtomicU64::new(0), AtomicU64::new(0)];
-        let count = |place: usize| {
-            let count = tap.as_ref().map_or(0, Tap::count);
-            reached[place].store(count, Relaxed);
-            Ok(())
-        };
-        // The tap counts up to the return; what it takes to come back is not the proxy's doing.
-        let took = Mutex::new(Duration::ZERO);
-        let go = || match self.fate {
-            Fate::Killed => victim.kill(),
-            Fate::Stopped => victim.stop(),
-        };
+        let go = || self.fate.befalls(victim);
+        let known = || seen.count(0);
         let come = || {
-            count(1)?;
+            seen.count(1)?;
+            // What it takes to come back is not the proxy's doing.
             let begin = Instant::now();
-            match self.fate {
-                Fate::Killed => victim.restart()?,
-                Fate::Stopped => victim.resume()?,
-            }
-            *took.lock() = begin.elapsed();
+            self.fate.ends(victim)?;
+            *seen.took.lock() = begin.elapsed();
             Ok(())
         };
-        let known = || count(0);
-        let late = Mutex::new(Vec::new());
         let look = || {
-            *late.lock() = arrived(&bed.hosts)?;
+            *seen.late.lock() = arrived(&bed.hosts)?;
             Ok(())
         };
         let acts: [Act<'_>; 4] = [
@@ -107,37 +90,90 @@ impl Scenario for Outage {
         ];
         let parts = [WARM, DETECTED, length - DETECTED, AFTER];
         let report = bed.run(RATE, &parts, &acts)?;
-        let came = since(&arrived(&bed.hosts)?, &late.into_inner());
-        let back = back + *took.lock();
-        let mut lost = Bucket::default();
-        for index in 1..parts.len() {
-            lost = sum(lost, part(&report, index));
-        }
+        let came = since(&arrived(&bed.hosts)?, &seen.late.lock());
         let mut sample = sample(&report);
-        sample.metrics = vec![
+        sample.metrics = seen.metrics(&report, back, &came);
+        Ok(sample)
+    }
+}
+
+impl Fate {
+    fn befalls(self, host: &Host) -> anyhow::Result<()> {
+        match self {
+            Self::Killed => host.kill(),
+            Self::Stopped => host.stop(),
+        }
+    }
+
+    fn ends(self, host: &Host) -> anyhow::Result<()> {
+        match self {
+            Self::Killed => host.restart(),
+            Self::Stopped => host.resume(),
+        }
+    }
+}
+
+/// What is seen while it runs.
+#[derive(Debug)]
+struct Seen {
+    /// `None` where it is not allowed.
+    tap: Option<Tap>,
+    /// What it counted when the host was to be known, and up to its return.
+    reached: [AtomicU64; 2],
+    /// How long the return took.
+    took: Mutex<Duration>,
+    /// What had come in at each host shortly before the end.
+    late: Mutex<Vec<u64>>,
+}
+
+impl Seen {
+    fn new(fate: Fate, victim: &Host) -> Self {
+        let packets = match fate {
+            Fate::Killed => Packets::Connects,
+            Fate::Stopped => Packets::Data,
+        };
+        Self {
+            tap: Tap::start(victim.address().port(), packets).ok(),
+            reached: Default::default(),
+            took: Mutex::new(Duration::ZERO),
+            late: Mutex::new(Vec::new()),
+        }
+    }
+
+    fn count(&self, place: usize) -> anyhow::Result<()> {
+        let count = self.tap.as_ref().map_or(0, Tap::count);
+        self.reached[place].store(count, Relaxed);
+        Ok(())
+    }
+
+    /// `came`: what came in at each host in the end.
+    fn metrics(&self, report: &Report, back: Duration, came: &[u64]) -> Vec<Metric> {
+        let mut lost = Bucket::default();
+        for index in 1..report.classes.len() {
+            lost = sum(lost, part(report, index));
+        }
+        let mut metrics = vec![
             Metric::new("failed calls", "calls", "", (lost.offered - lost.ok) as f64),
             Metric::new("of them turned away", "calls", "", lost.rejected as f64),
             Metric::new("of them timed out", "calls", "", lost.timeout as f64),
         ];
-        if tap.is_some() {
-            let sent = reached[1].load(Relaxed) - reached[0].load(Relaxed);
-            let sent = share(sent, part(&report, 2).offered);
+        if self.tap.is_some() {
+            let sent = self.reached[1].load(Relaxed) - self.reached[0].load(Relaxed);
+            let sent = share(sent, part(report, 2).offered);
             let name = "sent to the dead host after 1 s";
-            let metric = Metric::new(name, "% of calls", "<= 2", sent);
-            sample.metrics.push(metric);
+            metrics.push(Metric::new(name, "% of calls", "<= 2", sent));
         }
+        let back = back + *self.took.lock();
         let recovery = report.classes.last().map_or(AFTER, |c| recovery(c, back));
         let recovery = recovery.as_secs_f64() * 1_000.0;
         let name = "99 % again after its return";
-        let metric = Metric::new(name, "ms", "<= 1000", recovery);
-        sample.metrics.push(metric);
-        if self.hosts > 1 {
-            let its = came.first().copied().unwrap_or(0);
-            let its = share(its, came.iter().sum());
+        metrics.push(Metric::new(name, "ms", "<= 1000", recovery));
+        if let [its, _, ..] = came {
+            let its = share(*its, came.iter().sum());
             let name = "its share of the calls 3 s after its return";
-            sample.metrics.push(Metric::new(name, "%", "", its));
+            metrics.push(Metric::new(name, "%", "", its));
         }
-        Ok(sample)
+        metrics
     }
 }
 
