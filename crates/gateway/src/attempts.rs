@@ -29,8 +29,8 @@ const TRIED: usize = 10;
 pub(crate) struct Attempts<'a> {
     pub(crate) core: &'a Arc<Core>,
     pub(crate) origin: &'a Origin,
-    pub(crate) fleet: Arc<Fleet>,
-    pub(crate) breaker: Option<Arc<dyn Breaker>>,
+    pub(crate) fleet: &'a Arc<Fleet>,
+    pub(crate) breaker: Option<&'a Arc<dyn Breaker>>,
     pub(crate) call: &'a Call,
     /// Which of its context's headers came with it, and from where.
     pub(crate) seen: (Trust, ContextHeaders),
@@ -173,7 +173,7 @@ impl Attempts<'_> {
             mark: false,
         })?;
         if self.origin.by_load {
-            probe::send(self.core, &self.fleet, self.origin, now);
+            probe::send(self.core, self.fleet, self.origin, now);
         }
         let pool = picked.endpoint.pool.clone();
         Ok((Attempt::new(picked, pass, &self.core.clock, now), pool))
@@ -221,7 +221,7 @@ impl Attempts<'_> {
     }
 
     fn pass(&self, now: Tick) -> Result<Option<Passed>, Rejection> {
-        let Some(breaker) = &self.breaker else {
+        let Some(breaker) = self.breaker else {
             return Ok(None);
         };
         match breaker.ask(now, self.core.random()) {
@@ -333,15 +333,15 @@ impl Attempts<'_> {
         until: Tick,
         now: Tick,
     ) -> Result<(Duration, Withdrawal), Why> {
+        if reply.outcome == Outcome::Success {
+            return Err(Why::Answered);
+        }
         let call = Call {
             deadline: self.call.deadline.min(until),
             ..*self.call
         };
         let typical = Some(self.fleet.typical_latency());
         let (budget, random) = (&self.origin.budget, self.core.random());
-        if reply.outcome == Outcome::Success {
-            return Err(Why::Answered);
-        }
         match self
             .retry
             .decide(&call, reply, typical, budget, now, random)

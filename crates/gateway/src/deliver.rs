@@ -197,17 +197,18 @@ impl Arrival<'_> {
         alarm: &Alarm,
     ) -> (Result<Last<Answered>, Last<Ended>>, Side) {
         let core = &self.client.core;
-        let attempts = |way: &Way| {
+        let (mut way, mut now) = (way, asked);
+        loop {
             let settings = RetrySettings {
                 attempts: if way.once { 1 } else { origin.retry.attempts },
                 safe: self.target.retry_safe,
                 ..origin.retry
             };
-            Attempts {
+            let attempts = Attempts {
                 core,
                 origin,
-                fleet: way.fleet.clone(),
-                breaker: self.breaker(origin, way),
+                fleet: &way.fleet,
+                breaker: self.breaker(origin, &way),
                 call: &self.read.call,
                 seen: (self.client.site.trust, self.read.seen),
                 retry: Retry::new(settings),
@@ -217,11 +218,8 @@ impl Arrival<'_> {
                 again,
                 grpc: self.grpc,
                 impatient: self.impatient(),
-            }
-        };
-        let (mut way, mut now) = (way, asked);
-        loop {
-            let sent = attempts(&way).run(request, now).await;
+            };
+            let sent = attempts.run(request, now).await;
             if request.is_none() || !sent.as_ref().err().is_some_and(|last| is_out(last, &way)) {
                 return (sent, way.side);
             }
@@ -234,14 +232,14 @@ impl Arrival<'_> {
     }
 
     /// The reserve has none: it has a limit.
-    fn breaker(&self, origin: &Origin, way: &Way) -> Option<Arc<dyn Breaker>> {
+    fn breaker<'o>(&self, origin: &'o Origin, way: &Way) -> Option<&'o Arc<dyn Breaker>> {
         let breakers = match &origin.replicas {
             Some(replicas) if way.replica => &replicas.breakers,
             _ => &origin.breakers,
         };
         let breakers = breakers.as_ref().filter(|_| !way.once)?;
         let route = self.target.route.map_or(u64::from(self.key.0), u64::from);
-        Some(breakers.get(route, self.read.call.tenant).clone())
+        Some(breakers.get(route, self.read.call.tenant))
     }
 
     /// There is no reply.
