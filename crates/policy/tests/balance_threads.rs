@@ -3,7 +3,7 @@
 //!
 //! Real threads; also run under ThreadSanitizer, by `cargo xtask race`.
 
-use std::sync::Mutex;
+use parking_lot::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ fn share(algorithm: Algorithm) {
     let (time, probes) = (AtomicU64::new(0), AtomicU64::new(0));
     let call = |random: u64| {
         let now = Tick(time.fetch_add(100_000, SeqCst));
-        let list = hosts.lock().expect("no thread panics").clone();
+        let list = hosts.lock().clone();
         let ask = Ask {
             hash: Some(random),
             ..Ask::default()
@@ -62,7 +62,7 @@ fn share(algorithm: Algorithm) {
         };
         choice.finish(outcome, latency, Some(load), now + latency);
         if random.is_multiple_of(64) {
-            let mut current = hosts.lock().expect("no thread panics");
+            let mut current = hosts.lock();
             *current = std::sync::Arc::new(current.updated(&specs, now));
         }
     };
@@ -81,7 +81,7 @@ fn share(algorithm: Algorithm) {
             thread.join().expect("no thread panics");
         }
     });
-    let list = hosts.lock().expect("no thread panics").clone();
+    let list = hosts.lock().clone();
     let now = Tick(time.load(SeqCst));
     assert!(
         list.snapshot(now).all(|host| host.in_flight == 0),
