@@ -8,14 +8,13 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use seawall_gateway::Running;
-use seawall_testkit::{Dns, DnsKind, DnsReply};
 
 use crate::support::{
     Client, Origin, Setup, ask, assert_all_free, eventually, get, metric, write_response,
 };
 
 /// Answers with its name.
-fn named(name: &'static str) -> Origin {
+pub(crate) fn named(name: &'static str) -> Origin {
     Origin::serving(move |_, stream| {
         write_response(stream, "200 OK", "", name.as_bytes());
         true
@@ -31,7 +30,7 @@ fn failing(status: &'static str, headers: &'static str) -> Origin {
 }
 
 /// An address where nobody listens.
-fn nobody() -> SocketAddr {
+pub(crate) fn nobody() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], seawall_testkit::free_port().unwrap()))
 }
 
@@ -509,26 +508,6 @@ fn an_unhealthy_host_is_left_alone() {
 }
 
 #[test]
-fn endpoints_follow_a_file() {
-    let (one, two) = (named("one"), named("two"));
-    let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("hosts");
-    std::fs::write(&file, format!("{}\n", one.addr)).unwrap();
-    let lines = format!("endpoints = ['file://{}']\n", file.display());
-    let gateway = Setup::to(nobody()).upstream(&lines).start();
-    eventually("the first is found", || {
-        get(gateway.addr, "/").text() == "one"
-    });
-    std::fs::write(&file, format!("{}\n", two.addr)).unwrap();
-    eventually("the second is found", || {
-        get(gateway.addr, "/").text() == "two"
-    });
-    std::fs::write(&file, "no host at all\n").unwrap();
-    assert_eq!(get(gateway.addr, "/").text(), "two");
-    assert_all_free(&gateway);
-}
-
-#[test]
 fn strangers_in_a_hurry_do_not_get_a_host_ejected() {
     let (slow, other) = (Origin::raw(|_stream| std::thread::park()), named("other"));
     let gateway = start(&[slow.addr, other.addr], "retry.attempts = 1\n");
@@ -572,43 +551,4 @@ fn hosts_are_chosen_by_what_they_say_of_themselves() {
     let answers: Vec<_> = (0..300).map(|_| get(gateway.addr, "/").text()).collect();
     let busy = answers.iter().filter(|text| *text == "busy").count();
     assert!(busy < 60, "{busy} of 300 went to the busy one");
-}
-
-#[test]
-fn a_name_is_followed_and_an_error_of_dns_changes_nothing() {
-    let dns = Dns::start().unwrap();
-    let origin = named("found");
-    let port = origin.addr.port();
-    let good = DnsReply::ips(0, ["127.0.0.1"]);
-    dns.say("shop.test", DnsKind::A, [good, DnsReply::Code(2)]);
-    let lines = format!("endpoints = ['dns://shop.test:{port}']\n");
-    let resolvers = format!("[discovery]\nresolvers = ['{}']\n", dns.address());
-    let gateway = Setup::to(nobody())
-        .upstream(&lines)
-        .rest(&resolvers)
-        .start();
-    eventually("it is found", || get(gateway.addr, "/").text() == "found");
-    // Another list, whose name does not resolve: what was found stays in use.
-    let mut config = seawall::config::Config::clone(&gateway.config());
-    config.upstreams.get_mut("default").unwrap().endpoints = vec!["nowhere.test:80".into()];
-    gateway.reload(&config).unwrap();
-    eventually("it is asked for", || {
-        dns.asked("nowhere.test", DnsKind::A) > 0
-    });
-    assert_eq!(get(gateway.addr, "/").text(), "found");
-    assert_all_free(&gateway);
-}
-
-#[test]
-fn a_name_without_an_address_is_an_error_and_no_wait() {
-    let dns = Dns::start().unwrap();
-    let resolvers = format!("[discovery]\nresolvers = ['{}']\n", dns.address());
-    let gateway = Setup::to(nobody())
-        .upstream("endpoints = ['dns://nowhere.test:80']\n")
-        .rest(&resolvers)
-        .start();
-    let response = get(gateway.addr, "/");
-    assert_eq!(response.status(), 502, "{response:?}");
-    let reject = response.get("seawall-reject").unwrap_or_default();
-    assert!(reject.contains("reason=unreachable"), "{reject}");
 }
