@@ -73,6 +73,13 @@ pub(crate) struct Book {
     pub(crate) recent: Recent,
 }
 
+/// Every bit of the result depends on every bit of the input (SplitMix64's finaliser).
+pub(crate) const fn mix(mut z: u64) -> u64 {
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}
+
 /// What belongs to one core: its thread alone writes here on the hot path.
 #[derive(Debug)]
 pub(crate) struct Core {
@@ -109,12 +116,10 @@ impl Core {
 
     /// 64 random bits that nobody's safety hangs on (SplitMix64).
     pub(crate) fn random(&self) -> u64 {
-        let mut z = self
+        let z = self
             .random
             .fetch_add(0x9E37_79B9_7F4A_7C15, Ordering::Relaxed);
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
+        mix(z)
     }
 
     /// Remembers a rejection for `/explain`.

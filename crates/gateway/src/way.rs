@@ -10,6 +10,7 @@ use seawall::config::HashOn;
 use seawall_policy::fallback::{self, Gutter};
 use seawall_policy::{Call, Outcome, Rejection, Tick};
 
+use crate::core::mix;
 use crate::fleet::Fleet;
 use crate::origin::{Origin, Reserve};
 use crate::writers::{self, Write};
@@ -68,12 +69,8 @@ impl Way {
         let write = match read_or_write(origin, (parts, upgrade), call, ip, now, clock) {
             Kind::Replica(fleet) => {
                 return Ok(Self {
-                    fleet,
-                    hash,
-                    once: false,
                     replica: true,
-                    side: Side::default(),
-                    write: None,
+                    ..Self::to(fleet, hash)
                 });
             }
             Kind::Read => None,
@@ -85,17 +82,22 @@ impl Way {
 
     /// To the upstream's own hosts, or the reserve while those fail.
     fn main(origin: &Origin, hash: Option<u64>, now: Tick, random: u64) -> Result<Self, Rejection> {
-        let main = Self {
-            fleet: origin.hosts.fleet.clone(),
+        let main = Self::to(origin.hosts.fleet.clone(), hash);
+        match &origin.reserve {
+            Some(reserve) => main.beside(reserve, now, random),
+            None => Ok(main),
+        }
+    }
+
+    /// To these hosts, and nothing more to it.
+    fn to(fleet: Arc<Fleet>, hash: Option<u64>) -> Self {
+        Self {
+            fleet,
             hash,
             once: false,
             replica: false,
             side: Side::default(),
             write: None,
-        };
-        match &origin.reserve {
-            Some(reserve) => main.beside(reserve, now, random),
-            None => Ok(main),
         }
     }
 
@@ -103,19 +105,15 @@ impl Way {
     fn beside(self, reserve: &Reserve, now: Tick, random: u64) -> Result<Self, Rejection> {
         let pass = reserve.gutter.pass(now, random)?;
         let once = pass.way() == fallback::Way::Gutter;
-        let side = Side(Some((reserve.gutter.clone(), pass)));
         let fleet = if once {
             reserve.hosts.fleet.clone()
         } else {
             self.fleet
         };
         Ok(Self {
-            fleet,
-            hash: self.hash,
             once,
-            replica: false,
-            side,
-            write: None,
+            side: Side(Some((reserve.gutter.clone(), pass))),
+            ..Self::to(fleet, self.hash)
         })
     }
 
@@ -134,14 +132,7 @@ impl Way {
     fn to_reserve(&self, origin: &Origin, now: Tick, random: u64) -> Option<Self> {
         let reserve = origin.reserve.as_ref().filter(|_| !self.once)?;
         reserve.gutter.enter(now);
-        let main = Self {
-            fleet: self.fleet.clone(),
-            hash: self.hash,
-            once: false,
-            replica: false,
-            side: Side::default(),
-            write: None,
-        };
+        let main = Self::to(self.fleet.clone(), self.hash);
         let way = main.beside(reserve, now, random).ok()?;
         way.once.then_some(way)
     }
@@ -212,12 +203,10 @@ fn cookie<'c>(line: &'c [u8], name: &[u8]) -> Option<&'c [u8]> {
 /// The same on every gateway and in every version, so that all send a key to the same host (FNV-1a
 /// with SplitMix64's finaliser).
 fn hash(bytes: &[u8]) -> u64 {
-    let mut z = bytes.iter().fold(0xCBF2_9CE4_8422_2325_u64, |hash, byte| {
+    let hash = bytes.iter().fold(0xCBF2_9CE4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01B3)
     });
-    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^ (z >> 31)
+    mix(hash)
 }
 
 #[cfg(test)]
