@@ -1,12 +1,20 @@
 //! The kit: request context, admission, signals, tower layers, configuration, telemetry.
 
 pub mod admission;
+#[cfg(feature = "api")]
+pub mod api;
+#[cfg(feature = "app")]
+pub mod app;
 pub mod client;
 pub mod clock;
 pub mod config;
 pub mod context;
+#[cfg(feature = "sql")]
+pub mod data;
 pub mod discovery;
 pub mod layer;
+#[cfg(feature = "profile")]
+pub mod profile;
 pub mod signals;
 pub mod telemetry;
 

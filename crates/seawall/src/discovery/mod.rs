@@ -42,6 +42,8 @@ mod board;
 mod dns;
 mod endpoint;
 mod endpoints;
+#[cfg(feature = "etcd")]
+pub mod etcd;
 mod filed;
 mod hosts;
 mod known;

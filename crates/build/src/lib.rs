@@ -1,0 +1,1 @@
+//! Code from protobuf definitions, for a service's `build.rs`.

@@ -1,0 +1,1 @@
+//! Databases: a primary and its replicas, transactions, pools by lane.
