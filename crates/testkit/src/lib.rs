@@ -30,4 +30,4 @@ pub use error::Error;
 pub use port::free_port;
 pub use process::Process;
 pub use recipe::Recipe;
-pub use server::Server;
+pub use server::{Paused, Server};

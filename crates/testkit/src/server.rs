@@ -1,10 +1,12 @@
 //! A running server.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::Path;
 use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::{Error, Process, Recipe, free_port};
@@ -16,7 +18,12 @@ pub struct Server {
     // Before the directory: it must have ended when that goes.
     process: Process,
     directory: TempDir,
+    recipe: Recipe,
 }
+
+/// A server that is held still; it goes on when this is dropped.
+#[derive(Debug)]
+pub struct Paused<'a>(&'a Server);
 
 impl Server {
     /// Starts it and waits until it accepts connections. Blocks the thread.
@@ -35,22 +42,51 @@ impl Server {
             let path = directory.path().join(name);
             std::fs::write(&path, recipe.fill(content)).map_err(Error::io(path))?;
         }
-        let mut command = Command::new(&recipe.program);
-        command
-            .args(recipe.arguments.iter().map(|text| recipe.fill(text)))
-            .current_dir(directory.path());
-        let log = directory.path().join("log");
-        let process = Process::start(command, &log, &recipe.remedy)?;
         let server = Self {
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
-            process,
+            process: run(&recipe, directory.path())?,
             directory,
+            recipe,
         };
-        server.wait_ready(&recipe)?;
+        server.wait_ready()?;
         Ok(server)
     }
 
-    fn wait_ready(&self, recipe: &Recipe) -> Result<(), Error> {
+    /// Ends it with SIGKILL and waits until it has ended, its port free and its directory as it was
+    /// left. Blocks the thread.
+    pub fn kill(&self) {
+        // Fails only where it has ended.
+        let _ = self.process.signal(Signal::KILL);
+        while !self.process.has_ended() {
+            sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Starts it again in the same directory and on the same port, with SIGKILL before it if it
+    /// still runs, and waits until it accepts connections. What it has kept, it finds again. Blocks
+    /// the thread.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn restart(&mut self) -> Result<(), Error> {
+        self.kill();
+        self.process = run(&self.recipe, self.directory.path())?;
+        self.wait_ready()
+    }
+
+    /// Holds it still with SIGSTOP until the guard is dropped: its port accepts connections, and
+    /// nothing answers.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn pause(&self) -> Result<Paused<'_>, Error> {
+        let stopped = self.process.signal(Signal::STOP);
+        stopped.map_err(Error::io(&self.recipe.program))?;
+        Ok(Paused(self))
+    }
+
+    fn wait_ready(&self) -> Result<(), Error> {
+        let recipe = &self.recipe;
         let program = recipe.program.display().to_string();
         let end = Instant::now() + recipe.patience;
         loop {
@@ -91,9 +127,54 @@ impl Server {
     }
 }
 
+impl Drop for Paused<'_> {
+    fn drop(&mut self) {
+        let _ = self.0.process.signal(Signal::CONT);
+    }
+}
+
+fn run(recipe: &Recipe, directory: &Path) -> Result<Process, Error> {
+    let mut command = Command::new(&recipe.program);
+    command
+        .args(recipe.arguments.iter().map(|text| recipe.fill(text)))
+        .current_dir(directory);
+    Process::start(command, &directory.join("log"), &recipe.remedy)
+}
+
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
+
     use super::*;
+
+    #[test]
+    fn a_restart_keeps_port_and_directory() {
+        let mut server = Server::start(&Recipe::etcd()).expect("etcd");
+        let (address, id) = (server.address(), server.process().id());
+        let kept = server.directory().join("data/member");
+        assert!(kept.exists());
+        server.kill();
+        assert!(TcpStream::connect(address).is_err());
+        server.restart().expect("etcd");
+        assert_eq!(server.address(), address);
+        assert_ne!(server.process().id(), id);
+        assert!(kept.exists() && TcpStream::connect(address).is_ok());
+    }
+
+    #[test]
+    fn a_paused_server_accepts_and_says_nothing() {
+        let server = Server::start(&Recipe::nats()).expect("nats-server");
+        // It greets whoever connects.
+        let greeting = |wait| {
+            let mut stream = TcpStream::connect(server.address())?;
+            stream.set_read_timeout(Some(wait))?;
+            stream.read(&mut [0; 4])
+        };
+        let paused = server.pause().expect("it runs");
+        assert!(greeting(Duration::from_millis(50)).is_err());
+        drop(paused);
+        assert_eq!(greeting(Duration::from_secs(10)).expect("a greeting"), 4);
+    }
 
     #[test]
     fn what_is_missing_names_the_remedy() {
