@@ -20,6 +20,7 @@
 
 mod dns;
 mod error;
+mod layers;
 mod port;
 mod process;
 mod recipe;
@@ -27,6 +28,7 @@ mod server;
 
 pub use dns::{Dns, DnsKind, DnsRecord, DnsReply};
 pub use error::Error;
+pub use layers::{Breach, Breaches, Layer, Layers};
 pub use port::free_port;
 pub use process::Process;
 pub use recipe::Recipe;
