@@ -1,0 +1,3 @@
+//! Products, prices and stock.
+
+pub mod biz;

@@ -1,0 +1,3 @@
+//! Orders: placed, paid for, or run out.
+
+pub mod biz;
