@@ -5,11 +5,22 @@
 use super::Line;
 use crate::pkg::{Money, TooMuch};
 
+/// From so many of one product on a tenth is off.
+const MANY: u32 = 10;
+
 /// What all lines cost.
 pub(super) fn total(lines: &[Line]) -> Result<Money, TooMuch> {
-    lines.iter().try_fold(Money::default(), |sum, line| {
-        sum.plus(line.price.times(line.quantity)?)
-    })
+    lines
+        .iter()
+        .try_fold(Money::default(), |sum, line| sum.plus(cost(line)?))
+}
+
+fn cost(line: &Line) -> Result<Money, TooMuch> {
+    let full = line.price.times(line.quantity)?;
+    if line.quantity < MANY {
+        return Ok(full);
+    }
+    Money::cents(full.in_cents() * 9 / 10)
 }
 
 #[cfg(test)]
@@ -34,5 +45,11 @@ mod tests {
     fn an_order_costs_what_its_lines_cost() {
         assert_eq!(costs(&[]), 0);
         assert_eq!(costs(&[line(250, 2), line(100, 1)]), 600);
+    }
+
+    #[test]
+    fn from_ten_of_a_product_on_a_tenth_is_off() {
+        assert_eq!(costs(&[line(100, 9)]), 900);
+        assert_eq!(costs(&[line(100, 10)]), 900);
     }
 }
