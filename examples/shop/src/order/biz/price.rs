@@ -52,4 +52,20 @@ mod tests {
         assert_eq!(costs(&[line(100, 9)]), 900);
         assert_eq!(costs(&[line(100, 10)]), 900);
     }
+
+    #[test]
+    fn what_is_off_is_rounded_up_for_the_customer() {
+        assert_eq!(costs(&[line(1, 11)]), 9);
+        assert_eq!(costs(&[line(3, 13)]), 35);
+    }
+
+    #[test]
+    fn ten_never_cost_more_than_nine() {
+        for cents in 0..2_000 {
+            assert!(
+                costs(&[line(cents, 10)]) <= costs(&[line(cents, 9)]),
+                "{cents}"
+            );
+        }
+    }
 }
