@@ -16,6 +16,9 @@ impl Money {
     /// the database that no sum can overflow on the way.
     pub const MOST: Self = Self(100_000_000);
 
+    /// Nothing.
+    pub const NOTHING: Self = Self(0);
+
     /// So many cents.
     ///
     /// # Errors

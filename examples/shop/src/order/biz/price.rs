@@ -2,22 +2,33 @@
 //!
 //! Written test first; `docs/testing.md` tells which commits to read.
 
+use std::collections::BTreeMap;
+
 use super::Line;
 use crate::pkg::{Money, TooMuch};
 
 /// From so many of one product on a tenth is off.
 const MANY: u32 = 10;
 
-/// What all lines cost.
+/// What all lines cost. Lines of one product count together.
 pub(super) fn total(lines: &[Line]) -> Result<Money, TooMuch> {
-    lines
-        .iter()
-        .try_fold(Money::default(), |sum, line| sum.plus(cost(line)?))
+    let mut products = BTreeMap::new();
+    for line in lines {
+        let (count, full) = products
+            .entry(line.product)
+            .or_insert((0_u32, Money::NOTHING));
+        *count = count.saturating_add(line.quantity);
+        *full = full.plus(line.price.times(line.quantity)?)?;
+    }
+    products
+        .into_values()
+        .try_fold(Money::NOTHING, |sum, (count, full)| {
+            sum.plus(reduced(count, full)?)
+        })
 }
 
-fn cost(line: &Line) -> Result<Money, TooMuch> {
-    let full = line.price.times(line.quantity)?;
-    if line.quantity < MANY {
+fn reduced(count: u32, full: Money) -> Result<Money, TooMuch> {
+    if count < MANY {
         return Ok(full);
     }
     Money::cents(full.in_cents() * 9 / 10)
@@ -57,6 +68,11 @@ mod tests {
     fn what_is_off_is_rounded_up_for_the_customer() {
         assert_eq!(costs(&[line(1, 11)]), 9);
         assert_eq!(costs(&[line(3, 13)]), 35);
+    }
+
+    #[test]
+    fn lines_of_one_product_count_together() {
+        assert_eq!(costs(&[line(100, 6), line(100, 4)]), 900);
     }
 
     #[test]
