@@ -5,5 +5,6 @@
 //! gives it that. How a service is put together stands in its `mod.rs`, and nowhere else.
 
 pub mod catalog;
+pub mod notify;
 pub mod order;
 pub mod pkg;

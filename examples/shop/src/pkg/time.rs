@@ -16,7 +16,7 @@ impl Time {
 
     /// So many milliseconds since 1970.
     #[must_use]
-    pub fn from_millis(millis: u64) -> Self {
+    pub const fn from_millis(millis: u64) -> Self {
         Self(millis)
     }
 

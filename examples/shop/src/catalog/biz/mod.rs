@@ -31,8 +31,8 @@ pub enum Error {
         /// How many there are.
         left: u32,
     },
-    /// Nothing, the same product twice, or too many of one.
-    #[error("nothing, a product twice, or none or more than {MOST_OF_ONE} of one")]
+    /// Nothing, or none or too many of one.
+    #[error("nothing is wanted, or none or more than {MOST_OF_ONE} of one")]
     Wanted,
     /// There is none, or it is no longer held.
     #[error("reservation {0} is not held")]

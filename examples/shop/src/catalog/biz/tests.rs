@@ -161,6 +161,16 @@ async fn reserving_twice_takes_once() {
 }
 
 #[tokio::test]
+async fn a_product_may_be_wanted_twice() {
+    let store = Fake::with(&[(1, 250, 5)]);
+    let catalog = Catalog::new(store.clone());
+    let (until, twice) = (Time::from_millis(UNTIL), wanted(&[(1, 2), (1, 1)]));
+    let held = catalog.reserve(&id("a"), &twice, until).await;
+    assert_eq!(held.expect("in stock").lines.len(), 2);
+    assert_eq!(store.stock(1), 2);
+}
+
+#[tokio::test]
 async fn all_or_nothing_is_taken() {
     let store = Fake::with(&[(1, 250, 5), (2, 100, 1)]);
     let catalog = Catalog::new(store.clone());
@@ -178,7 +188,7 @@ async fn all_or_nothing_is_taken() {
 async fn what_makes_no_sense_is_refused_before_the_store_is_asked() {
     let catalog = Catalog::new(Fake::default());
     let until = Time::from_millis(UNTIL);
-    for lines in [&[][..], &[(1, 0)], &[(1, 1), (1, 1)], &[(1, u32::MAX)]] {
+    for lines in [&[][..], &[(1, 0)], &[(1, u32::MAX)]] {
         let refused = catalog.reserve(&id("a"), &wanted(lines), until).await;
         assert_eq!(refused, Err(Error::Wanted), "{lines:?}");
     }

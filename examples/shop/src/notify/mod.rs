@@ -1,0 +1,3 @@
+//! What customers are told, and when.
+
+pub mod biz;
