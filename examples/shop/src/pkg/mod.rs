@@ -1,6 +1,7 @@
-//! What is not about the business: money, time.
+//! What is not about the business: money, time, the database.
 
 mod money;
+pub mod sql;
 mod time;
 
 pub use money::{Money, TooMuch};
