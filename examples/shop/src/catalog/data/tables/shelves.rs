@@ -148,9 +148,7 @@ impl Tx for ShelfTx {
     async fn turn(&mut self, id: &ReservationId, from: &[State], to: State) -> Result<bool, Error> {
         let mut turned = 0;
         for &state in from {
-            // MariaDB counts rows that change, so one that stays as it is has a statement too.
-            let statement = "UPDATE reservations SET state = ?, held_until = held_until + 1
-                 WHERE id = ? AND state = ?";
+            let statement = "UPDATE reservations SET state = ? WHERE id = ? AND state = ?";
             turned += sqlx::query(statement)
                 .bind(number_of(to))
                 .bind(&id.0)
@@ -167,18 +165,13 @@ impl Tx for ShelfTx {
     }
 
     async fn reprice(&mut self, product: ProductId, price: Money) -> Result<bool, Error> {
-        sqlx::query("UPDATE products SET price = ? WHERE id = ?")
+        let priced = sqlx::query("UPDATE products SET price = ? WHERE id = ?")
             .bind(sql::signed(price.in_cents()))
             .bind(i64::from(product.0))
             .execute(&mut *self.tx)
             .await
             .map_err(Error::store)?;
-        let there: Option<(i64,)> = sqlx::query_as("SELECT id FROM products WHERE id = ?")
-            .bind(i64::from(product.0))
-            .fetch_optional(&mut *self.tx)
-            .await
-            .map_err(Error::store)?;
-        Ok(there.is_some())
+        Ok(priced.rows_affected() > 0)
     }
 
     async fn commit(self) -> Result<(), Error> {

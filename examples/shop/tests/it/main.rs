@@ -1,0 +1,4 @@
+//! Tests of whole parts.
+
+mod embedded;
+mod laws;
