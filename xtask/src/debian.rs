@@ -13,6 +13,8 @@ const NEEDED: &[(&str, &str)] = &[
     ("curl", "curl"),
     ("openssl", "openssl"),
     ("python3", "python3-venv"),
+    ("mariadbd", "mariadb-server"),
+    ("redis-server", "redis-server"),
 ];
 
 /// Where servers lie, which is not always in a user's `PATH`.
