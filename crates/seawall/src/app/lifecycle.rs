@@ -77,7 +77,7 @@ pub(super) type Tell = dyn Fn(Phase) -> Pin<Box<dyn Future<Output = ()> + Send>>
 struct Standing {
     parts: Vec<Arc<dyn AnyPart>>,
     servers: Vec<Arc<dyn AnyPart>>,
-    registered: Vec<Hook>,
+    registered: Vec<Arc<Mutex<Option<Hook>>>>,
     served: bool,
 }
 
@@ -134,6 +134,10 @@ async fn start(course: Course, life: &Life, standing: &mut Standing) -> Result<b
         for register in course.register {
             let registering = async { timeout(REGISTRY, register()).await? };
             let undo = guarded("register", registering).await?;
+            let undo = Arc::new(Mutex::new(Some(undo)));
+            // Where this way is broken off, it is taken back all the same, and before any stop.
+            let left = undo.clone();
+            life.on_exit("deregister", async move { take_back(&left).await });
             standing.registered.push(undo);
         }
         for hook in course.after_start {
@@ -171,9 +175,8 @@ async fn end(
     if standing.served {
         tell(Phase::Leaving).await;
     }
-    for undo in standing.registered.into_iter().rev() {
-        let undo = async { timeout(REGISTRY, undo()).await? };
-        told(guarded("deregister", undo).await);
+    for undo in standing.registered.iter().rev() {
+        take_back(undo).await;
     }
     if standing.served && !times.delay.is_zero() {
         tracing::info!(
@@ -205,6 +208,15 @@ async fn end(
     finished
 }
 
+/// Once, whoever asks first.
+async fn take_back(undo: &Mutex<Option<Hook>>) {
+    let Some(undo) = undo.lock().take() else {
+        return;
+    };
+    let undo = async { timeout(REGISTRY, undo()).await? };
+    told(guarded("deregister", undo).await);
+}
+
 fn drained(part: &Arc<dyn AnyPart>) -> impl Future<Output = ()> + use<> {
     let part = part.clone();
     async move {
@@ -212,6 +224,9 @@ fn drained(part: &Arc<dyn AnyPart>) -> impl Future<Output = ()> + use<> {
         told(guarded(&name, part.clone().drain()).await);
     }
 }
+
+#[cfg(test)]
+mod tests;
 
 /// An error at the end is told, and nothing else waits for it.
 fn told(done: Result<(), BoxError>) {
