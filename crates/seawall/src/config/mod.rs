@@ -53,13 +53,9 @@ pub use units::{UnitError, parse_size, parse_time};
 pub use watch::Watch;
 
 #[cfg(feature = "api")]
-pub(crate) use error::nearest;
-#[cfg(feature = "api")]
 pub(crate) use units::units_serde;
 
 use error::Findings;
-#[cfg(feature = "app")]
-pub(crate) use error::nearest;
 
 impl Config {
     /// Reads a file's text.
