@@ -211,8 +211,8 @@ async fn database_call(database: &MySqlPool, layout: Layout, call: Call) -> Resu
     };
     let query = sqlx::query(statement).bind(id);
     match call {
-        Call::Sell(_) => drop(query.execute(database).await?),
-        Call::Row(_) | Call::Page(_) => drop(query.fetch_one(database).await?),
+        Call::Sell(_) => query.execute(database).await.map(|_| ())?,
+        Call::Row(_) | Call::Page(_) => query.fetch_one(database).await.map(|_| ())?,
     }
     Ok(())
 }
