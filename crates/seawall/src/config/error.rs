@@ -152,7 +152,7 @@ impl<'t> Findings<'t> {
 }
 
 /// The nearest of `names`, if it is near enough to be meant.
-pub(super) fn nearest<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let near = (name.len() / 3).clamp(1, 3);
     names
         .into_iter()

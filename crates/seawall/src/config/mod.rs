@@ -32,6 +32,8 @@ pub use client::{
     BalanceConfig, BreakerConfig, BreakerKind, BreakerPer, DiscoveryConfig, EjectionConfig,
     FallbackConfig, GutterConfig, HashOn, HealthConfig, ReplicasConfig, RetryConfig,
 };
+#[cfg(feature = "api")]
+pub(crate) use error::nearest;
 pub use error::{ConfigError, ConfigErrors, Position, Problem};
 pub use kind::Kind;
 pub use model::{
