@@ -48,6 +48,11 @@ pub use settings::{SETTINGS, Setting};
 pub use tls::{CertificateFiles, ClientAuth, ListenerTls, TlsVersion, UpstreamTls};
 pub use units::{UnitError, parse_size, parse_time};
 
+#[cfg(feature = "api")]
+pub(crate) use error::nearest;
+#[cfg(feature = "api")]
+pub(crate) use units::units_serde;
+
 use error::Findings;
 
 impl Config {
