@@ -19,11 +19,13 @@ mod kind;
 mod model;
 mod network;
 mod print;
+mod ranged;
 mod relations;
 mod settings;
 mod tls;
 mod units;
 mod upstreams;
+mod watch;
 
 use http::Uri;
 use toml::de::DeTable;
@@ -43,10 +45,12 @@ pub use model::{
 };
 pub use network::{Network, NetworkError};
 pub use print::{default_toml, explain, json_schema, setting};
+pub use ranged::{Count, Size, Time};
 pub use relations::{BUILT_IN_LANES, MAX_NAMED_LANES, Warning};
 pub use settings::{SETTINGS, Setting};
 pub use tls::{CertificateFiles, ClientAuth, ListenerTls, TlsVersion, UpstreamTls};
 pub use units::{UnitError, parse_size, parse_time};
+pub use watch::Watch;
 
 #[cfg(feature = "api")]
 pub(crate) use error::nearest;
@@ -54,6 +58,8 @@ pub(crate) use error::nearest;
 pub(crate) use units::units_serde;
 
 use error::Findings;
+#[cfg(feature = "app")]
+pub(crate) use error::nearest;
 
 impl Config {
     /// Reads a file's text.
