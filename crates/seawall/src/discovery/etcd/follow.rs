@@ -331,7 +331,7 @@ impl Following {
                 Ok(Ok(None)) => return Err(watch.link.ended("the watch has ended")),
                 Ok(Err(status)) => return Err(watch.link.refused(&status)),
                 Err(_) if now >= reread => {
-                    view.forget_revision();
+                    view.doubt();
                     return Ok(Again::Time);
                 }
                 Err(_) if now < silent => self.sweep(view),
