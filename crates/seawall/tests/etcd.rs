@@ -9,7 +9,7 @@ use etcd_support::{
     Way, discovery, follow, json, keys, leases, lists, ports, ranges, registered, registry, server,
     service, settings, soon, stands, until, watchers,
 };
-use seawall::discovery::etcd::{self, Error};
+use seawall::discovery::etcd::{self, Error, Etcd};
 use seawall::discovery::{DiscoveryError, RegistrationState, Registry as _, Source};
 
 #[tokio::test]
@@ -261,7 +261,12 @@ async fn who_starts_anew_takes_its_own_place() {
 #[tokio::test]
 async fn a_key_that_someone_deleted_is_written_again() {
     let server = server();
-    let etcd = registry(server.address());
+    let cluster = format!("etcd://{}", server.address()).parse();
+    let settings = etcd::Settings {
+        ttl: Duration::from_secs(1),
+        ..settings()
+    };
+    let etcd = Etcd::new(cluster.expect("a cluster"), settings);
     let one = registered(&etcd, 1).await;
     // "/" to "0".
     json(
