@@ -168,9 +168,9 @@ impl fmt::Display for Shop {
             f,
             "
 curl {here}/v1/order-pages/1
-curl {here}/v1/orders -d '{{\"customer\":\"ann\",\"key\":\"first-order\",\"lines\":[{{\"productId\":1,\"quantity\":2}}]}}'
+curl {here}/v1/orders --json '{{\"customer\":\"ann\",\"key\":\"first-order\",\"lines\":[{{\"productId\":1,\"quantity\":2}}]}}'
 curl {here}/v1/customers/ann/orders
-curl -X PUT http://127.0.0.1:{admin}/v1/degrade -d '{{\"recommendations\":false}}'
+curl -X PUT http://127.0.0.1:{admin}/v1/degrade --json '{{\"recommendations\":false}}'
 {here}/docs                       in a browser
 
 Kill the catalog by its process id, and ask for the page again: its price is stale, and says so.
