@@ -1,16 +1,21 @@
 //! Endpoints and registrations in a real etcd.
-#![cfg(feature = "etcd")]
+#![cfg(all(feature = "client", feature = "etcd"))]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod client_support;
 mod etcd_support;
 
 use std::time::Duration;
 
+use axum::Router;
+use client_support::Origin;
 use etcd_support::{
     Way, discovery, follow, json, keys, leases, lists, ports, ranges, registered, registry, server,
     service, settings, soon, stands, until, watchers,
 };
+use seawall::Client;
 use seawall::discovery::etcd::{self, Error, Etcd};
-use seawall::discovery::{DiscoveryError, RegistrationState, Registry as _, Source};
+use seawall::discovery::{DiscoveryError, Instance, RegistrationState, Registry as _, Source};
 
 #[tokio::test]
 async fn instances_come_and_go() {
@@ -63,6 +68,37 @@ async fn a_thousand_in_a_process_are_one_range_and_one_watch() {
 }
 
 #[tokio::test]
+async fn a_client_calls_who_is_registered() {
+    let server = server();
+    let etcd = registry(server.address());
+    let mut origins = ["one", "two"]
+        .map(|name| Origin::start(Router::new().fallback(move || async move { name })));
+    let register = |origin: &Origin, id: &str| {
+        let address = format!("http://{}", origin.address).parse();
+        etcd.register(Instance::new("orders", id, [address.expect("an address")]))
+    };
+    let first = register(&origins[0], "a");
+    let client = Client::builder("http://orders")
+        .discovery(discovery(settings()))
+        .source(Source::Etcd(service(server.address())))
+        .build()
+        .expect("a client");
+    let get = async || client.get("/x").await?.into_body().text().await;
+    until(async || get().await.is_ok_and(|text| text == "one")).await;
+    let _second = register(&origins[1], "b");
+    until(async || get().await.expect("an answer") == "two").await;
+    assert_eq!(
+        soon(first.deregister()).await,
+        RegistrationState::Deregistered
+    );
+    until(async || client.hosts().len() == 1).await;
+    origins[0].kill();
+    for _ in 0..20 {
+        assert_eq!(get().await.expect("an answer"), "two");
+    }
+}
+
+#[tokio::test]
 async fn who_wants_a_service_again_begins_with_what_was_known() {
     let mut server = server();
     let (etcd, discovery) = (registry(server.address()), discovery(settings()));
@@ -81,6 +117,21 @@ async fn who_wants_a_service_again_begins_with_what_was_known() {
     let _two = registered(&etcd, 2).await;
     lists(&endpoints, &[1, 2]).await;
     drop(one);
+}
+
+#[tokio::test]
+async fn a_server_that_is_away_is_passed_over() {
+    let server = server();
+    let nobody = seawall_testkit::free_port().expect("a port");
+    let cluster = format!("etcd://127.0.0.1:{nobody},{}/seawall", server.address());
+    let etcd = Etcd::new(cluster.parse().expect("a cluster"), settings());
+    // Each begins with one of them by chance.
+    for n in 1..=8 {
+        let _one = registered(&etcd, n).await;
+        let source = etcd.cluster().service("orders").expect("a name");
+        let endpoints = discovery(settings()).start(Source::Etcd(source));
+        lists(&endpoints, &[n]).await;
+    }
 }
 
 #[tokio::test]
@@ -246,9 +297,7 @@ async fn who_starts_anew_takes_its_own_place() {
     let endpoints = follow(&discovery, server.address());
     lists(&endpoints, &[1]).await;
     let moved = ["http://10.0.0.8:5".parse().expect("an address")];
-    let new = etcd.register(seawall::discovery::Instance::new(
-        "orders", "orders-1", moved,
-    ));
+    let new = etcd.register(Instance::new("orders", "orders-1", moved));
     stands(&new, &RegistrationState::Registered).await;
     lists(&endpoints, &[5]).await;
     // The old one's end is not the new one's.
