@@ -10,8 +10,8 @@ use std::time::Duration;
 use axum::Router;
 use client_support::Origin;
 use etcd_support::{
-    Way, discovery, follow, json, keys, leases, lists, ports, ranges, registered, registry, server,
-    service, settings, soon, stands, until, watchers,
+    Way, asked_for_progress, discovery, follow, json, keys, leases, lists, ports, ranges,
+    registered, registry, server, service, settings, soon, stands, until, watchers,
 };
 use seawall::Client;
 use seawall::discovery::etcd::{self, Error, Etcd};
@@ -167,6 +167,55 @@ async fn a_connection_that_is_open_and_dead_is_noticed() {
     let _two = registered(&etcd, 2).await;
     lists(&endpoints, &[1, 2]).await;
     until(async || endpoints.state().errors.is_empty()).await;
+}
+
+#[tokio::test]
+async fn a_quiet_watch_that_works_is_left_alone() {
+    let server = server();
+    let way = Way::to(server.address()).await;
+    let _one = registered(&registry(server.address()), 1).await;
+    let endpoints = follow(&discovery(settings()), way.address);
+    lists(&endpoints, &[1]).await;
+    until(async || asked_for_progress(server.address()).await >= 3).await;
+    assert_eq!(way.connections(), 1);
+    assert!(endpoints.state().errors.is_empty());
+}
+
+#[tokio::test]
+async fn a_list_is_read_again_now_and_then() {
+    let server = server();
+    let _one = registered(&registry(server.address()), 1).await;
+    let often = etcd::Settings {
+        reread: Duration::from_secs(1),
+        ..settings()
+    };
+    let endpoints = follow(&discovery(often), server.address());
+    lists(&endpoints, &[1]).await;
+    until(async || ranges(server.address()).await >= 2).await;
+    until(async || watchers(server.address()).await == 1).await;
+    assert_eq!(endpoints.versioned().version, 1);
+}
+
+#[test]
+fn a_runtime_that_ends_takes_the_watch_from_no_other() {
+    let runtime = || {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        let builder = builder.worker_threads(1).enable_all();
+        builder.build().expect("a runtime")
+    };
+    let (server, first, second) = (server(), runtime(), runtime());
+    let discovery = discovery(settings());
+    let _one = first.block_on(async {
+        let endpoints = follow(&discovery, server.address());
+        soon(endpoints.ready()).await.expect_err("nothing is there");
+        endpoints
+    });
+    let other = second.block_on(async { follow(&discovery, server.address()) });
+    drop(first);
+    second.block_on(async {
+        let _two = registered(&registry(server.address()), 2).await;
+        lists(&other, &[2]).await;
+    });
 }
 
 #[tokio::test]

@@ -124,6 +124,15 @@ pub(crate) async fn ranges(address: SocketAddr) -> u64 {
     counted(address, &format!("grpc_server_started_total{{{labels}}}")).await
 }
 
+/// How often a watch was asked for a sign: what was sent on watches, but for what opened them.
+pub(crate) async fn asked_for_progress(address: SocketAddr) -> u64 {
+    let labels =
+        "grpc_method=\"Watch\",grpc_service=\"etcdserverpb.Watch\",grpc_type=\"bidi_stream\"";
+    let of = |what: &str| format!("grpc_server_{what}_total{{{labels}}}");
+    let received = counted(address, &of("msg_received")).await;
+    received - counted(address, &of("started")).await
+}
+
 pub(crate) async fn watchers(address: SocketAddr) -> u64 {
     counted(address, "etcd_debugging_mvcc_watcher_total").await
 }
