@@ -11,6 +11,7 @@ pub struct Recipe {
     pub(crate) remedy: String,
     pub(crate) arguments: Vec<String>,
     pub(crate) files: Vec<(String, String)>,
+    pub(crate) trees: Vec<(String, PathBuf)>,
     pub(crate) values: Vec<(String, String)>,
     pub(crate) patience: Duration,
 }
@@ -24,6 +25,7 @@ impl Recipe {
             remedy: remedy.to_owned(),
             arguments: Vec::new(),
             files: Vec::new(),
+            trees: Vec::new(),
             values: Vec::new(),
             patience: Duration::from_secs(10),
         }
@@ -83,7 +85,15 @@ impl Recipe {
             .arguments(&["--disable-hot-restart", "--concurrency", &workers])
     }
 
-    fn debian(package: &str) -> Self {
+    /// Redis, which keeps what it has acknowledged through a [`kill`](crate::Server::kill).
+    #[must_use]
+    pub fn redis() -> Self {
+        Self::debian("redis-server")
+            .arguments(&["--bind", "127.0.0.1", "--port", "@port@", "--dir", "@dir@"])
+            .arguments(&["--save", "", "--appendonly", "yes", "--appendfsync", "no"])
+    }
+
+    pub(crate) fn debian(package: &str) -> Self {
         Self::package(package, package)
     }
 
@@ -107,6 +117,13 @@ impl Recipe {
     #[must_use]
     pub fn file(mut self, name: &str, content: &str) -> Self {
         self.files.push((name.to_owned(), content.to_owned()));
+        self
+    }
+
+    /// Copies a directory into its directory, as `name`.
+    #[must_use]
+    pub fn tree(mut self, name: &str, from: impl Into<PathBuf>) -> Self {
+        self.trees.push((name.to_owned(), from.into()));
         self
     }
 

@@ -38,6 +38,9 @@ impl Server {
             .clone()
             .set("port", port)
             .set("dir", directory.path().display());
+        for (name, from) in &recipe.trees {
+            copy(from, &directory.path().join(name))?;
+        }
         for (name, content) in &recipe.files {
             let path = directory.path().join(name);
             std::fs::write(&path, recipe.fill(content)).map_err(Error::io(path))?;
@@ -52,22 +55,18 @@ impl Server {
         Ok(server)
     }
 
-    /// Ends it with SIGKILL and waits until it has ended, its port free and its directory as it was
-    /// left. Blocks the thread.
+    /// Ends it with SIGKILL, as a crash does, and waits until it has ended. Its directory stays for a
+    /// [`restart`](Self::restart).
     pub fn kill(&self) {
-        // Fails only where it has ended.
+        // It fails where the process has ended, and that is what is wanted.
         let _ = self.process.signal(Signal::KILL);
-        while !self.process.has_ended() {
-            sleep(Duration::from_millis(1));
-        }
+        self.process.wait(self.recipe.patience);
     }
 
-    /// Starts it again in the same directory and on the same port, with SIGKILL before it if it
-    /// still runs, and waits until it accepts connections. What it has kept, it finds again. Blocks
-    /// the thread.
+    /// Kills it if it runs, and starts it anew: the same port, the same directory.
     ///
     /// # Errors
-    /// As [`start`](Self::start).
+    /// As those of [`start`](Self::start).
     pub fn restart(&mut self) -> Result<(), Error> {
         self.kill();
         self.process = run(&self.recipe, self.directory.path())?;
@@ -80,15 +79,30 @@ impl Server {
     /// # Errors
     /// It has ended.
     pub fn pause(&self) -> Result<Paused<'_>, Error> {
-        let stopped = self.process.signal(Signal::STOP);
-        stopped.map_err(Error::io(&self.recipe.program))?;
+        let frozen = self.freeze();
+        frozen.map_err(Error::io(&self.recipe.program))?;
         Ok(Paused(self))
     }
 
+    /// Stops it from running, without its end (SIGSTOP): it accepts connections and answers nothing.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn freeze(&self) -> std::io::Result<()> {
+        self.process.signal(Signal::STOP)
+    }
+
+    /// Lets it run again.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn thaw(&self) -> std::io::Result<()> {
+        self.process.signal(Signal::CONT)
+    }
+
     fn wait_ready(&self) -> Result<(), Error> {
-        let recipe = &self.recipe;
-        let program = recipe.program.display().to_string();
-        let end = Instant::now() + recipe.patience;
+        let program = self.recipe.program.display().to_string();
+        let end = Instant::now() + self.recipe.patience;
         loop {
             if self.process.has_ended() {
                 let log = self.process.log();
@@ -100,7 +114,7 @@ impl Server {
             if Instant::now() > end {
                 return Err(Error::Silent {
                     program,
-                    waited: recipe.patience,
+                    waited: self.recipe.patience,
                     log: self.process.log(),
                 });
             }
@@ -122,7 +136,7 @@ impl Server {
 
     /// Its directory.
     #[must_use]
-    pub fn directory(&self) -> &std::path::Path {
+    pub fn directory(&self) -> &Path {
         self.directory.path()
     }
 }
@@ -139,6 +153,23 @@ fn run(recipe: &Recipe, directory: &Path) -> Result<Process, Error> {
         .args(recipe.arguments.iter().map(|text| recipe.fill(text)))
         .current_dir(directory);
     Process::start(command, &directory.join("log"), &recipe.remedy)
+}
+
+/// A directory with all that is in it; links are followed.
+fn copy(from: &Path, to: &Path) -> Result<(), Error> {
+    std::fs::create_dir_all(to).map_err(Error::io(to))?;
+    for entry in std::fs::read_dir(from).map_err(Error::io(from))? {
+        let path = entry.map_err(Error::io(from))?.path();
+        let Some(name) = path.file_name() else {
+            continue;
+        };
+        if path.is_dir() {
+            copy(&path, &to.join(name))?;
+        } else {
+            std::fs::copy(&path, to.join(name)).map_err(Error::io(&path))?;
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
