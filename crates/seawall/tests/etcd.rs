@@ -10,8 +10,8 @@ use std::time::Duration;
 use axum::Router;
 use client_support::Origin;
 use etcd_support::{
-    Way, asked_for_progress, discovery, follow, json, keys, leases, lists, ports, ranges,
-    registered, registry, server, service, settings, soon, stands, until, watchers,
+    Way, asked_for_progress, discovery, follow, impatient, json, keys, leases, lists, ports,
+    ranges, registered, registry, server, service, settings, soon, stands, until, watchers,
 };
 use seawall::Client;
 use seawall::discovery::etcd::{self, Error, Etcd};
@@ -155,7 +155,7 @@ async fn a_cut_connection_is_taken_up_where_it_was() {
 async fn a_connection_that_is_open_and_dead_is_noticed() {
     let server = server();
     let way = Way::to(server.address()).await;
-    let (etcd, discovery) = (registry(server.address()), discovery(settings()));
+    let (etcd, discovery) = (registry(server.address()), discovery(impatient()));
     let _one = registered(&etcd, 1).await;
     let endpoints = follow(&discovery, way.address);
     lists(&endpoints, &[1]).await;
@@ -294,7 +294,7 @@ async fn a_restart_without_its_data_empties_no_list_and_brings_all_back() {
 #[tokio::test]
 async fn an_etcd_that_hangs_for_longer_than_all_leases_loses_nobody() {
     let server = server();
-    let (etcd, discovery) = (registry(server.address()), discovery(settings()));
+    let (etcd, discovery) = (registry(server.address()), discovery(impatient()));
     let (one, two) = (registered(&etcd, 1).await, registered(&etcd, 2).await);
     let _three = registered(&etcd, 3).await;
     let endpoints = follow(&discovery, server.address());
@@ -392,9 +392,9 @@ async fn clients_come_back_from_a_restart_one_after_another_and_without_ranges()
         .map(|_| follow(&discovery(slow()), way.address))
         .collect();
     for endpoints in &clients {
-        assert_eq!(ports(&soon(endpoints.ready()).await.expect("one")), [1]);
+        lists(endpoints, &[1]).await;
     }
-    assert_eq!(way.connections(), 50);
+    let before = way.connections();
     server.kill();
     way.cut();
     server.restart().expect("etcd");
@@ -406,8 +406,8 @@ async fn clients_come_back_from_a_restart_one_after_another_and_without_ranges()
     .await;
     until(async || watchers(server.address()).await == 50).await;
     assert_eq!(ranges(server.address()).await, 0);
-    assert_eq!(way.connections(), 100, "one connection more for each");
-    let after = &way.made()[50..];
+    let after = &way.made()[before..];
+    assert!(after.len() >= 50, "each comes back: {}", after.len());
     let late: Vec<u128> = after
         .iter()
         .map(|at| (*at - after[0]).as_millis())
