@@ -10,11 +10,11 @@ use std::time::Duration;
 use axum::Router;
 use client_support::Origin;
 use etcd_support::{
-    Way, asked_for_progress, discovery, follow, impatient, json, keys, leases, lists, ports,
-    ranges, registered, registry, server, service, settings, soon, stands, until, watchers,
+    Way, asked_for_progress, discovery, follow, impatient, instance, json, keys, leases, lists,
+    ports, ranges, registered, registry, server, service, settings, soon, stands, until, watchers,
 };
 use seawall::Client;
-use seawall::discovery::etcd::{self, Error, Etcd};
+use seawall::discovery::etcd::{self, Error, Etcd, User};
 use seawall::discovery::{DiscoveryError, Instance, RegistrationState, Registry as _, Source};
 
 #[tokio::test]
@@ -132,6 +132,43 @@ async fn a_server_that_is_away_is_passed_over() {
         let endpoints = discovery(settings()).start(Source::Etcd(source));
         lists(&endpoints, &[n]).await;
     }
+}
+
+#[tokio::test]
+async fn where_etcd_has_users_one_has_to_be_known() {
+    let server = server();
+    for (path, body) in [
+        (
+            "/v3/auth/user/add",
+            r#"{"name": "root", "password": "a word"}"#,
+        ),
+        ("/v3/auth/role/add", r#"{"name": "root"}"#),
+        ("/v3/auth/user/grant", r#"{"user": "root", "role": "root"}"#),
+        ("/v3/auth/enable", "{}"),
+    ] {
+        json(server.address(), path, body).await;
+    }
+    let stranger = registry(server.address()).register(instance(2));
+    let tried = soon(stranger.tried()).await;
+    assert!(
+        matches!(tried, RegistrationState::Pending(Some(_))),
+        "{tried:?}"
+    );
+
+    let user = |password: &str| etcd::Settings {
+        user: Some(User {
+            name: "root".into(),
+            password: password.into(),
+        }),
+        ..settings()
+    };
+    let cluster = registry(server.address()).cluster().clone();
+    let _one = registered(&Etcd::new(cluster, user("a word")), 1).await;
+    lists(&follow(&discovery(user("a word")), server.address()), &[1]).await;
+    let wrong = follow(&discovery(user("no word")), server.address());
+    let error = soon(wrong.ready()).await.expect_err("a wrong password");
+    assert!(error.to_string().contains("password"), "{error}");
+    assert!(!format!("{:?}", user("a word")).contains("a word"));
 }
 
 #[tokio::test]
