@@ -10,8 +10,9 @@ use std::time::Duration;
 use axum::Router;
 use client_support::Origin;
 use etcd_support::{
-    Way, asked_for_progress, discovery, follow, impatient, instance, json, keys, leases, lists,
-    ports, ranges, registered, registry, server, service, settings, soon, stands, until, watchers,
+    Way, asked_for_progress, authentications, discovery, follow, impatient, instance, json,
+    json_with, keys, leases, lists, ports, ranges, registered, registry, server, service, settings,
+    soon, stands, until, watchers,
 };
 use seawall::Client;
 use seawall::discovery::etcd::{self, Error, Etcd, User};
@@ -137,6 +138,62 @@ async fn a_server_that_is_away_is_passed_over() {
 #[tokio::test]
 async fn where_etcd_has_users_one_has_to_be_known() {
     let server = server();
+    with_users(server.address()).await;
+    let stranger = registry(server.address()).register(instance(2));
+    let tried = soon(stranger.tried()).await;
+    assert!(
+        matches!(tried, RegistrationState::Pending(Some(_))),
+        "{tried:?}"
+    );
+
+    let cluster = registry(server.address()).cluster().clone();
+    let _one = registered(&Etcd::new(cluster, as_user("a word")), 1).await;
+    lists(
+        &follow(&discovery(as_user("a word")), server.address()),
+        &[1],
+    )
+    .await;
+    let wrong = follow(&discovery(as_user("no word")), server.address());
+    let error = soon(wrong.ready()).await.expect_err("a wrong password");
+    assert!(error.to_string().contains("password"), "{error}");
+    assert!(!format!("{:?}", as_user("a word")).contains("a word"));
+}
+
+#[tokio::test]
+async fn a_token_that_has_ended_is_no_news() {
+    let server = server();
+    with_users(server.address()).await;
+    let often = etcd::Settings {
+        reread: Duration::from_secs(1),
+        ..as_user("a word")
+    };
+    let cluster = registry(server.address()).cluster().clone();
+    let _one = registered(&Etcd::new(cluster, as_user("a word")), 1).await;
+    let endpoints = follow(&discovery(often), server.address());
+    lists(&endpoints, &[1]).await;
+    let before = authentications(server.address()).await;
+    let who = r#"{"name": "root", "password": "a word"}"#;
+    let answer = json(server.address(), "/v3/auth/authenticate", who).await;
+    let (_, token) = answer.split_once(r#""token":""#).expect("a token");
+    let (token, _) = token.split_once('"').expect("a token");
+    // All tokens end with this.
+    json_with(server.address(), token, "/v3/auth/disable", "{}").await;
+    json(server.address(), "/v3/auth/enable", "{}").await;
+    // The registration's, the list's and the one above.
+    let well = || assert!(endpoints.state().errors.is_empty(), "{endpoints:?}");
+    until(async || {
+        well();
+        authentications(server.address()).await >= before + 3
+    })
+    .await;
+    until(async || {
+        well();
+        watchers(server.address()).await == 1
+    })
+    .await;
+}
+
+async fn with_users(address: std::net::SocketAddr) {
     for (path, body) in [
         (
             "/v3/auth/user/add",
@@ -146,29 +203,18 @@ async fn where_etcd_has_users_one_has_to_be_known() {
         ("/v3/auth/user/grant", r#"{"user": "root", "role": "root"}"#),
         ("/v3/auth/enable", "{}"),
     ] {
-        json(server.address(), path, body).await;
+        json(address, path, body).await;
     }
-    let stranger = registry(server.address()).register(instance(2));
-    let tried = soon(stranger.tried()).await;
-    assert!(
-        matches!(tried, RegistrationState::Pending(Some(_))),
-        "{tried:?}"
-    );
+}
 
-    let user = |password: &str| etcd::Settings {
+fn as_user(password: &str) -> etcd::Settings {
+    etcd::Settings {
         user: Some(User {
             name: "root".into(),
             password: password.into(),
         }),
         ..settings()
-    };
-    let cluster = registry(server.address()).cluster().clone();
-    let _one = registered(&Etcd::new(cluster, user("a word")), 1).await;
-    lists(&follow(&discovery(user("a word")), server.address()), &[1]).await;
-    let wrong = follow(&discovery(user("no word")), server.address());
-    let error = soon(wrong.ready()).await.expect_err("a wrong password");
-    assert!(error.to_string().contains("password"), "{error}");
-    assert!(!format!("{:?}", user("a word")).contains("a word"));
+    }
 }
 
 #[tokio::test]

@@ -131,6 +131,12 @@ pub(crate) async fn ranges(address: SocketAddr) -> u64 {
     counted(address, &format!("grpc_server_started_total{{{labels}}}")).await
 }
 
+pub(crate) async fn authentications(address: SocketAddr) -> u64 {
+    let labels =
+        "grpc_method=\"Authenticate\",grpc_service=\"etcdserverpb.Auth\",grpc_type=\"unary\"";
+    counted(address, &format!("grpc_server_started_total{{{labels}}}")).await
+}
+
 /// How often a watch was asked for a sign: what was sent on watches, but for what opened them.
 pub(crate) async fn asked_for_progress(address: SocketAddr) -> u64 {
     let labels =
@@ -155,10 +161,19 @@ async fn get(address: SocketAddr, path: &str) -> String {
 
 /// Asks etcd something through its JSON gateway; keys and values are in base64.
 pub(crate) async fn json(address: SocketAddr, path: &str, body: &str) -> String {
+    json_with(address, "", path, body).await
+}
+
+/// With a token.
+pub(crate) async fn json_with(address: SocketAddr, token: &str, path: &str, body: &str) -> String {
     let mut stream = TcpStream::connect(address).await.expect("etcd");
     let length = body.len();
+    let token = match token {
+        "" => String::new(),
+        token => format!("authorization: {token}\r\n"),
+    };
     let request = format!(
-        "POST {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
+        "POST {path} HTTP/1.1\r\nhost: a\r\n{token}connection: close\r\ncontent-length: {length}\r\n\r\n{body}"
     );
     stream.write_all(request.as_bytes()).await.expect("etcd");
     let mut text = String::new();
