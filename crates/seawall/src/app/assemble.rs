@@ -15,6 +15,7 @@ use super::lifecycle::Course;
 use super::metrics::{AppMetrics, Reloads};
 use super::openapi;
 use super::part::{AnyPart, BoxError};
+use super::registration::{self, Known};
 use super::server::{Limits, Server};
 use super::settings::{GrpcSettings, HttpSettings, Settings};
 use super::setup::{Assembly, Shared};
@@ -71,6 +72,7 @@ pub(super) async fn assemble<C: Configuration>(
         grpc,
         admin,
         jobs,
+        registries,
         clients: _,
     } = assembly;
     let settings = shared.settings.load_full();
@@ -125,6 +127,17 @@ pub(super) async fn assemble<C: Configuration>(
             addresses.http.clone(),
         );
         course.servers.push(Arc::new(server) as Arc<dyn AnyPart>);
+    }
+    let known = Arc::new(Known {
+        service: shared.name.clone(),
+        version: shared.version.clone(),
+        addresses: addresses.clone(),
+        settings: settings.registry.clone(),
+    });
+    let configured = registration::configured(&settings.registry)?;
+    for registry in configured.into_iter().chain(registries) {
+        let register = registration::register(registry, known.clone());
+        course.register.push(register);
     }
     Ok((course, health))
 }

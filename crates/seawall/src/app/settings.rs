@@ -27,6 +27,8 @@ pub struct Settings {
     pub drain: DrainSettings,
     /// What is written.
     pub log: LogSettings,
+    /// Where it makes itself known.
+    pub registry: RegistrySettings,
     /// Whom it calls, by name: as the gateway's upstreams.
     #[serde(skip_deserializing)]
     pub upstreams: BTreeMap<String, serde_json::Value>,
@@ -141,6 +143,34 @@ impl Default for DrainSettings {
     }
 }
 
+/// `[registry]`: where the program makes itself known, and as what. Needs a restart.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct RegistrySettings {
+    /// `etcd://HOST:PORT[,HOST:PORT]/PREFIX`; nowhere by default. Needs the feature `etcd`.
+    pub target: Option<String>,
+    /// The host that others reach us by; by default the address that is listened on.
+    pub advertise: Option<String>,
+    /// Which copy of the service this is; by default the machine's name and the port.
+    pub id: Option<String>,
+    /// Where it runs.
+    pub zone: Option<String>,
+    /// Its share of the calls.
+    pub weight: Count<1, 65_535>,
+}
+
+impl Default for RegistrySettings {
+    fn default() -> Self {
+        Self {
+            target: None,
+            advertise: None,
+            id: None,
+            zone: None,
+            weight: Count::new(1),
+        }
+    }
+}
+
 /// `[log]`: what is written.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
@@ -237,6 +267,11 @@ pub(super) const DOCS: &[(&str, &str)] = &[
     ("admin.token", "Asked as `authorization: Bearer ...` of all but /livez and /readyz: \"env:NAME\" or \"file:PATH\". Needs a restart"),
     ("drain.delay", "How long it goes on serving after a signal, until callers have heard: 0s to 1h. Left out: 5s, or 0s where it is registered nowhere and listens on loopback"),
     ("drain.timeout", "How long what is under way may then take: 0s to 1h. With the delay, below the time after which the platform kills (Kubernetes: 30s)"),
+    ("registry.target", "Where the program makes itself known: \"etcd://HOST:PORT,HOST:PORT/PREFIX\"; nowhere, where left out. Needs a restart"),
+    ("registry.advertise", "The host that others reach us by; by default the address that is listened on. Needs a restart"),
+    ("registry.id", "Which copy of the service this is; by default the machine's name and the port. Needs a restart"),
+    ("registry.zone", "Where it runs. Needs a restart"),
+    ("registry.weight", "Its share of the calls: 1 to 65535. Needs a restart"),
     ("log.level", "error, warn, info, debug, trace; by module: \"info,shop::biz=debug\""),
 ];
 
@@ -251,6 +286,9 @@ pub(super) fn frozen(old: &Settings, new: &Settings) -> Vec<&'static str> {
     }
     if old.admin != new.admin {
         names.push("admin");
+    }
+    if old.registry != new.registry {
+        names.push("registry");
     }
     if old.upstreams != new.upstreams {
         names.push("upstreams");

@@ -63,7 +63,15 @@ pub(super) struct Loaded<C> {
 }
 
 /// The sections that are read here and are no fields of [`Settings`] to serde.
-const SECTIONS: &[&str] = &["http", "grpc", "admin", "drain", "log", "upstreams"];
+const SECTIONS: &[&str] = &[
+    "http",
+    "grpc",
+    "admin",
+    "drain",
+    "registry",
+    "log",
+    "upstreams",
+];
 
 /// Makes types of what was written.
 fn load<C: Configuration>(mut all: Table) -> Result<Loaded<C>, Faults> {
@@ -149,6 +157,7 @@ fn settings(ours: &Table, faults: &mut Vec<Fault>, warnings: &mut Vec<String>) -
         grpc: section(ours, "grpc", faults, warnings),
         admin: section(ours, "admin", faults, warnings),
         drain: section(ours, "drain", faults, warnings),
+        registry: section(ours, "registry", faults, warnings),
         log: section(ours, "log", faults, warnings),
         upstreams: BTreeMap::new(),
     }
