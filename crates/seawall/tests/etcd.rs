@@ -6,10 +6,10 @@ mod etcd_support;
 use std::time::Duration;
 
 use etcd_support::{
-    Way, discovery, follow, instance, json, lists, ports, ranges, registered, registry, server,
+    Way, discovery, follow, json, keys, leases, lists, ports, ranges, registered, registry, server,
     service, settings, soon, stands, until, watchers,
 };
-use seawall::discovery::etcd::Error;
+use seawall::discovery::etcd::{self, Error, Etcd};
 use seawall::discovery::{DiscoveryError, RegistrationState, Registry as _, Source};
 
 #[tokio::test]
@@ -155,7 +155,7 @@ async fn a_restart_with_its_data_changes_nothing() {
     lists(&endpoints, &[1]).await;
     let version = endpoints.versioned().version;
     server.kill();
-    soon(one.wait_for(|state| matches!(state, RegistrationState::Uncertain(_)))).await;
+    soon(one.wait_for(uncertain)).await;
     until(async || !endpoints.state().errors.is_empty()).await;
     server.restart().expect("etcd");
     stands(&one, &RegistrationState::Registered).await;
@@ -174,17 +174,149 @@ async fn a_restart_without_its_data_empties_no_list_and_brings_all_back() {
     let version = endpoints.versioned().version;
     server.kill();
     std::fs::remove_dir_all(server.directory().join("data")).expect("its data");
+    for registration in [&one, &two] {
+        soon(registration.wait_for(uncertain)).await;
+    }
     server.restart().expect("etcd");
-    until(async || {
-        let three = etcd.register(instance(3));
-        stands(&three, &RegistrationState::Registered).await;
-        soon(three.deregister()).await;
-        one.state() == RegistrationState::Registered && two.state() == one.state()
-    })
-    .await;
-    lists(&endpoints, &[1, 2]).await;
+    for registration in [&one, &two] {
+        stands(registration, &RegistrationState::Registered).await;
+    }
     until(async || endpoints.state().errors.is_empty()).await;
-    assert!(endpoints.versioned().version >= version);
+    assert_eq!(
+        endpoints.versioned().version,
+        version,
+        "no list was another"
+    );
     let fresh = follow(&self::discovery(settings()), server.address());
     assert_eq!(ports(&soon(fresh.ready()).await.expect("both")), [1, 2]);
+}
+
+#[tokio::test]
+async fn an_etcd_that_hangs_for_longer_than_all_leases_loses_nobody() {
+    let server = server();
+    let (etcd, discovery) = (registry(server.address()), discovery(settings()));
+    let (one, two) = (registered(&etcd, 1).await, registered(&etcd, 2).await);
+    let _three = registered(&etcd, 3).await;
+    let endpoints = follow(&discovery, server.address());
+    lists(&endpoints, &[1, 2, 3]).await;
+    let paused = server.pause().expect("it runs");
+    let hung = std::time::Instant::now();
+    until(async || hung.elapsed() > settings().ttl * 2).await;
+    assert!(uncertain(&one.state()) && uncertain(&two.state()));
+    assert_eq!(ports(&endpoints.current()), [1, 2, 3]);
+    drop(paused);
+    for registration in [&one, &two] {
+        stands(registration, &RegistrationState::Registered).await;
+    }
+    lists(&endpoints, &[1, 2, 3]).await;
+    until(async || endpoints.state().errors.is_empty()).await;
+    until(async || keys(server.address()).await == 3).await;
+    // Leases, too: none is left over.
+    until(async || leases(server.address()).await == 3).await;
+}
+
+#[tokio::test]
+async fn who_is_killed_is_gone_within_its_lease() {
+    if let Ok(address) = std::env::var("SEAWALL_TEST_ETCD") {
+        let etcd = registry(address.parse().expect("an address"));
+        let _one = registered(&etcd, 1).await;
+        std::future::pending::<()>().await;
+    }
+    let server = server();
+    let (etcd, discovery) = (registry(server.address()), discovery(settings()));
+    let _two = registered(&etcd, 2).await;
+    let endpoints = follow(&discovery, server.address());
+    let mut child = std::process::Command::new(std::env::current_exe().expect("this test"))
+        .args(["--exact", "who_is_killed_is_gone_within_its_lease"])
+        .env("SEAWALL_TEST_ETCD", server.address().to_string())
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .expect("this test");
+    lists(&endpoints, &[1, 2]).await;
+    child.kill().expect("it runs");
+    child.wait().expect("it ends");
+    lists(&endpoints, &[2]).await;
+}
+
+#[tokio::test]
+async fn who_starts_anew_takes_its_own_place() {
+    let server = server();
+    let (etcd, discovery) = (registry(server.address()), discovery(settings()));
+    let old = registered(&etcd, 1).await;
+    let endpoints = follow(&discovery, server.address());
+    lists(&endpoints, &[1]).await;
+    let moved = ["http://10.0.0.8:5".parse().expect("an address")];
+    let new = etcd.register(seawall::discovery::Instance::new(
+        "orders", "orders-1", moved,
+    ));
+    stands(&new, &RegistrationState::Registered).await;
+    lists(&endpoints, &[5]).await;
+    // The old one's end is not the new one's.
+    soon(old.deregister()).await;
+    let _two = registered(&etcd, 2).await;
+    lists(&endpoints, &[2, 5]).await;
+    assert_eq!(keys(server.address()).await, 2);
+}
+
+#[tokio::test]
+async fn a_key_that_someone_deleted_is_written_again() {
+    let server = server();
+    let cluster = format!("etcd://{}", server.address()).parse();
+    let settings = etcd::Settings {
+        ttl: Duration::from_secs(1),
+        ..settings()
+    };
+    let etcd = Etcd::new(cluster.expect("a cluster"), settings);
+    let one = registered(&etcd, 1).await;
+    // "/" to "0".
+    json(
+        server.address(),
+        "/v3/kv/deleterange",
+        r#"{"key": "Lw==", "range_end": "MA=="}"#,
+    )
+    .await;
+    assert_eq!(keys(server.address()).await, 0);
+    until(async || keys(server.address()).await == 1).await;
+    assert_eq!(one.state(), RegistrationState::Registered);
+}
+
+#[tokio::test]
+async fn clients_come_back_from_a_restart_one_after_another_and_without_ranges() {
+    let mut server = server();
+    let way = Way::to(server.address()).await;
+    let slow = || etcd::Settings {
+        spread: Duration::from_secs(1),
+        ..settings()
+    };
+    let _one = registered(&registry(server.address()), 1).await;
+    // Each is as a process of its own would be: nothing is shared between discoveries.
+    let clients: Vec<_> = (0..50)
+        .map(|_| follow(&discovery(slow()), way.address))
+        .collect();
+    for endpoints in &clients {
+        assert_eq!(ports(&soon(endpoints.ready()).await.expect("one")), [1]);
+    }
+    assert_eq!(way.connections(), 50);
+    server.kill();
+    way.cut();
+    server.restart().expect("etcd");
+    until(async || {
+        clients
+            .iter()
+            .all(|client| client.state().errors.is_empty())
+    })
+    .await;
+    until(async || watchers(server.address()).await == 50).await;
+    assert_eq!(ranges(server.address()).await, 0);
+    assert_eq!(way.connections(), 100, "one connection more for each");
+    let after = &way.made()[50..];
+    let late: Vec<u128> = after
+        .iter()
+        .map(|at| (*at - after[0]).as_millis())
+        .collect();
+    println!("50 clients came back within 1 s, after the first in ms: {late:?}");
+}
+
+fn uncertain(state: &RegistrationState) -> bool {
+    matches!(state, RegistrationState::Uncertain(_))
 }

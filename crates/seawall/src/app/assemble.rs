@@ -212,10 +212,12 @@ fn http_router<C>(
     let parts = parts.filter(|part| !part.is_empty());
     let description = openapi::merged(&shared.name, &shared.version, parts);
     let description = description.map_err(|error| format!("OpenAPI of a service: {error}"))?;
-    let mut router = more.unwrap_or_default();
+    let mut routes = crate::api::Routes::new();
     for service in services {
-        router = router.merge(service.http);
+        let merged = routes.merge(service.http);
+        routes = merged.map_err(|clash| format!("HTTP routes: {clash}"))?;
     }
+    let router = more.unwrap_or_default().fallback_service(routes);
     let router = protection.over(router);
     Ok(Some(if described {
         router.merge(openapi::router(description))

@@ -34,6 +34,8 @@ pub use client::{
     BalanceConfig, BreakerConfig, BreakerKind, BreakerPer, DiscoveryConfig, EjectionConfig,
     FallbackConfig, GutterConfig, HashOn, HealthConfig, ReplicasConfig, RetryConfig,
 };
+#[cfg(feature = "api")]
+pub(crate) use error::nearest;
 pub use error::{ConfigError, ConfigErrors, Position, Problem};
 pub use kind::Kind;
 pub use model::{
@@ -50,9 +52,10 @@ pub use tls::{CertificateFiles, ClientAuth, ListenerTls, TlsVersion, UpstreamTls
 pub use units::{UnitError, parse_size, parse_time};
 pub use watch::Watch;
 
+#[cfg(feature = "api")]
+pub(crate) use units::units_serde;
+
 use error::Findings;
-#[cfg(feature = "app")]
-pub(crate) use error::nearest;
 
 impl Config {
     /// Reads a file's text.

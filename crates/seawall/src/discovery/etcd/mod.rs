@@ -1,8 +1,8 @@
 //! Registration and endpoints in etcd (version 3, from 3.4).
 //!
-//! An [`Etcd`] is a [`Registry`]; services registered in it are found by the source
+//! An `Etcd` is a [`Registry`](super::Registry); services registered in it are found by the source
 //! `etcd://HOST:PORT/PREFIX/SERVICE`. An instance is a key, `/PREFIX/SERVICE/ID`, with the
-//! [`Instance`] as JSON, under a lease. Decisions:
+//! [`Instance`](super::Instance) as JSON, under a lease. Decisions:
 //!
 //! - *What is known stays.* A lost connection, a server that hangs, a compacted history, an etcd
 //!   without its data: each is a reason to ask again, and none to empty a list (`view.rs`).
@@ -43,6 +43,8 @@ registration.deregister().await;
 mod error;
 #[cfg(feature = "etcd")]
 mod follow;
+#[cfg(feature = "etcd")]
+mod keys;
 #[cfg(feature = "etcd")]
 mod lease;
 #[cfg(feature = "etcd")]

@@ -19,7 +19,7 @@ use super::wire::{
     Compare, Compared, Done, GrantRequest, LeaseRequest, LeaseResponse, Operated, Operation,
     PutRequest, RangeRequest, TxnRequest, TxnResponse,
 };
-use super::{Cluster, Error, Settings};
+use super::{Cluster, Error, Settings, keys};
 
 /// An etcd as a registry; cheap to clone, and all clones share a connection.
 #[derive(Clone)]
@@ -63,7 +63,7 @@ impl Registry for Etcd {
     fn register(&self, instance: Instance) -> Registration {
         let (registration, registering) = Registration::new(instance);
         let instance = registering.instance();
-        let key = self.cluster.key(&instance.service, &instance.id);
+        let key = keys::of_instance(&self.cluster, &instance.service, &instance.id);
         let keeper = Keeper {
             value: value(instance, false),
             gone: value(instance, true),
