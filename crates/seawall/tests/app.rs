@@ -31,7 +31,7 @@ async fn launch(more: &[&str], set_up: fn(&Setup<()>)) -> Running {
 
 #[tokio::test]
 async fn both_transports_and_the_admin_answer() {
-    let running = launch(&[], |app| app.service(greeter(at_once()))).await;
+    let running = launch(&[], |app| greeter(app, at_once())).await;
     let addresses = running.addresses().clone();
     let (http, grpc, admin) = (
         addresses.http().unwrap(),
@@ -84,12 +84,13 @@ async fn nobody_is_cut_by_an_end() {
     static ARRIVED: AtomicUsize = AtomicUsize::new(0);
     static GO_ON: Notify = Notify::const_new();
     let running = launch(&["--set", "drain.delay=300ms"], |app| {
-        app.service(greeter(Arc::new(|| {
+        let work = || -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
             Box::pin(async {
                 ARRIVED.fetch_add(1, SeqCst);
                 GO_ON.notified().await;
             })
-        })));
+        };
+        greeter(app, Arc::new(work));
     })
     .await;
     let addresses = running.addresses().clone();
@@ -144,7 +145,7 @@ async fn an_address_in_use_is_told_with_its_remedy() {
     let arguments = ANYWHERE.into_iter().chain(["--set", &address]);
     let app = App::<()>::new("demo").environment([]).arguments(arguments);
     let error = app.launch(|app| async move {
-        app.service(greeter(at_once()));
+        greeter(&app, at_once());
         Ok(())
     });
     let error = error.await.err().unwrap();
@@ -237,7 +238,7 @@ async fn it_is_known_once_it_serves_and_no_more_before_it_stops() {
     let arguments = ANYWHERE.into_iter().chain(["--set", "drain.delay=200ms"]);
     let app = App::<()>::new("demo").version("1").environment([]);
     let running = app.arguments(arguments).launch(|app| async move {
-        app.service(greeter(at_once()));
+        greeter(&app, at_once());
         app.registry(Noting(tell));
         Ok(())
     });
@@ -261,7 +262,7 @@ async fn an_address_that_leads_nowhere_is_not_made_known() {
         let arguments = ANYWHERE.into_iter().chain(wild).chain(more.iter().copied());
         let app = App::<()>::new("demo").environment([]).arguments(arguments);
         app.launch(|app| async move {
-            app.service(greeter(at_once()));
+            greeter(&app, at_once());
             app.registry(Noting(tell));
             Ok(())
         })
@@ -360,7 +361,7 @@ async fn a_connection_on_which_nothing_is_asked_is_closed() {
             "--set",
             "grpc.idle_timeout=100ms",
         ],
-        |app| app.service(greeter(at_once())),
+        |app| greeter(app, at_once()),
     )
     .await;
     for address in [running.addresses().http(), running.addresses().grpc()] {
@@ -422,7 +423,7 @@ async fn set_up_that_fails_or_panics_is_told() {
 
 #[tokio::test]
 async fn a_client_of_a_configured_upstream_calls_it() {
-    let callee = launch(&[], |app| app.service(greeter(at_once()))).await;
+    let callee = launch(&[], |app| greeter(app, at_once())).await;
     let url = format!(
         "upstreams.greeter.url=http://{}",
         callee.addresses().http().unwrap()
@@ -452,7 +453,7 @@ async fn a_generic_client_learns_what_there_is() {
     use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
     use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
 
-    let running = launch(&[], |app| app.service(greeter(at_once()))).await;
+    let running = launch(&[], |app| greeter(app, at_once())).await;
     let channel = channel(running.addresses().grpc().unwrap()).await;
     let request = ServerReflectionRequest {
         host: String::new(),
@@ -479,4 +480,31 @@ async fn a_generic_client_learns_what_there_is() {
         "{list:?}"
     );
     assert_eq!(running.stop().await, 0);
+}
+
+#[tokio::test]
+async fn methods_are_told_apart_and_configured_by_name() {
+    let timeout = "methods.\"demo.Greeter/Greet\".timeout=50ms";
+    let running = launch(&["--set", timeout], |app| {
+        greeter(app, Arc::new(|| Box::pin(std::future::pending())));
+    })
+    .await;
+    let grpc = running.addresses().grpc().unwrap();
+    let late = greet(grpc, "sea").await.unwrap_err();
+    assert_eq!(late.code(), tonic::Code::DeadlineExceeded);
+    let (status, _) = see(running.addresses().http().unwrap(), "/v1/greet/sea").await;
+    assert_eq!(status, 504);
+    let (_, metrics) = see(running.addresses().admin().unwrap(), "/metrics").await;
+    assert!(metrics.contains("demo.Greeter/Greet"), "{metrics}");
+    assert_eq!(running.stop().await, 0);
+
+    let typo = ["--set", "methods.\"demo.Greeter/Greeet\".timeout=50ms"];
+    let arguments = ANYWHERE.into_iter().chain(typo);
+    let app = App::<()>::new("demo").environment([]).arguments(arguments);
+    let error = app.launch(|app| async move {
+        greeter(&app, at_once());
+        Ok(())
+    });
+    let error = error.await.err().unwrap();
+    assert!(error.text.contains("demo.Greeter/Greet"), "{}", error.text);
 }
