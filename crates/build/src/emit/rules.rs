@@ -63,7 +63,9 @@ fn rules_of(field: &FieldDescriptor, source: &Source) -> Option<DynamicMessage> 
 }
 
 fn is_required(oneof: &prost_reflect::OneofDescriptor, source: &Source) -> bool {
-    let extension = source.pool.get_extension_by_name("seawall.api.one_required");
+    let extension = source
+        .pool
+        .get_extension_by_name("seawall.api.one_required");
     extension.is_some_and(|e| oneof.options().get_extension(&e).as_bool() == Some(true))
 }
 
@@ -203,9 +205,9 @@ impl Writer<'_> {
         let field = self.field;
         let rules = rules_of(field, self.source);
         let inner = value_message(field);
-        let descends = inner.as_ref().is_some_and(|m| {
-            self.ruled.contains(m.full_name()) && !is_extern(m, self.externs)
-        });
+        let descends = inner
+            .as_ref()
+            .is_some_and(|m| self.ruled.contains(m.full_name()) && !is_extern(m, self.externs));
         if rules.is_none() && !descends {
             return String::new();
         }
@@ -258,7 +260,13 @@ impl Writer<'_> {
         )
     }
 
-    fn list(&mut self, rules: &DynamicMessage, place: &str, descends: bool, here: Here<'_>) -> String {
+    fn list(
+        &mut self,
+        rules: &DynamicMessage,
+        place: &str,
+        descends: bool,
+        here: Here<'_>,
+    ) -> String {
         let mut out = self.items(rules, &Sort::List, place);
         if self.flag(rules, "unique") {
             match self.field.kind() {
@@ -282,7 +290,13 @@ impl Writer<'_> {
         out
     }
 
-    fn map(&mut self, rules: &DynamicMessage, place: &str, descends: bool, here: Here<'_>) -> String {
+    fn map(
+        &mut self,
+        rules: &DynamicMessage,
+        place: &str,
+        descends: bool,
+        here: Here<'_>,
+    ) -> String {
         let mut out = self.items(rules, &Sort::Map, place);
         let Kind::Message(entry) = self.field.kind() else {
             return out;
@@ -346,7 +360,11 @@ impl Writer<'_> {
             Sort::Bytes => self.lengths(&mut out, rules, value, "bytes"),
             Sort::Number(rust) => self.number(&mut out, rules, value, rust),
             Sort::Enum(name) if self.flag(rules, "defined") => {
-                write!(out, "rules::defined({name}::try_from(*{value}).is_ok(), at, out); ").ok();
+                write!(
+                    out,
+                    "rules::defined({name}::try_from(*{value}).is_ok(), at, out); "
+                )
+                .ok();
             }
             _ => {}
         }
@@ -370,7 +388,11 @@ impl Writer<'_> {
         if let Some(pattern) = told(rules, "pattern").and_then(|v| v.as_str().map(str::to_owned)) {
             if let Err(error) = regex::Regex::new(&pattern) {
                 let error = error.to_string();
-                let last = error.lines().last().unwrap_or("").trim_start_matches("error: ");
+                let last = error
+                    .lines()
+                    .last()
+                    .unwrap_or("")
+                    .trim_start_matches("error: ");
                 self.wrong(&format!("the pattern `{pattern}` does not compile: {last}"));
             }
             write!(
@@ -476,7 +498,9 @@ impl Writer<'_> {
         if let (Some(low), Some(high)) = (number(rules, min), number(rules, max))
             && low > high
         {
-            self.wrong(&format!("`{min}: {low}` is more than `{max}: {high}`: nothing passes"));
+            self.wrong(&format!(
+                "`{min}: {low}` is more than `{max}: {high}`: nothing passes"
+            ));
         }
     }
 
@@ -512,5 +536,7 @@ fn message(rules: &DynamicMessage, rule: &str) -> Option<DynamicMessage> {
 fn texts(rules: &DynamicMessage, rule: &str) -> Vec<String> {
     let value = told(rules, rule);
     let list = value.as_ref().and_then(Value::as_list).unwrap_or_default();
-    list.iter().filter_map(|v| v.as_str().map(str::to_owned)).collect()
+    list.iter()
+        .filter_map(|v| v.as_str().map(str::to_owned))
+        .collect()
 }

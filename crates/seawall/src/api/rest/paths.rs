@@ -153,7 +153,11 @@ impl<T> Paths<T> {
         let same = |end: &&usize| self.ends[**end].is(&verb, parsed.custom);
         if let Some(other) = self.nodes[node].ends.iter().find(same) {
             let (template, other) = (template.to_owned(), self.ends[*other].template.to_string());
-            return Err(Clash::Same { verb, template, other });
+            return Err(Clash::Same {
+                verb,
+                template,
+                other,
+            });
         }
         self.custom |= !parsed.custom.is_empty();
         self.nodes[node].ends.push(self.ends.len());
@@ -169,7 +173,9 @@ impl<T> Paths<T> {
 
     /// All that were taken in, in that order.
     pub(super) fn into_all(self) -> impl Iterator<Item = (Verb, Box<str>, T)> {
-        self.ends.into_iter().map(|end| (end.verb, end.template, end.value))
+        self.ends
+            .into_iter()
+            .map(|end| (end.verb, end.template, end.value))
     }
 
     /// Verbs and templates, in the order they were taken in.
@@ -294,7 +300,9 @@ impl<'a, 'p, T> Search<'a, 'p, T> {
 
     fn end(&self, node: &Node, depth: usize) -> Option<(&'a End<T>, Variables)> {
         let ends = node.ends.iter().map(|end| &self.paths.ends[*end]);
-        let end = ends.into_iter().find(|end| end.is(self.verb, self.custom))?;
+        let end = ends
+            .into_iter()
+            .find(|end| end.is(self.verb, self.custom))?;
         let mut variables = Variables::NONE;
         variables.len = end.variables.len();
         for (place, span) in variables.places.iter_mut().zip(&*end.variables) {

@@ -100,7 +100,9 @@ fn other_verb(request: &Request<Body>, verbs: &[&http::Method]) -> Response<Body
     let (verb, path) = (request.method(), request.uri().path());
     let text = format!("{verb} does not go with {path}: {names}");
     let error = Error::ours(Code::Unimplemented, "VERB_NOT_ALLOWED", text);
-    let mut reply = error.http_status(StatusCode::METHOD_NOT_ALLOWED).into_http();
+    let mut reply = error
+        .http_status(StatusCode::METHOD_NOT_ALLOWED)
+        .into_http();
     if let Ok(value) = HeaderValue::from_str(&names) {
         reply.headers_mut().insert(header::ALLOW, value);
     }

@@ -1,0 +1,7 @@
+//! Both transports against the definition, over real sockets.
+
+mod agree;
+mod errors;
+mod fields;
+mod server;
+mod streams;
