@@ -171,8 +171,10 @@ fn failed(error: &protox::Error, proto: &Path, includes: &[PathBuf]) -> Error {
             "Is it there, under one of the include directories ({})?",
             listed.join(", ")
         )
+    } else if what.ends_with("is not defined") && !what.contains("field") {
+        undefined(&what)
     } else {
-        unknown_rule(&what)
+        unknown_rule(&what, &place)
     };
     let place = if place.is_empty() {
         proto.display().to_string()
@@ -222,15 +224,58 @@ const RULES: [&str; 21] = [
     "keys",
 ];
 
-fn unknown_rule(what: &str) -> String {
+/// A name that no file has, of those that are imported.
+fn undefined(what: &str) -> String {
+    let known = [
+        ("google.api.http", "google/api/annotations.proto"),
+        ("seawall.api.", "seawall/api/options.proto"),
+    ];
+    match known.iter().find(|(name, _)| what.contains(name)) {
+        Some((_, file)) if !what.contains("seawall.api.Rules") => {
+            format!("Is it spelt so? It takes `import \"{file}\";`")
+        }
+        _ => "Is it spelt so, and the file that has it imported?".to_owned(),
+    }
+}
+
+/// What is told of a rule that there is not. protox names it where it stands by itself; in a
+/// message of several rules it names their beginning alone.
+fn unknown_rule(what: &str, place: &str) -> String {
     if !what.contains("seawall.api.") {
         return String::new();
     }
     let quoted = what.split(['\'', '`', '"']).skip(1).step_by(2);
-    let names = quoted.flat_map(|q| q.split(['.', '(', ')']));
+    let names = quoted
+        .flat_map(|q| q.split(['.', '(', ')']))
+        .map(str::to_owned);
+    let names = names
+        .chain(rules_at(place))
+        .filter(|n| !RULES.contains(&n.as_str()));
     let near = names
         .filter(|n| !n.is_empty())
-        .find_map(|n| nearest(n, RULES));
+        .find_map(|n| nearest(&n, RULES));
     let near = near.map_or_else(String::new, |n| format!("Did you mean `{n}`? "));
     format!("{near}The rules there are: {}", RULES.join(", "))
+}
+
+/// The names before colons from a place, `file:line:column`, to the next semicolon.
+fn rules_at(place: &str) -> Vec<String> {
+    let mut parts = place.rsplitn(3, ':');
+    let (_, line, file) = (parts.next(), parts.next(), parts.next());
+    let text = file
+        .and_then(|f| std::fs::read_to_string(f).ok())
+        .unwrap_or_default();
+    let line: usize = line.and_then(|l| l.parse().ok()).unwrap_or(1);
+    let option = text
+        .lines()
+        .skip(line.saturating_sub(1))
+        .collect::<Vec<_>>()
+        .join("\n");
+    let option = option.split(';').next().unwrap_or_default();
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    let names = option.split(':').map(|part| {
+        let part = part.trim_end();
+        part[part.trim_end_matches(is_word).len()..].to_owned()
+    });
+    names.collect()
 }

@@ -540,3 +540,73 @@ fn texts(rules: &DynamicMessage, rule: &str) -> Vec<String> {
         .filter_map(|v| v.as_str().map(str::to_owned))
         .collect()
 }
+
+pub(crate) fn is_required_field(field: &FieldDescriptor, source: &Source) -> bool {
+    let rules = rules_of(field, source);
+    rules.is_some_and(|r| told(&r, "required").and_then(|v| v.as_bool()) == Some(true))
+}
+
+/// Adds to a JSON schema what a field's rules say.
+pub(crate) fn describe(field: &FieldDescriptor, source: &Source, schema: &mut serde_json::Value) {
+    if let Some(rules) = rules_of(field, source) {
+        describe_by(&rules, schema);
+    }
+}
+
+fn describe_by(rules: &DynamicMessage, schema: &mut serde_json::Value) {
+    // A 64-bit integer is a text in JSON, which has no bounds there.
+    let numeric = schema["type"] != "string";
+    for (rule, keyword) in [
+        ("gt", "exclusiveMinimum"),
+        ("gte", "minimum"),
+        ("lt", "exclusiveMaximum"),
+        ("lte", "maximum"),
+    ] {
+        if let Some(bound) = told(rules, rule)
+            .and_then(|v| v.as_f64())
+            .filter(|_| numeric)
+        {
+            schema[keyword] = if bound.fract() == 0.0 && bound.abs() < P53 {
+                serde_json::json!(bound as i64)
+            } else {
+                serde_json::json!(bound)
+            };
+        }
+    }
+    let list = schema["type"] == "array";
+    for (rule, keyword) in [
+        ("min_len", "minLength"),
+        ("max_len", "maxLength"),
+        ("min_items", if list { "minItems" } else { "minProperties" }),
+        ("max_items", if list { "maxItems" } else { "maxProperties" }),
+    ] {
+        // The length of bytes is not that of their text.
+        let bytes = schema["format"] == "byte";
+        if let Some(bound) = number(rules, rule).filter(|_| !bytes) {
+            schema[keyword] = bound.into();
+        }
+    }
+    if let Some(pattern) = told(rules, "pattern").and_then(|v| v.as_str().map(str::to_owned)) {
+        schema["pattern"] = pattern.into();
+    }
+    for format in ["email", "uuid", "hostname", "uri"] {
+        if told(rules, format).is_some() {
+            schema["format"] = format.into();
+        }
+    }
+    if told(rules, "unique").is_some() {
+        schema["uniqueItems"] = true.into();
+    }
+    let allowed = texts(rules, "in");
+    if !allowed.is_empty() && !numeric {
+        schema["enum"] = allowed.into();
+    }
+    if let Some(items) = message(rules, "items") {
+        let keyword = if list {
+            "items"
+        } else {
+            "additionalProperties"
+        };
+        describe_by(&items, &mut schema[keyword]);
+    }
+}
