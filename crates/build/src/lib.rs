@@ -30,6 +30,7 @@ use std::{env, fs};
 
 use prost_build::Module;
 use prost_reflect::{Kind, MessageDescriptor};
+use prost_types::FileDescriptorProto;
 
 pub use error::{Error, Problem};
 
@@ -158,6 +159,11 @@ impl<'a> Build<'a> {
         };
         let messages: Vec<_> = source.pool.all_messages().filter(made).collect();
         let mut problems = reader.problems;
+        let files = source.pool.files().filter(|f| is_made(f.name()));
+        problems.extend(files.filter(|f| f.package_name().is_empty()).map(|file| {
+            let remedy = "Write one, by which its code is taken in: `package shop.v1;`";
+            source.problem(At::new(file.name(), &[]), "the file has no package", remedy)
+        }));
         for message in &messages {
             problems.extend(no_any(message, source));
         }
@@ -254,15 +260,21 @@ pub const OPENAPI: &str = include_str!(\"{package}.openapi.json\");
         let all = builder
             .generate(&["."], |_| Ok(Vec::new()))
             .map_err(failed)?;
-        Ok(all
-            .into_iter()
-            .map(|(package, code)| {
-                (
-                    package.to_string(),
-                    String::from_utf8_lossy(&code).into_owned(),
-                )
-            })
-            .collect())
+        let named = all.into_iter().filter_map(|(package, code)| {
+            // It names a package as Rust would its modules.
+            let written = package.to_string().replace("r#", "");
+            let snake = |p: &str| p.split('.').map(names::snake).collect::<Vec<_>>().join(".");
+            let mut files = self
+                .source
+                .set
+                .file
+                .iter()
+                .map(FileDescriptorProto::package);
+            let package = files.find(|p| snake(p).replace("r#", "") == written)?;
+            let code = String::from_utf8_lossy(&code);
+            Some((package.to_owned(), emit::reserved_in_json(&code)))
+        });
+        Ok(named.collect())
     }
 
     /// What neither prost nor pbjson makes, by package.

@@ -299,6 +299,15 @@ fn what_protobuf_itself_refuses() {
 }
 
 #[test]
+fn a_file_without_a_package() {
+    let text = told("syntax = \"proto3\";\nmessage A {}\n");
+    assert!(
+        text.contains("the file has no package") && text.contains("package shop.v1;"),
+        "{text}"
+    );
+}
+
+#[test]
 fn an_any_has_no_json() {
     let text = told(
         "syntax = \"proto3\";\npackage a;\nimport \"google/protobuf/any.proto\";\nmessage A {\n  google.protobuf.Any any = 1;\n}\n",

@@ -51,6 +51,26 @@ pub(crate) fn by_way_of_seawall(code: &str) -> String {
     out + rest
 }
 
+/// Reserved words that prost escapes in what it makes, and pbjson, which goes by older editions,
+/// does not: a field `gen`, a value `Self`.
+pub(crate) fn reserved_in_json(code: &str) -> String {
+    const NAMES: [(&str, &str); 6] = [
+        ("self.gen.", "self.r#gen."),
+        ("self.gen ", "self.r#gen "),
+        ("self.gen)", "self.r#gen)"),
+        (" gen: gen__", " r#gen: gen__"),
+        ("::gen::", "::r#gen::"),
+        ("::Self", "::Self_"),
+    ];
+    let mut code = code.to_owned();
+    for (from, to) in NAMES {
+        if code.contains(from) {
+            code = code.replace(from, to);
+        }
+    }
+    code.replace("::Self__", "::Self_")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,3 +5,4 @@ mod errors;
 mod fields;
 mod server;
 mod streams;
+mod words;
