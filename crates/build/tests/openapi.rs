@@ -1,5 +1,7 @@
 //! What OpenAPI says of a definition.
 
+#![allow(clippy::unwrap_used)]
+
 use std::fs;
 use std::path::Path;
 

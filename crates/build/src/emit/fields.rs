@@ -60,7 +60,8 @@ pub(crate) fn emit(message: &MessageDescriptor, externs: &[(String, String)]) ->
         known.extend(names);
     }
     format!(
-        "impl ::seawall::api::rest::Fields for {} {{
+        "#[allow(clippy::all)]
+impl ::seawall::api::rest::Fields for {} {{
     fn set(&mut self, path: &str, text: &str) -> ::core::result::Result<(), ::seawall::api::rest::Wrong> {{
         #[allow(unused_imports)]
         use ::seawall::api::rest::{{self, Fields as _, Wrong}};

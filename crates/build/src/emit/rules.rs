@@ -107,7 +107,8 @@ pub(crate) fn emit(
         .ok();
     }
     format!(
-        "impl ::seawall::api::Validate for {name} {{
+        "#[allow(clippy::all)]
+impl ::seawall::api::Validate for {name} {{
     fn validate(&self, at: &::seawall::api::Path<'_>, out: &mut ::seawall::api::Violations) {{
         #[allow(unused_imports)]
         use ::seawall::api::{{Validate as _, rules}};

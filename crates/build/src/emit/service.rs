@@ -27,7 +27,11 @@ pub(crate) fn emit(bound: &Bound, source: &Source, externs: &[(String, String)])
     let name = names::camel(bound.service.name());
     let module = names::snake(bound.service.name());
     let full = bound.service.full_name();
-    writeln!(out, "/// What serves [`{name}`].\npub mod {module} {{").ok();
+    writeln!(
+        out,
+        "/// What serves [`{name}`].\n#[allow(clippy::all)]\npub mod {module} {{"
+    )
+    .ok();
     out.push_str("    use ::seawall::api::{self, grpc, private, rest};\n\n");
     methods(&mut out, bound);
     writeln!(

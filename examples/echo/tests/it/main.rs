@@ -1,5 +1,7 @@
 //! Both transports against the definition, over real sockets.
 
+#![allow(clippy::unwrap_used)]
+
 mod agree;
 mod errors;
 mod fields;
