@@ -11,7 +11,7 @@ use pin_project_lite::pin_project;
 use seawall_sync::ambient::Scoped;
 use tower::Service;
 
-use super::body::Idle;
+use super::body::Patience;
 use super::{Below, Entry, Shared, StackBody};
 use crate::context::{Reader, Trust, Wire, names, tenant_hash};
 use crate::layer::ResponseBody;
@@ -87,18 +87,29 @@ where
             kept: kept.clone(),
         };
         let ambient = surroundings.ambient(shared.clock());
-        let idle = rules.idle_timeout.map(Idle::new);
+        let patience = patience(shared, rules, &arrival);
         drop(plan);
         let future = ambient.enter(|| self.below.call(request));
         StackFuture {
             state: State::Running {
                 future: ambient.scope(future),
                 kept,
-                idle,
+                patience,
                 record: Some(record),
             },
         }
     }
+}
+
+/// Until when an answer of many messages goes on.
+fn patience(shared: &Shared, rules: &Rules, arrival: &Arrival) -> Option<Patience> {
+    if !arrival.answers_with_stream() {
+        return None;
+    }
+    let due = shared.clock().instant(arrival.call.deadline);
+    let due = due.filter(|_| !shared.shadow_deadlines);
+    let silence = rules.idle_timeout;
+    (silence.is_some() || due.is_some()).then(|| Patience::new(silence, due))
 }
 
 /// Reads what the call says of itself.
@@ -180,7 +191,7 @@ pin_project! {
         Running {
             #[pin] future: Scoped<F>,
             kept: Arc<Kept>,
-            idle: Option<Idle>,
+            patience: Option<Patience>,
             record: Option<Record>,
         },
         Refused { refusal: Refusal, record: Record },
@@ -200,7 +211,7 @@ where
             Projected::Running {
                 future,
                 kept,
-                idle,
+                patience,
                 record,
             } => {
                 let answer = ready!(future.poll(cx));
@@ -220,9 +231,9 @@ where
                     .inner()
                     .is_none_or(|below| below.inner().is_none());
                 record.head(&response, own);
-                let idle = idle.take();
+                let patience = patience.take();
                 Poll::Ready(Ok(
-                    response.map(|body| StackBody::watched(body, record, idle))
+                    response.map(|body| StackBody::watched(body, record, patience))
                 ))
             }
             Projected::Refused { refusal, record } => {
