@@ -35,7 +35,7 @@ pin_project! {
             record: Record,
             // Bytes to come; `None` where the answer does not say.
             left: Option<u64>,
-            patience: Option<Patience>,
+            patience: Option<Box<Patience>>,
         },
         Ended,
     }
@@ -108,7 +108,11 @@ where
         }
     }
 
-    pub(super) fn watched(body: Below<B>, mut record: Record, patience: Option<Patience>) -> Self {
+    pub(super) fn watched(
+        body: Below<B>,
+        mut record: Record,
+        patience: Option<Box<Patience>>,
+    ) -> Self {
         // Nobody asks for what is not there.
         if record.head_only || body.is_end_stream() {
             record.complete();
