@@ -1,0 +1,553 @@
+//! A real MariaDB primary and its replicas: near, late, stopped, frozen, killed.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+#![cfg(feature = "mysql")]
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use seawall::data::{Connection, Database, Error, Position, Settings};
+use seawall::{Reason, data};
+use seawall_sync::testing::drop_after_each_poll;
+use seawall_testkit::MariaDb;
+use sqlx::MySql;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+
+type Shop = Database<MySql>;
+
+const SCHEMA: &[(&str, &str)] = &[
+    (
+        "0001_t",
+        "CREATE TABLE t (id INT PRIMARY KEY, n BIGINT NOT NULL)",
+    ),
+    ("0002_rows", "INSERT INTO t SELECT seq, 0 FROM seq_1_to_100"),
+];
+
+/// A primary with its replicas, which have caught up.
+struct Servers {
+    primary: MariaDb,
+    replicas: Vec<MariaDb>,
+    settings: Settings,
+}
+
+impl Servers {
+    async fn start(replicas: usize) -> Self {
+        let primary = MariaDb::start().unwrap();
+        let url = primary.create("shop").unwrap();
+        let mut settings = Settings::new(url);
+        Shop::open(&settings)
+            .await
+            .unwrap()
+            .migrate(SCHEMA)
+            .await
+            .unwrap();
+        let replicas: Vec<_> = (0..replicas)
+            .map(|_| MariaDb::replica_of(&primary).unwrap())
+            .collect();
+        for replica in &replicas {
+            replica.catch_up(&primary).unwrap();
+            settings.replicas.push(replica.url("shop").into());
+        }
+        settings.probe_interval = Duration::from_millis(20);
+        Self {
+            primary,
+            replicas,
+            settings,
+        }
+    }
+
+    async fn open(&self) -> Shop {
+        Shop::open(&self.settings).await.unwrap()
+    }
+}
+
+async fn value(connection: &mut Connection<MySql>, id: u32) -> Result<i64, Error> {
+    let value = sqlx::query_scalar("SELECT n FROM t WHERE id = ?").bind(id);
+    Ok(value.fetch_one(connection).await?)
+}
+
+async fn set(connection: &mut Connection<MySql>, id: u32, n: i64) -> Result<(), Error> {
+    let set = sqlx::query("UPDATE t SET n = ? WHERE id = ?")
+        .bind(n)
+        .bind(id);
+    set.execute(connection).await?;
+    Ok(())
+}
+
+/// Whether a read of nobody's goes to a replica now.
+async fn at_replica(shop: &Shop) -> bool {
+    let read = shop.read().stale().await;
+    read.is_ok_and(|read| read.server().starts_with("replica"))
+}
+
+/// Waits, within a time that nothing healthy takes.
+async fn until(what: &str, mut is: impl AsyncFnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(20);
+    while !is().await {
+        assert!(Instant::now() < end, "never: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Many callers, each of which writes and reads by turns; how many reads went where.
+async fn write_and_read(shop: &Shop, callers: u32, rounds: i64) -> HashMap<String, u32> {
+    let tasks = (1..=callers).map(|id| {
+        let shop = shop.clone();
+        tokio::spawn(async move {
+            let mut seen: HashMap<String, u32> = HashMap::new();
+            for n in 1..=rounds {
+                if fastrand::bool() {
+                    let mut write = shop.write().session(id).await.unwrap();
+                    set(&mut write, id, n).await.unwrap();
+                } else {
+                    let write = shop.write().session(id);
+                    let done = write.transaction_with_retry(async |tx| set(tx, id, n).await);
+                    done.await.unwrap();
+                }
+                tokio::time::sleep(Duration::from_millis(fastrand::u64(0..40))).await;
+                for _ in 0..fastrand::u32(1..4) {
+                    let mut read = shop.read().session(id).await.unwrap();
+                    let server = read.server().split(' ').next().unwrap().to_owned();
+                    assert_eq!(value(&mut read, id).await.unwrap(), n, "stale at {server}");
+                    *seen.entry(server).or_default() += 1;
+                }
+            }
+            seen
+        })
+    });
+    let mut all = HashMap::new();
+    for task in tasks.collect::<Vec<_>>() {
+        for (server, count) in task.await.unwrap() {
+            *all.entry(server).or_default() += count;
+        }
+    }
+    all
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_misses_his_own_write_and_reads_go_to_replicas() {
+    let mut servers = Servers::start(2).await;
+    servers.settings.own_reads = 10;
+    let shop = servers.open().await;
+    until("the replicas are used", async || at_replica(&shop).await).await;
+    let near = write_and_read(&shop, 40, 25).await;
+    assert!(
+        near["replica"] > 100,
+        "replicas that are near are read: {near:?}"
+    );
+
+    // One of them lags by five seconds: within the stated lag it is read by all but the writers.
+    servers.replicas[0].delay(Duration::from_secs(5)).unwrap();
+    servers.replicas[1].delay(Duration::from_secs(5)).unwrap();
+    servers.settings.max_lag = Duration::from_secs(60);
+    let shop = servers.open().await;
+    until("the replicas are used", async || at_replica(&shop).await).await;
+    let (late, others) = tokio::join!(write_and_read(&shop, 40, 25), async {
+        let mut others = 0;
+        for _ in 0..200 {
+            others += u32::from(at_replica(&shop).await);
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        others
+    });
+    assert!(late["primary"] > 500, "{late:?}");
+    assert_eq!(others, 200, "whoever has not written reads at the replicas");
+}
+
+#[tokio::test]
+async fn replicas_too_far_behind_are_not_read_and_the_primary_takes_its_share() {
+    let mut servers = Servers::start(1).await;
+    servers.settings.fallback = 2;
+    servers.settings.acquire_timeout = Duration::from_millis(50);
+    let shop = servers.open().await;
+    until("the replica is used", async || at_replica(&shop).await).await;
+
+    // The thread that receives goes on, the one that applies does not: "0 seconds behind".
+    servers.replicas[0].stop_applying().unwrap();
+    let n = std::cell::Cell::new(0);
+    until("it is too far behind", async || {
+        n.set(n.get() + 1);
+        let mut write = shop.write().session("writer").await.unwrap();
+        set(&mut write, 1, n.get()).await.unwrap();
+        !at_replica(&shop).await
+    })
+    .await;
+    assert!(!shop.stats().replicas[0].used);
+    // As old as is allowed, or else as it is: nothing older is shown.
+    let one = shop.read().stale().await.unwrap();
+    let _two = shop.read().stale().await.unwrap();
+    assert_eq!((one.pool(), &one.server()[..7]), ("fallback", "primary"));
+    let third = shop.read().stale().await.unwrap_err();
+    assert_eq!(third.rejection().map(|r| r.reason), Some(Reason::Gutter));
+    // Who has written has a part of his own, and so have writes.
+    let mut own = shop.read().session("writer").await.unwrap();
+    assert_eq!(own.pool(), "own-reads");
+    assert_eq!(value(&mut own, 1).await.unwrap(), n.get());
+    set(&mut shop.write().await.unwrap(), 2, 1).await.unwrap();
+
+    servers.replicas[0].start_applying().unwrap();
+    until("it is used again", async || at_replica(&shop).await).await;
+}
+
+#[tokio::test]
+async fn a_replica_may_be_killed_frozen_and_back() {
+    let mut servers = Servers::start(1).await;
+    let shop = servers.open().await;
+    until("the replica is used", async || at_replica(&shop).await).await;
+    let read = async || {
+        shop.read()
+            .stale()
+            .run(async |read| value(read, 1).await)
+            .await
+    };
+
+    for _ in 0..2 {
+        assert!(read().await.is_ok());
+        servers.replicas[0].kill();
+        for _ in 0..50 {
+            read().await.expect("goes on");
+        }
+        assert!(!at_replica(&shop).await);
+        servers.replicas[0].restart().unwrap();
+        until("it is used again", async || at_replica(&shop).await).await;
+    }
+
+    servers.replicas[0].freeze().unwrap();
+    until("it counts as gone", async || !shop.stats().replicas[0].used).await;
+    for _ in 0..20 {
+        read().await.expect("goes on");
+    }
+    servers.replicas[0].thaw().unwrap();
+    until("it is used again", async || at_replica(&shop).await).await;
+}
+
+#[tokio::test]
+async fn without_its_primary_reads_go_on_and_writes_fail_at_once() {
+    let mut servers = Servers::start(1).await;
+    let shop = servers.open().await;
+    until("the replica is used", async || at_replica(&shop).await).await;
+    set(&mut shop.write().session("me").await.unwrap(), 1, 7)
+        .await
+        .unwrap();
+    servers.primary.kill();
+
+    let begun = Instant::now();
+    let mut unreachable = 0;
+    for _ in 0..100 {
+        let done = async { set(&mut shop.write().await?, 1, 8).await };
+        match done.await {
+            Err(Error::Unreachable { .. }) => unreachable += 1,
+            Err(Error::Lost(_)) => {}
+            other => panic!("{other:?}"),
+        }
+        assert!(at_replica(&shop).await);
+    }
+    assert!(unreachable > 90, "{unreachable}");
+    // A hundred would take as many seconds, if each waited for its time to connect.
+    assert!(
+        begun.elapsed() < Duration::from_secs(20),
+        "{:?}",
+        begun.elapsed()
+    );
+    // Its own write may not be there: an error, rather than an older state.
+    let own = shop.read().session("me").await;
+    if let Ok(mut own) = own {
+        assert_eq!(value(&mut own, 1).await.unwrap(), 7);
+    }
+
+    servers.primary.restart().unwrap();
+    until("it writes again", async || {
+        let done = async { set(&mut shop.write().await?, 1, 9).await };
+        done.await.is_ok()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_position_travels_to_another_process() {
+    let servers = Servers::start(1).await;
+    let (here, there) = (servers.open().await, servers.open().await);
+    until("the replica is used", async || at_replica(&there).await).await;
+    servers.replicas[0].stop_applying().unwrap();
+    set(&mut here.write().session("me").await.unwrap(), 1, 7)
+        .await
+        .unwrap();
+    set(&mut here.write().await.unwrap(), 2, 7).await.unwrap();
+    let token = here.position().await.unwrap().to_string();
+    let position: Position = token.parse().unwrap();
+    let mut read = there.read().after(&position).await.unwrap();
+    assert_eq!(
+        (value(&mut read, 2).await.unwrap(), read.pool()),
+        (7, "own-reads")
+    );
+
+    servers.replicas[0].start_applying().unwrap();
+    until("the replica has it", async || {
+        let mut read = there.read().after(&position).await.unwrap();
+        assert_eq!(value(&mut read, 2).await.unwrap(), 7);
+        read.server().starts_with("replica")
+    })
+    .await;
+    // One that no server will ever have costs its bearer the replicas, and nobody else.
+    let forged = "0-1-18446744073709551615".parse().unwrap();
+    assert_eq!(
+        there.read().after(&forged).await.unwrap().pool(),
+        "own-reads"
+    );
+    assert!(at_replica(&there).await);
+}
+
+#[tokio::test]
+async fn of_two_in_a_deadlock_one_goes_on_and_the_other_is_tried_again() {
+    let servers = Servers::start(0).await;
+    let shop = servers.open().await;
+    let barrier = tokio::sync::Barrier::new(2);
+    let work = async |first: u32, second: u32| {
+        let tries = std::sync::atomic::AtomicU32::new(0);
+        let done = shop.write().transaction_with_retry(async |tx| {
+            let add = |id| sqlx::query("UPDATE t SET n = n + 1 WHERE id = ?").bind(id);
+            add(first).execute(&mut *tx).await?;
+            if tries.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 0 {
+                barrier.wait().await;
+            }
+            add(second).execute(&mut *tx).await?;
+            Ok::<_, Error>(())
+        });
+        done.await.unwrap();
+        tries.into_inner()
+    };
+    let (one, other) = tokio::join!(work(1, 2), work(2, 1));
+    assert_eq!(one + other, 3, "one of them twice");
+    let mut read = shop.read().await.unwrap();
+    assert_eq!(
+        (
+            value(&mut read, 1).await.unwrap(),
+            value(&mut read, 2).await.unwrap()
+        ),
+        (2, 2)
+    );
+}
+
+/// After a deadlock the server has left the transaction: what follows would commit by itself.
+#[tokio::test]
+async fn a_deadlock_that_is_swallowed_commits_nothing() {
+    let servers = Servers::start(0).await;
+    let shop = servers.open().await;
+    let barrier = tokio::sync::Barrier::new(2);
+    let work = async |first: u32, second: u32| {
+        let done = shop.transaction(async |tx| {
+            set(tx, first, 1).await?;
+            barrier.wait().await;
+            let failed = set(tx, second, 1).await.is_err();
+            // As if nothing had happened.
+            let after = set(tx, first + 10, 1).await;
+            assert_eq!(failed, after.is_err());
+            Ok::<_, Error>(())
+        });
+        done.await
+    };
+    let (one, other) = tokio::join!(work(1, 2), work(2, 1));
+    let mut read = shop.read().await.unwrap();
+    for (done, marked) in [(&one, 11), (&other, 12)] {
+        assert_eq!(
+            value(&mut read, marked).await.unwrap(),
+            i64::from(done.is_ok())
+        );
+    }
+    assert!(matches!(
+        (one, other),
+        (Ok(()), Err(Error::Conflict(_))) | (Err(Error::Conflict(_)), Ok(()))
+    ));
+}
+
+/// Passes what the server says on in pieces, on this thread: an answer arrives over many polls, and is
+/// given up in the middle of it.
+async fn in_pieces(server: std::net::SocketAddr) -> String {
+    let listener = TcpListener::bind(("127.0.0.1", seawall_testkit::free_port().unwrap()));
+    let listener = listener.await.unwrap();
+    let url = format!(
+        "mysql://root@{}/shop?ssl-mode=disabled",
+        listener.local_addr().unwrap()
+    );
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let server = TcpStream::connect(server).await.unwrap();
+            client.set_nodelay(true).unwrap();
+            let (mut questions, mut to_client) = client.into_split();
+            let (mut answers, mut to_server) = server.into_split();
+            tokio::spawn(async move {
+                let _ = tokio::io::copy(&mut questions, &mut to_server).await;
+                let _ = to_server.shutdown().await;
+            });
+            tokio::spawn(async move {
+                let mut piece = [0; 61];
+                while let Ok(n @ 1..) = answers.read(&mut piece).await {
+                    if to_client.write_all(&piece[..n]).await.is_err() {
+                        return;
+                    }
+                    // Long enough for the client to be polled in between.
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            });
+        }
+    });
+    url
+}
+
+#[tokio::test]
+async fn a_call_that_is_dropped_at_any_point_poisons_nothing() {
+    let servers = Servers::start(0).await;
+    let mut settings = Settings::new(in_pieces(servers.primary.address()).await);
+    settings.connections = 2;
+    let shop = Shop::open(&settings).await.unwrap();
+    let others = async || {
+        for id in 1..=3 {
+            let mut read = shop.read().await.unwrap();
+            let row = sqlx::query_as("SELECT id, concat('row ', id) FROM t WHERE id = ?").bind(id);
+            let row: (i64, String) = row.fetch_one(&mut read).await.unwrap();
+            assert_eq!(row, (id, format!("row {id}")), "another's answer");
+        }
+    };
+    // Prepared and plain, of several rows.
+    let polls = drop_after_each_poll(
+        || async {
+            let mut read = shop.read().await.unwrap();
+            let long = sqlx::query("SELECT id, 'x', 'y', ? FROM t LIMIT 20").bind(1);
+            long.fetch_all(&mut read).await.unwrap();
+            sqlx::raw_sql("SELECT 1; SELECT 2")
+                .fetch_all(&mut read)
+                .await
+                .unwrap();
+        },
+        async |_| others().await,
+    )
+    .await;
+    assert!(polls > 10, "{polls}");
+    // A transaction: all or nothing.
+    let n = std::cell::Cell::new(0);
+    let polls = drop_after_each_poll(
+        || {
+            n.set(n.get() + 1);
+            shop.transaction(async |tx| {
+                set(tx, 1, n.get()).await?;
+                set(tx, 2, n.get()).await
+            })
+        },
+        async |_| {
+            // What is given up is ended at the server, and holds no lock.
+            let pair = shop.transaction(async |tx| {
+                let pair = "SELECT n FROM t WHERE id IN (1, 2) FOR UPDATE";
+                let pair: Vec<(i64,)> = sqlx::query_as(pair).fetch_all(&mut *tx).await?;
+                Ok::<_, Error>(pair)
+            });
+            let pair = pair.await.unwrap();
+            assert_eq!(pair[0], pair[1], "a part of it");
+        },
+    )
+    .await;
+    assert!(polls > 5, "{polls}");
+    until("every connection is back", async || {
+        let stats = shop.stats();
+        stats
+            .pools
+            .iter()
+            .all(|pool| pool.in_use == 0 && pool.waiting == 0)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_given_up_ends_at_the_server() {
+    let servers = Servers::start(0).await;
+    let mut settings = servers.settings.clone();
+    settings.connections = 2;
+    let shop = Shop::open(&settings).await.unwrap();
+    let running = || {
+        let list =
+            "SELECT count(*) FROM information_schema.processlist WHERE info LIKE '%sleep(60)'";
+        servers.primary.execute(list).unwrap()
+    };
+    for _ in 0..4 {
+        let mut read = shop.read().await.unwrap();
+        let sleep = sqlx::query("SELECT sleep(60)").execute(&mut read);
+        assert!(
+            tokio::time::timeout(Duration::from_millis(100), sleep)
+                .await
+                .is_err()
+        );
+    }
+    until("nothing runs", async || running() == "0").await;
+
+    // A statement has a time of its own, too.
+    settings.statement_timeout = Duration::from_millis(100);
+    let shop = Shop::open(&settings).await.unwrap();
+    let mut read = shop.read().await.unwrap();
+    let slow = sqlx::query("SELECT count(*) FROM seq_1_to_1000000000 WHERE seq % 7 = 3")
+        .execute(&mut read)
+        .await;
+    assert!(matches!(slow.map_err(Error::from), Err(Error::Deadline)));
+    assert_eq!(
+        value(&mut read, 1).await.unwrap(),
+        0,
+        "the connection is as good as before"
+    );
+}
+
+#[tokio::test]
+async fn lanes_and_pools_do_not_take_one_anothers_connections() {
+    let servers = Servers::start(0).await;
+    let mut settings = servers.settings.clone();
+    settings.connections = 2;
+    settings.acquire_timeout = Duration::from_millis(50);
+    settings
+        .lanes
+        .insert("reports".into(), data::LaneSettings::default());
+    let shop = Shop::open(&settings).await.unwrap();
+    let hold = async || shop.read().lane("reports").await;
+    let _reports = (hold().await.unwrap(), hold().await.unwrap());
+    let third = hold().await.unwrap_err().rejection().map(|r| r.reason);
+    assert_eq!(third, Some(Reason::Lane));
+    let reads = (shop.read().await.unwrap(), shop.read().await.unwrap());
+    let third = shop.read().await.unwrap_err().rejection().map(|r| r.reason);
+    assert_eq!(third, Some(Reason::QueueTimeout));
+    // Reads take no writes' connections, and one that comes back goes to who waits.
+    set(&mut shop.write().await.unwrap(), 1, 1).await.unwrap();
+    let (waited, ()) = tokio::join!(shop.read().into_future(), async { drop(reads) });
+    assert_eq!(value(&mut waited.unwrap(), 1).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn a_primary_that_tells_no_positions_can_have_no_replicas() {
+    let alone = MariaDb::start_with(&["--skip-log-bin"]).unwrap();
+    let mut settings = Settings::new(alone.create("shop").unwrap());
+    Shop::open(&settings).await.expect("alone it will do");
+    settings.replicas.push(alone.url("shop").into());
+    let error = Shop::open(&settings).await.unwrap_err();
+    assert!(error.to_string().contains("--log-bin"), "{error}");
+}
+
+#[tokio::test]
+async fn a_migration_that_fails_halfway_is_told_and_instances_take_turns() {
+    let servers = Servers::start(0).await;
+    let (one, other) = (servers.open().await, servers.open().await);
+    let with = |step| SCHEMA.iter().copied().chain([step]).collect::<Vec<_>>();
+    let steps = with(("0003_slow", "DO sleep(0.3); CREATE TABLE slow (n INT)"));
+    let (one, other) = tokio::join!(one.migrate(&steps), other.migrate(&steps));
+    assert_eq!(one.unwrap() + other.unwrap(), 1);
+
+    let shop = servers.open().await;
+    let bad: Vec<_> = steps
+        .into_iter()
+        .chain([(
+            "0004_bad",
+            "CREATE TABLE half (n INT); CREATE TABLE slow (n INT)",
+        )])
+        .collect();
+    let failed = shop.migrate(&bad).await.unwrap_err().to_string();
+    assert!(
+        failed.contains("0004_bad") && failed.contains("slow"),
+        "{failed}"
+    );
+    let again = shop.migrate(&bad).await.unwrap_err().to_string();
+    assert!(again.contains("half done"), "{again}");
+}
