@@ -6,12 +6,14 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use seawall::data::{Connection, Database, Error, Position, Settings};
+use seawall::layer::ContextLayer;
 use seawall::{Reason, data};
 use seawall_sync::testing::drop_after_each_poll;
 use seawall_testkit::MariaDb;
 use sqlx::MySql;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tower::{Layer as _, Service as _, service_fn};
 
 type Shop = Database<MySql>;
 
@@ -328,6 +330,87 @@ async fn of_two_in_a_deadlock_one_goes_on_and_the_other_is_tried_again() {
     );
 }
 
+/// One call of a service, by its own deadline.
+async fn call<T>(timeout: &'static str, handler: impl AsyncFn() -> T + Clone) -> T {
+    let handler = service_fn(async |_: http::Request<()>| {
+        Ok::<_, std::convert::Infallible>(http::Response::new(handler().await))
+    });
+    let mut service = ContextLayer::internal().layer(handler);
+    let mut request = http::Request::new(());
+    let headers = request.headers_mut();
+    headers.insert("seawall-timeout-ms", timeout.parse().unwrap());
+    service.call(request).await.unwrap().into_body()
+}
+
+#[tokio::test]
+async fn a_call_sees_its_own_writes_and_ends_by_its_deadline() {
+    let servers = Servers::start(1).await;
+    let shop = servers.open().await;
+    assert!(at_replica(&shop).await);
+    servers.replicas[0].stop_applying().unwrap();
+    let seen = call("10000", async || {
+        set(&mut shop.write().await.unwrap(), 1, 7).await.unwrap();
+        value(&mut shop.read().await.unwrap(), 1).await.unwrap()
+    });
+    assert_eq!(seen.await, 7);
+    // Another call has not written, and reads what there is.
+    let pool = call("10000", async || {
+        shop.read().await.unwrap().server().to_owned()
+    })
+    .await;
+    assert!(pool.starts_with("replica"), "{pool}");
+
+    let slow = async || {
+        let mut write = shop.write().await?;
+        sqlx::query("SELECT sleep(60)").execute(&mut write).await?;
+        Ok(())
+    };
+    let begun = Instant::now();
+    for late in [call("200", slow).await, call("0", slow).await] {
+        assert!(matches!(late, Err(Error::Deadline)), "{late:?}");
+    }
+    // In a transaction, too; and it has not been done.
+    let late = call("300", async || {
+        shop.transaction(async |tx| {
+            set(tx, 1, 8).await?;
+            sqlx::query("SELECT sleep(60)").execute(&mut *tx).await?;
+            Ok::<_, Error>(())
+        })
+        .await
+    });
+    assert!(matches!(late.await, Err(Error::Deadline)));
+    assert!(begun.elapsed() < Duration::from_secs(30));
+    let untouched = shop.transaction(async |tx| {
+        let value = sqlx::query_scalar("SELECT n FROM t WHERE id = 1 FOR UPDATE");
+        Ok::<i64, Error>(value.fetch_one(&mut *tx).await?)
+    });
+    assert_eq!(untouched.await.unwrap(), 7);
+}
+
+#[tokio::test]
+async fn metrics_tell_of_pools_and_replicas() {
+    let servers = Servers::start(1).await;
+    let shop = servers.open().await;
+    assert!(at_replica(&shop).await);
+    let stats = shop.stats();
+    let read = |pool: &&data::PoolStats| &*pool.pool == "read";
+    assert_eq!(stats.pools.iter().find(read).unwrap().acquired, 1);
+    assert!(stats.replicas[0].lag.unwrap() < Duration::from_secs(1));
+    #[cfg(feature = "app")]
+    {
+        let mut registry = prometheus_client::registry::Registry::default();
+        registry.register_collector(Box::new(shop.clone()));
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        let replica = servers.replicas[0].address();
+        let line =
+            format!("seawall_data_acquired_total{{server=\"replica {replica}\",pool=\"read\"}} 1");
+        assert!(text.contains(&line), "{text}");
+        let used = format!("seawall_data_replica_used{{server=\"replica {replica}\"}} 1");
+        assert!(text.contains(&used), "{text}");
+    }
+}
+
 /// After a deadlock the server has left the transaction: what follows would commit by itself.
 #[tokio::test]
 async fn a_deadlock_that_is_swallowed_commits_nothing() {
@@ -463,18 +546,16 @@ async fn what_is_given_up_ends_at_the_server() {
     settings.connections = 2;
     let shop = Shop::open(&settings).await.unwrap();
     let running = || {
-        let list =
-            "SELECT count(*) FROM information_schema.processlist WHERE info LIKE '%sleep(60)'";
+        let list = "SELECT count(*) FROM information_schema.processlist WHERE info LIKE '%= 3'";
         servers.primary.execute(list).unwrap()
     };
+    // It computes, and so does not see that nobody is there any longer.
+    let long = "SELECT count(*) FROM seq_1_to_100000000000 WHERE seq % 7 = 3";
     for _ in 0..4 {
         let mut read = shop.read().await.unwrap();
-        let sleep = sqlx::query("SELECT sleep(60)").execute(&mut read);
-        assert!(
-            tokio::time::timeout(Duration::from_millis(100), sleep)
-                .await
-                .is_err()
-        );
+        let read = sqlx::query(long).execute(&mut read);
+        let given_up = tokio::time::timeout(Duration::from_millis(100), read).await;
+        assert!(given_up.is_err());
     }
     until("nothing runs", async || running() == "0").await;
 
@@ -482,9 +563,7 @@ async fn what_is_given_up_ends_at_the_server() {
     settings.statement_timeout = Duration::from_millis(100);
     let shop = Shop::open(&settings).await.unwrap();
     let mut read = shop.read().await.unwrap();
-    let slow = sqlx::query("SELECT count(*) FROM seq_1_to_1000000000 WHERE seq % 7 = 3")
-        .execute(&mut read)
-        .await;
+    let slow = sqlx::query(long).execute(&mut read).await;
     assert!(matches!(slow.map_err(Error::from), Err(Error::Deadline)));
     assert_eq!(
         value(&mut read, 1).await.unwrap(),

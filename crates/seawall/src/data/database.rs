@@ -5,11 +5,12 @@ use std::fmt;
 use std::future::IntoFuture;
 use std::hash::{BuildHasher as _, Hash, RandomState};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep, timeout};
 
 use super::backend::Backend;
 use super::connection::Connection;
@@ -24,6 +25,9 @@ use super::{Error, Position};
 use crate::Reason;
 use crate::clock::Clock;
 use crate::layer::context::Surroundings;
+
+/// How often it is looked whether the replicas have answered, when a database is opened.
+const FIRST_LOOK: Duration = Duration::from_millis(5);
 
 /// A database with its replicas; cheap to clone, closed with the last clone.
 ///
@@ -77,7 +81,8 @@ pub struct ReplicaStats {
 }
 
 impl<DB: Backend> Database<DB> {
-    /// Connects to the primary, and starts to follow the replicas; those need not be there.
+    /// Connects to the primary, and starts to follow the replicas; for those that are not there it waits
+    /// for half a second, and goes on.
     ///
     /// To be called on a runtime, which has to live for as long as this is used.
     ///
@@ -133,7 +138,7 @@ impl<DB: Backend> Database<DB> {
     }
 
     async fn begin(&self, settings: &Settings) -> Result<(), Error> {
-        let mut first = self.write().stated(&[]).acquire().await?;
+        let mut first = self.write().acquire().await?;
         if !self.0.replicas.is_empty() {
             let logs = first.text("SELECT IF(@@log_bin, '1', '0')").await?;
             if logs != "1" || first.text(DB::WRITTEN).await.is_err() {
@@ -145,13 +150,20 @@ impl<DB: Backend> Database<DB> {
         }
         drop(first);
         probe::start(&self.0, settings);
+        // The first reads would all go to the primary, and most of them be refused there.
+        let known = async {
+            while !self.0.replicas.iter().all(Replica::is_known) {
+                sleep(FIRST_LOOK).await;
+            }
+        };
+        let _ = timeout(probe::SILENT, known).await;
         Ok(())
     }
 
     /// A connection to read with: `database.read().await?`.
     pub fn read(&self) -> Read<'_, DB> {
         Read {
-            work: Work::new(self),
+            work: Work::new(self, false),
             after: Position::default(),
             stale: false,
         }
@@ -160,7 +172,7 @@ impl<DB: Backend> Database<DB> {
     /// A connection to write with, to the primary: `database.write().await?`. What it writes, its
     /// caller reads.
     pub fn write(&self) -> Write<'_, DB> {
-        Write(Work::new(self))
+        Write(Work::new(self, true))
     }
 
     /// Commits what `work` does when it returns `Ok`, and rolls it back when it returns `Err`,
@@ -183,6 +195,7 @@ impl<DB: Backend> Database<DB> {
     /// The primary cannot be reached.
     pub async fn position(&self) -> Result<Position, Error> {
         let read = self.read();
+        transaction::refuse_nested(&self.0)?;
         match read.need() {
             Need::Position(position) => Ok(position),
             Need::Primary => {
@@ -270,43 +283,38 @@ impl<DB: Backend> Lanes<'_, DB> {
 struct Work<'a, DB: Backend> {
     database: &'a Database<DB>,
     lane: Option<&'a str>,
-    callers: Vec<u64>,
+    /// The ambient call, once it has written.
+    call: Option<u64>,
+    /// The session that is stated, or the call's tenant.
+    caller: Option<u64>,
     deadline: Option<Instant>,
 }
 
 impl<'a, DB: Backend> Work<'a, DB> {
-    fn new(database: &'a Database<DB>) -> Self {
-        let mut callers = Vec::new();
-        let mut deadline = None;
-        if let Some(around) = Surroundings::current() {
-            deadline = database.0.clock.instant(around.call.deadline);
-            // Unique while the call lives; two calls that share it, one after the other, only see
-            // more of one another than they need.
-            callers.push(Arc::as_ptr(&around.kept) as u64);
-            if around.call.tenant != 0 {
-                callers.push(around.call.tenant);
-            }
-        }
-        // Outside of calls all are one, so that a program that knows of none of this sees its writes.
-        if callers.is_empty() {
-            callers.push(0);
-        }
-        Self {
+    fn new(database: &'a Database<DB>, writes: bool) -> Self {
+        let mut work = Self {
             database,
             lane: None,
-            callers,
-            deadline,
+            call: None,
+            // Outside of calls all are one, so that a program that knows of none of this sees its
+            // writes.
+            caller: Some(0),
+            deadline: None,
+        };
+        if let Some(around) = Surroundings::current() {
+            work.deadline = database.0.clock.instant(around.call.deadline);
+            work.call = writer(&around.kept.writer, writes);
+            work.caller = (around.call.tenant != 0).then_some(around.call.tenant);
         }
+        work
     }
 
     fn session(&mut self, session: impl Hash) {
-        let session = self.database.0.hasher.hash_one(session);
-        // In place of the tenant; the call stays.
-        self.callers.truncate(1);
-        if self.callers[0] == 0 {
-            self.callers.clear();
-        }
-        self.callers.push(session);
+        self.caller = Some(self.database.0.hasher.hash_one(session));
+    }
+
+    fn callers(&self) -> impl Iterator<Item = u64> {
+        self.call.into_iter().chain(self.caller)
     }
 
     fn lane(&self) -> Result<&'a Lane<DB>, Error> {
@@ -319,6 +327,17 @@ impl<'a, DB: Backend> Work<'a, DB> {
             known: lanes.keys().cloned().collect(),
         })
     }
+}
+
+/// The number of a call that writes, or has written. Not its address: the next call may have that.
+fn writer(number: &AtomicU64, writes: bool) -> Option<u64> {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    if writes && number.load(Relaxed) == 0 {
+        let next = NEXT.fetch_add(1, Relaxed);
+        // Another task of the call may have been first.
+        let _ = number.compare_exchange(0, next, Relaxed, Relaxed);
+    }
+    Some(number.load(Relaxed)).filter(|number| *number != 0)
 }
 
 /// Work that reads. Await it for a [`Connection`]; or [`run`](Self::run) it.
@@ -380,8 +399,8 @@ impl<'a, DB: Backend> Read<'a, DB> {
             return Need::nothing();
         }
         let history = inner.history.lock();
-        let callers = self.work.callers.iter();
-        let needs = callers.map(|caller| inner.writers.need(*caller, history.last()));
+        let callers = self.work.callers();
+        let needs = callers.map(|caller| inner.writers.need(caller, history.last()));
         needs.fold(Need::Position(self.after.clone()), Need::and)
     }
 
@@ -471,11 +490,6 @@ impl<'a, DB: Backend> Write<'a, DB> {
         self
     }
 
-    fn stated(mut self, callers: &[u64]) -> Self {
-        self.0.callers = callers.to_vec();
-        self
-    }
-
     pub(super) fn inner(&self) -> &'a Arc<Inner<DB>> {
         &self.0.database.0
     }
@@ -491,7 +505,7 @@ impl<'a, DB: Backend> Write<'a, DB> {
         // Where all read at the primary there is nothing to remember.
         let author = (!inner.replicas.is_empty()).then(|| Author {
             writers: inner.writers.clone(),
-            callers: self.0.callers.clone(),
+            callers: self.0.callers().collect(),
             clock: inner.clock.clone(),
         });
         let timeout = inner.statement_timeout;

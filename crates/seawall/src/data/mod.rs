@@ -171,6 +171,8 @@ mod connection;
 mod database;
 mod error;
 mod lag;
+#[cfg(feature = "app")]
+mod metrics;
 mod migrate;
 mod pool;
 mod position;

@@ -14,7 +14,7 @@ use super::settings::Settings;
 use crate::Tick;
 
 /// A server that has said nothing for longer counts as gone.
-const SILENT: Duration = Duration::from_millis(500);
+pub(super) const SILENT: Duration = Duration::from_millis(500);
 /// How often idle connections are looked at.
 const SWEEP: Duration = Duration::from_secs(1);
 
@@ -47,6 +47,11 @@ impl<DB: Backend> Replica<DB> {
     pub(super) fn is_able(&self, now: Tick, needed: &Position) -> bool {
         let found = self.found.lock();
         now < found.until && found.position.covers(needed)
+    }
+
+    /// It has been found, near or far.
+    pub(super) fn is_known(&self) -> bool {
+        self.found.lock().at.is_some()
     }
 
     pub(super) fn stats(&self, now: Tick) -> ReplicaStats {
@@ -149,6 +154,7 @@ async fn follow<DB: Backend>(
     let mut ticks = interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut raw: Option<Raw<DB>> = None;
+    let mut silent = false;
     loop {
         ticks.tick().await;
         if inner.strong_count() == 0 {
@@ -156,18 +162,18 @@ async fn follow<DB: Backend>(
         }
         // Before it is asked: its answer holds for this time, if not for a later one.
         let asked = server.clock.now();
-        let known = raw.is_some();
-        let Some(answer) = ask(&server, &mut raw, question).await else {
-            if known {
+        let answer = ask(&server, &mut raw, question).await;
+        if answer.is_none() != silent {
+            silent = answer.is_none();
+            if silent {
                 tracing::warn!(server = &*server.name, "database does not answer");
                 server.broke(server.generation());
+            } else {
+                tracing::info!(server = &*server.name, "database answers again");
+                server.is_back();
             }
-            continue;
-        };
-        if !known {
-            tracing::info!(server = &*server.name, "database answers");
-            server.is_back();
         }
+        let Some(answer) = answer else { continue };
         let Some(inner) = inner.upgrade() else { return };
         if let Ok(position) = answer.parse() {
             found(&inner, position, asked);

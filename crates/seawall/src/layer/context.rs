@@ -79,6 +79,9 @@ pub(crate) struct Kept {
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
     /// A call made for this one was retried in vain, so nobody above is to retry.
     pub(crate) retried: AtomicBool,
+    /// Which writer it is to its databases; 0 for a call that has not written.
+    #[cfg(feature = "sql")]
+    pub(crate) writer: std::sync::atomic::AtomicU64,
 }
 
 impl Kept {
@@ -96,6 +99,8 @@ impl Kept {
         Self {
             headers: kept.collect(),
             retried: AtomicBool::new(false),
+            #[cfg(feature = "sql")]
+            writer: 0.into(),
         }
     }
 }
