@@ -156,6 +156,10 @@ pub(super) enum Class {
     /// A statement was given up that waited for another transaction; this one goes on.
     Waited,
     /// Ran for longer than one may.
+    #[cfg_attr(
+        not(feature = "mysql"),
+        allow(dead_code, reason = "SQLite says no such thing")
+    )]
     Late,
     /// The server ends this connection.
     Ended,

@@ -150,6 +150,7 @@
 //! }
 //!
 //! # use seawall::data::{Database, Error, Settings};
+//! # fn main() {
 //! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
 //! let fake = Fake(Mutex::new(3));
 //! assert_eq!(biz::order(&fake, 1, 2).await.unwrap(), 1);
@@ -163,7 +164,7 @@
 //! let shop = data::Shop(shop);
 //! assert_eq!(biz::order(&shop, 1, 2).await.unwrap(), 1);
 //! assert!(biz::order(&shop, 1, 2).await.is_err());
-//! # Ok::<_, Error>(()) }).unwrap();
+//! # Ok::<_, Error>(()) }).unwrap(); }
 //! ```
 
 mod backend;

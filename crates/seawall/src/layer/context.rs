@@ -80,7 +80,7 @@ pub(crate) struct Kept {
     /// A call made for this one was retried in vain, so nobody above is to retry.
     pub(crate) retried: AtomicBool,
     /// Which writer it is to its databases; 0 for a call that has not written.
-    #[cfg(feature = "sql")]
+    #[cfg(any(feature = "mysql", feature = "sqlite"))]
     pub(crate) writer: std::sync::atomic::AtomicU64,
 }
 
@@ -99,7 +99,7 @@ impl Kept {
         Self {
             headers: kept.collect(),
             retried: AtomicBool::new(false),
-            #[cfg(feature = "sql")]
+            #[cfg(any(feature = "mysql", feature = "sqlite"))]
             writer: 0.into(),
         }
     }
