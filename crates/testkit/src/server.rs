@@ -15,11 +15,15 @@ use crate::{Error, Process, Recipe, free_port};
 #[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
-    recipe: Recipe,
     // Before the directory: it must have ended when that goes.
     process: Process,
     directory: TempDir,
+    recipe: Recipe,
 }
+
+/// A server that is held still; it goes on when this is dropped.
+#[derive(Debug)]
+pub struct Paused<'a>(&'a Server);
 
 impl Server {
     /// Starts it and waits until it accepts connections. Blocks the thread.
@@ -44,8 +48,8 @@ impl Server {
         let server = Self {
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
             process: run(&recipe, directory.path())?,
-            recipe,
             directory,
+            recipe,
         };
         server.wait_ready()?;
         Ok(server)
@@ -53,7 +57,7 @@ impl Server {
 
     /// Ends it with SIGKILL, as a crash does, and waits until it has ended. Its directory stays for a
     /// [`restart`](Self::restart).
-    pub fn kill(&mut self) {
+    pub fn kill(&self) {
         // It fails where the process has ended, and that is what is wanted.
         let _ = self.process.signal(Signal::KILL);
         self.process.wait(self.recipe.patience);
@@ -67,6 +71,17 @@ impl Server {
         self.kill();
         self.process = run(&self.recipe, self.directory.path())?;
         self.wait_ready()
+    }
+
+    /// Holds it still with SIGSTOP until the guard is dropped: its port accepts connections, and
+    /// nothing answers.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn pause(&self) -> Result<Paused<'_>, Error> {
+        let frozen = self.freeze();
+        frozen.map_err(Error::io(&self.recipe.program))?;
+        Ok(Paused(self))
     }
 
     /// Stops it from running, without its end (SIGSTOP): it accepts connections and answers nothing.
@@ -126,6 +141,12 @@ impl Server {
     }
 }
 
+impl Drop for Paused<'_> {
+    fn drop(&mut self) {
+        let _ = self.0.process.signal(Signal::CONT);
+    }
+}
+
 fn run(recipe: &Recipe, directory: &Path) -> Result<Process, Error> {
     let mut command = Command::new(&recipe.program);
     command
@@ -153,7 +174,38 @@ fn copy(from: &Path, to: &Path) -> Result<(), Error> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
+
     use super::*;
+
+    #[test]
+    fn a_restart_keeps_port_and_directory() {
+        let mut server = Server::start(&Recipe::etcd()).expect("etcd");
+        let (address, id) = (server.address(), server.process().id());
+        let kept = server.directory().join("data/member");
+        assert!(kept.exists());
+        server.kill();
+        assert!(TcpStream::connect(address).is_err());
+        server.restart().expect("etcd");
+        assert_eq!(server.address(), address);
+        assert_ne!(server.process().id(), id);
+        assert!(kept.exists() && TcpStream::connect(address).is_ok());
+    }
+
+    #[test]
+    fn a_paused_server_accepts_and_says_nothing() {
+        let server = Server::start(&Recipe::nats()).expect("nats-server");
+        // It greets whoever connects.
+        let greeting = |wait| {
+            let mut stream = TcpStream::connect(server.address())?;
+            stream.set_read_timeout(Some(wait))?;
+            stream.read(&mut [0; 4])
+        };
+        let paused = server.pause().expect("it runs");
+        assert!(greeting(Duration::from_millis(50)).is_err());
+        drop(paused);
+        assert_eq!(greeting(Duration::from_secs(10)).expect("a greeting"), 4);
+    }
 
     #[test]
     fn what_is_missing_names_the_remedy() {

@@ -84,8 +84,23 @@ impl Keys {
         if names.len() >= usize::from(Key::OVERFLOW.0) {
             return;
         }
+        self.put(&mut names, at, shape, name(method, path));
+    }
+
+    /// Gives a route a key beforehand, under the name of its shape, if there is one left.
+    pub fn intern_named(&self, route: &str) {
+        let shape = Shape::named(route);
+        let mut names = self.names.lock();
+        let Err(at) = self.find(shape) else { return };
+        if names.len() >= usize::from(Key::OVERFLOW.0) {
+            return;
+        }
+        self.put(&mut names, at, shape, route.to_owned());
+    }
+
+    fn put(&self, names: &mut Vec<String>, at: usize, shape: Shape, name: String) {
         self.slots[at].store((shape.0 & !0xFF) | names.len() as u64, Ordering::Release);
-        names.push(name(method, path));
+        names.push(name);
         self.count.store(names.len(), Ordering::Relaxed);
     }
 
@@ -117,6 +132,13 @@ impl Shape {
         }
         // 0 would mean a free slot.
         Self(hash | 1 << 63)
+    }
+
+    /// That of a route with a name of its own, of which nothing is collapsed.
+    #[must_use]
+    pub fn named(route: &str) -> Self {
+        // No method is called so, and so no path has this shape.
+        Self(mix(mix(0, b" "), route.as_bytes()) | 1 << 63)
     }
 }
 
@@ -197,6 +219,18 @@ mod tests {
             name(&Method::GET, "/users/123/orders"),
             "GET /users/*/orders"
         );
+    }
+
+    #[test]
+    fn a_named_route_is_no_path() {
+        let keys = Keys::default();
+        keys.intern_named("shop.v1.Orders/Place");
+        keys.intern_named("shop.v1.Orders/Place");
+        assert_eq!(keys.get(Shape::named("shop.v1.Orders/Place")), Some(Key(0)));
+        assert_eq!(keys.name(Key(0)), "shop.v1.Orders/Place");
+        let path = Shape::of(&Method::POST, "/shop.v1.Orders/Place");
+        assert_eq!(keys.get(path), None);
+        assert_eq!(keys.names.lock().len(), 1);
     }
 
     #[test]

@@ -64,6 +64,11 @@ impl ForwardLayer {
         }
         let seen: ContextHeaders = outgoing.seen;
         forward(headers, Trust::Internal, seen, &outgoing.call, now, grpc);
+        #[cfg(feature = "api")]
+        if let Some(trace) = outgoing.kept.as_ref().and_then(|kept| kept.trace) {
+            let parent = headers.entry(crate::layer::trace::TRACEPARENT);
+            parent.or_insert_with(|| trace.value());
+        }
         for (name, value) in outgoing.kept.iter().flat_map(|kept| &kept.headers) {
             headers.entry(name).or_insert_with(|| value.clone());
         }

@@ -13,7 +13,7 @@ pub struct Position {
 }
 
 impl Position {
-    pub(super) fn at(text: &str, offset: usize) -> Self {
+    pub(crate) fn at(text: &str, offset: usize) -> Self {
         let before = text.get(..offset).unwrap_or(text);
         let line_start = before.rfind('\n').map_or(0, |n| n + 1);
         Self {
@@ -152,7 +152,7 @@ impl<'t> Findings<'t> {
 }
 
 /// The nearest of `names`, if it is near enough to be meant.
-pub(super) fn nearest<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let near = (name.len() / 3).clamp(1, 3);
     names
         .into_iter()

@@ -213,6 +213,37 @@ pub(super) fn size<'de, D: Deserializer<'de>>(d: D) -> Result<u64, D::Error> {
     parse_size(&String::deserialize(d)?).map_err(D::Error::custom)
 }
 
+/// For `#[serde(with = "…")]` of settings that are read and printed.
+#[cfg(feature = "api")]
+pub(crate) mod units_serde {
+    macro_rules! optional {
+        ($name:ident, $type:ty, $read:ident, $show:ident) => {
+            pub(crate) mod $name {
+                use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+
+                use super::super::{$read, $show};
+
+                pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+                    d: D,
+                ) -> Result<Option<$type>, D::Error> {
+                    let read = $read(&String::deserialize(d)?);
+                    read.map(Some).map_err(D::Error::custom)
+                }
+
+                pub(crate) fn serialize<S: Serializer>(
+                    value: &Option<$type>,
+                    s: S,
+                ) -> Result<S::Ok, S::Error> {
+                    value.map(|value| $show(value).to_string()).serialize(s)
+                }
+            }
+        };
+    }
+
+    optional!(some_time, std::time::Duration, parse_time, ShowTime);
+    optional!(some_size, u64, parse_size, ShowSize);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -44,6 +44,14 @@ impl<B> ResponseBody<B> {
         }
     }
 
+    /// What was passed on; `None` of a layer's own answer.
+    pub(super) fn inner(&self) -> Option<&B> {
+        match &self.kind {
+            Kind::Own { .. } => None,
+            Kind::Passed { body } | Kind::Held { body, .. } => Some(body),
+        }
+    }
+
     pub(super) fn held(body: B, held: Held) -> Self {
         Self {
             kind: Kind::Held { body, held },

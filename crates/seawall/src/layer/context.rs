@@ -63,7 +63,7 @@ impl Surroundings {
         ambient::current().get::<Self>().cloned()
     }
 
-    fn ambient(self, clock: &Clock) -> Ambient {
+    pub(super) fn ambient(self, clock: &Clock) -> Ambient {
         let around = ambient::current();
         match clock.instant(self.call.deadline) {
             Some(deadline) => around.with_until(self, deadline),
@@ -82,6 +82,9 @@ pub(crate) struct Kept {
     /// Which writer it is to its databases; 0 for a call that has not written.
     #[cfg(any(feature = "mysql", feature = "sqlite"))]
     pub(crate) writer: std::sync::atomic::AtomicU64,
+    /// Where the call stands in its trace; its outgoing calls continue it.
+    #[cfg(feature = "api")]
+    pub(crate) trace: Option<super::Trace>,
 }
 
 impl Kept {
@@ -98,9 +101,32 @@ impl Kept {
         });
         Self {
             headers: kept.collect(),
-            retried: AtomicBool::new(false),
-            #[cfg(any(feature = "mysql", feature = "sqlite"))]
-            writer: 0.into(),
+            ..Self::default()
+        }
+    }
+
+    /// Of a call whose trace is known: the header is made from it when one goes out.
+    #[cfg(feature = "api")]
+    pub(super) fn traced(headers: &HeaderMap, trust: Trust, trace: super::Trace) -> Self {
+        let mut kept = Self::of(headers, trust);
+        kept.headers
+            .retain(|(name, _)| name != super::trace::TRACEPARENT);
+        if trace.parent_id == 0 {
+            // What came with a parent that made no sense makes none either.
+            kept.headers
+                .retain(|(name, _)| name != super::trace::TRACESTATE);
+        }
+        kept.trace = Some(trace);
+        kept
+    }
+
+    /// Says on a reply that fails that a call made for it was retried in vain.
+    pub(super) fn mark<B>(&self, reply: &mut Response<B>, wire: Wire) {
+        if self.retried.load(Relaxed)
+            && outcome::of_head(reply.status(), reply.headers(), wire) != Outcome::Success
+        {
+            let mark = HeaderValue::from_static("1");
+            reply.headers_mut().insert(names::RETRIED, mark);
         }
     }
 }
@@ -127,6 +153,9 @@ pub struct Arrival {
     pub wire: Wire,
     /// Context headers of a trusted caller that made no sense, and were ignored.
     pub malformed: ContextHeaders,
+    /// What a stack knows besides.
+    #[cfg(feature = "api")]
+    pub(super) known: Option<super::stack::Entry>,
 }
 
 impl Arrival {
@@ -144,12 +173,23 @@ impl Arrival {
         })
     }
 
+    /// Whether the method's definition says that many messages come back.
+    pub(super) fn answers_with_stream(&self) -> bool {
+        #[cfg(feature = "api")]
+        if let Some(known) = self.known {
+            return known.streams;
+        }
+        false
+    }
+
     fn new<B>(call: Call, malformed: ContextHeaders, request: &Request<B>, at: Tick) -> Self {
         Self {
             call,
             at,
             wire: Wire::of(request.headers()),
             malformed,
+            #[cfg(feature = "api")]
+            known: None,
         }
     }
 }
@@ -293,11 +333,8 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let mut answer = ready!(this.future.poll(cx));
-        if let (true, Ok(reply)) = (this.kept.retried.load(Relaxed), &mut answer)
-            && outcome::of_head(reply.status(), reply.headers(), *this.wire) != Outcome::Success
-        {
-            let mark = HeaderValue::from_static("1");
-            reply.headers_mut().insert(names::RETRIED, mark);
+        if let Ok(reply) = &mut answer {
+            this.kept.mark(reply, *this.wire);
         }
         Poll::Ready(answer)
     }

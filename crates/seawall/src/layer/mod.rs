@@ -35,17 +35,45 @@
 //! a failure (a layer whose timeout hides the slowest calls from its limit learns that all is well).
 
 pub mod admission;
+#[cfg(feature = "api")]
+mod answer;
+#[cfg(feature = "jwt")]
+pub mod auth;
 mod body;
 pub mod context;
 pub mod deadline;
 pub mod lane;
 pub mod load;
+#[cfg(feature = "api")]
+mod methods;
+#[cfg(feature = "api")]
+mod metrics;
 mod protect;
+#[cfg(feature = "api")]
+mod record;
+#[cfg(feature = "api")]
+mod recovery;
+#[cfg(feature = "api")]
+pub mod settings;
+#[cfg(feature = "api")]
+pub mod stack;
+#[cfg(feature = "api")]
+pub(crate) mod trace;
 
 pub use admission::AdmissionLayer;
+#[cfg(feature = "api")]
+pub use answer::FailureReason;
 pub use body::ResponseBody;
 pub use context::{Arrival, ContextLayer, current};
 pub use deadline::{DeadlineLayer, DeadlineTotals};
 pub use lane::{Head, LaneLayer};
 pub use load::LoadLayer;
+#[cfg(feature = "api")]
+pub use methods::{Methods, MethodsError, OTHER};
+#[cfg(feature = "api")]
+pub use metrics::StackMetrics;
 pub use protect::{Protect, Protected, protect};
+#[cfg(feature = "api")]
+pub use stack::{Stack, StackBuilder};
+#[cfg(feature = "api")]
+pub use trace::Trace;

@@ -75,7 +75,7 @@ impl AccessEntry {
 }
 
 /// Milliseconds with three places.
-fn millis(time: Duration) -> f64 {
+pub(super) fn millis(time: Duration) -> f64 {
     (time.as_secs_f64() * 1e6).round() / 1e3
 }
 
@@ -104,8 +104,14 @@ impl Sampler {
             AccessLogMode::Sampled => config.sample.clamp(0.0, 1.0),
             AccessLogMode::All => 1.0,
         };
+        Self::share(share)
+    }
+
+    /// This share of requests: 0 and less is none, 1 and more is all.
+    #[must_use]
+    pub fn share(share: f64) -> Self {
         Self {
-            below: (share * (u64::MAX as f64 + 1.0)) as u128,
+            below: (share.clamp(0.0, 1.0) * (u64::MAX as f64 + 1.0)) as u128,
         }
     }
 

@@ -6,12 +6,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::Serialize;
 
 use super::access::AccessEntry;
+use super::call::CallEntry;
 
 /// What waits in a lane.
 #[derive(Debug)]
 pub(super) enum Entry {
     Event(Box<Event>),
     Access(Box<AccessEntry>),
+    Call(Box<CallEntry>),
 }
 
 /// An event, its fields already text because they were only borrowed.
@@ -32,6 +34,7 @@ impl Entry {
         match self {
             Self::Event(event) => event.write(out),
             Self::Access(entry) => entry.write(out),
+            Self::Call(entry) => entry.write(out),
         }
     }
 }

@@ -10,10 +10,16 @@
 //! [`AccessEntry`], which is made into text on the writer's thread, not on the request's.
 
 mod access;
+mod call;
 mod layer;
 mod line;
+#[cfg(feature = "api")]
+mod span;
 mod writer;
 
 pub use access::{AccessEntry, Sampler};
+pub use call::CallEntry;
 pub use layer::LogLayer;
+#[cfg(feature = "api")]
+pub use span::{FinishedSpan, SpanKind, SpanSink};
 pub use writer::{Log, LogGuard, LogLane, LogSettings};

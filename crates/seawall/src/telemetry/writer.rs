@@ -10,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 use parking_lot::{Condvar, Mutex};
 
 use super::access::AccessEntry;
+use super::call::CallEntry;
 use super::layer::LogLayer;
 use super::line::{Entry, begin, member};
 
@@ -134,6 +135,11 @@ impl Log {
     /// Hands in an access line.
     pub fn access(&self, entry: AccessEntry) {
         self.put(LogLane::Access, Entry::Access(Box::new(entry)));
+    }
+
+    /// Hands in a call's access line.
+    pub fn call(&self, entry: CallEntry) {
+        self.put(LogLane::Access, Entry::Call(Box::new(entry)));
     }
 
     /// Lines dropped from a lane since the start, for a metric.

@@ -28,7 +28,7 @@ where
     F: Future<Output = Result<(), &'static str>> + Send + 'static,
 {
     let begun = Instant::now();
-    let (send, mut received) = mpsc::unbounded_channel();
+    let (send, received) = mpsc::unbounded_channel();
     for (after, signal) in signals.iter().copied() {
         let send = send.clone();
         tokio::spawn(async move {
@@ -39,12 +39,8 @@ where
     let shutdown = Shutdown::new().tell(|_| {});
     let life = Life::new(shutdown.drain);
     let program = program(life.clone());
-    let signal = async move || match received.recv().await {
-        Some(signal) => signal,
-        None => pending().await,
-    };
     let code = shutdown
-        .supervise(&Handle::current(), life, program, signal)
+        .supervise(&Handle::current(), life, program, received)
         .await;
     (code, begun.elapsed())
 }

@@ -25,6 +25,8 @@ pub(in crate::layer) struct Held {
     clock: Clock,
     deadline: Tick,
     grpc: bool,
+    /// A stream by its definition.
+    streams: bool,
     /// As far as it is known.
     outcome: Outcome,
     /// When the head came of a response that may become a stream.
@@ -52,6 +54,7 @@ impl Held {
             clock: called.admission.clock().clone(),
             deadline: called.deadline,
             grpc: called.wire == Wire::Grpc,
+            streams: called.streams,
             outcome: Outcome::Success,
             head_at: Tick::MAX,
             left: None,
@@ -82,7 +85,7 @@ impl Held {
         }
         if status == StatusCode::SWITCHING_PROTOCOLS {
             self.complete();
-        } else if self.left.is_none() && is_event_stream(headers) {
+        } else if self.left.is_none() && (self.streams || is_event_stream(headers)) {
             return self.become_stream();
         }
         Ok(())

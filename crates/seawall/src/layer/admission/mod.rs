@@ -114,12 +114,13 @@ where
         // Not the tick of the arrival: what stands in between may have taken its time.
         let now = self.admission.clock().now();
         let arrival = Arrival::of_request(&request, now);
-        let asked = Asked::of(&request, &self.admission);
+        let asked = Asked::of(&request, &arrival, &self.admission);
         let called = Called {
             admission: self.admission.clone(),
             deadline: arrival.call.deadline,
             wire: arrival.wire,
             head_only: request.method() == Method::HEAD,
+            streams: arrival.answers_with_stream(),
             unknown: asked.unknown,
         };
         match self
@@ -148,6 +149,7 @@ struct Called {
     deadline: crate::Tick,
     wire: Wire,
     head_only: bool,
+    streams: bool,
     unknown: Option<Unknown>,
 }
 
@@ -186,6 +188,7 @@ impl Called {
 }
 
 /// What the gate is asked by.
+#[derive(Debug)]
 struct Asked {
     key: Key,
     lane: Option<Lane>,
@@ -193,7 +196,13 @@ struct Asked {
 }
 
 impl Asked {
-    fn of<B>(request: &Request<B>, admission: &Admission) -> Self {
+    fn of<B>(request: &Request<B>, arrival: &Arrival, admission: &Admission) -> Self {
+        #[cfg(feature = "api")]
+        if let Some(asked) = Self::known(request, arrival, admission) {
+            return asked;
+        }
+        #[cfg(not(feature = "api"))]
+        let _ = arrival;
         let names = request.extensions().get::<Names>();
         let named = names.and_then(|names| names.route.as_ref());
         let path = named.map_or(request.uri().path(), |name| name);
@@ -218,6 +227,17 @@ impl Asked {
             lane,
             unknown,
         }
+    }
+
+    /// Of a method that a stack has found: it is its own route. `None` leaves it to the path.
+    #[cfg(feature = "api")]
+    fn known<B>(request: &Request<B>, arrival: &Arrival, admission: &Admission) -> Option<Self> {
+        let known = arrival.known?;
+        let key = admission.keys().get(known.shape?)?;
+        let bulk = || is_bulk(request.headers()).then_some(Lane::BULK);
+        let lane = known.lane.or_else(bulk);
+        let unknown = None;
+        Some(Self { key, lane, unknown })
     }
 }
 

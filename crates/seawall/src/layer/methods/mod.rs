@@ -1,0 +1,315 @@
+//! Finds the method of a request, once, and hands its settings and counters to whoever needs them.
+//!
+//! A call of a service has a name, `shop.v1.Orders/Place`, on either transport: gRPC has it for a
+//! path, HTTP finds it by verb and template, with the matcher that axum has, so that both say the
+//! same. By that name everything else goes: settings, metrics, spans, the access log, the route
+//! that admission learns latencies of. What is of no method known is one more, [`OTHER`], so that a
+//! scan for holes makes one series of metrics and not one a path.
+//!
+//! Settings are resolved when they are read, not when they are used: each method has one flat
+//! [`Rules`] and a request copies a few words of it. All rules are swapped at once; a request goes by
+//! those that it began under.
+
+mod rules;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::ops::Deref;
+use std::sync::Arc;
+
+use http::{Method as Verb, Request};
+use parking_lot::Mutex;
+use seawall_sync::Snapshot;
+
+pub(super) use rules::{Plan, Rules};
+
+use super::metrics::Counters;
+use super::settings::{SettingErrors, Settings};
+use crate::admission::Shape;
+use crate::api::{Method, Streaming};
+use crate::context::Wire;
+
+/// The name of calls that are of no method known.
+pub const OTHER: &str = "other";
+
+/// Known without being told: health checks and reflection, which come with every gRPC server.
+const BUILT_IN: [Method; 4] = [
+    Method::new("grpc.health.v1.Health/Check", &[], Streaming::NONE, true),
+    Method::new("grpc.health.v1.Health/Watch", &[], SERVER, true),
+    Method::new(
+        "grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+        &[],
+        BOTH,
+        true,
+    ),
+    Method::new(
+        "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+        &[],
+        BOTH,
+        true,
+    ),
+];
+const SERVER: Streaming = Streaming {
+    client: false,
+    server: true,
+};
+const BOTH: Streaming = Streaming {
+    client: true,
+    server: true,
+};
+
+/// The methods of a program's services, with their settings and counters.
+///
+/// Costs a request one hash and one comparison by gRPC, a walk down a tree of templates by HTTP.
+///
+/// ```
+/// use seawall::api::{Method, Streaming};
+/// use seawall::layer::Methods;
+///
+/// const ECHO: Method =
+///     Method::new("echo.v1.Echo/Say", &[("GET", "/v1/echo/{text}")], Streaming::NONE, true);
+/// let methods = Methods::new(&[ECHO])?;
+/// let request = http::Request::get("/v1/echo/hello").body(())?;
+/// assert_eq!(methods.name_of(&request), "echo.v1.Echo/Say");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Methods {
+    /// The last one is [`OTHER`].
+    known: Box<[Known]>,
+    grpc: HashMap<&'static str, u16, BuildHasherDefault<Fold>>,
+    http: Vec<(Verb, matchit::Router<u16>)>,
+    plan: Snapshot<Plan>,
+    /// The lanes' names by number; a number keeps its name.
+    lanes: Mutex<Vec<String>>,
+}
+
+/// A method, and what is counted of it.
+pub(super) struct Known {
+    pub(super) method: Method,
+    /// The route that admission learns by; `None` where there is but the path.
+    pub(super) shape: Option<Shape>,
+    pub(super) counters: Counters,
+}
+
+/// Why there cannot be such methods.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MethodsError {
+    /// Two methods have one name.
+    #[error("two methods are called `{0}`: a service may be served once")]
+    Name(&'static str),
+    /// Two methods answer the same requests.
+    #[error("`{method}`: {verb} {template} cannot be told from another route: {problem}")]
+    Route {
+        /// The second of them.
+        method: &'static str,
+        /// Its verb.
+        verb: &'static str,
+        /// Its template.
+        template: &'static str,
+        /// What the matcher says.
+        problem: String,
+    },
+    /// No verb of HTTP.
+    #[error("`{method}`: `{verb}` is no verb of HTTP")]
+    Verb {
+        /// Whose.
+        method: &'static str,
+        /// What stands there.
+        verb: &'static str,
+    },
+    /// More than can be numbered.
+    #[error("more than {0} methods")]
+    TooMany(usize),
+}
+
+impl Methods {
+    /// These, gRPC's health checks and reflection, and [`OTHER`]; with default settings.
+    ///
+    /// # Errors
+    /// Two that have one name, or answer the same requests.
+    pub fn new(methods: &[Method]) -> Result<Self, MethodsError> {
+        const MOST: usize = u16::MAX as usize - BUILT_IN.len() - 1;
+        if methods.len() > MOST {
+            return Err(MethodsError::TooMany(MOST));
+        }
+        let mut grpc = HashMap::default();
+        let mut http: Vec<(Verb, matchit::Router<u16>)> = Vec::new();
+        let mut known = Vec::with_capacity(methods.len() + BUILT_IN.len() + 1);
+        let missing = |built_in: &&Method| methods.iter().all(|m| m.name != built_in.name);
+        for method in methods.iter().chain(BUILT_IN.iter().filter(missing)) {
+            let index = known.len() as u16;
+            if grpc.insert(method.name, index).is_some() {
+                return Err(MethodsError::Name(method.name));
+            }
+            for route in method.http {
+                add_route(&mut http, method, *route, index)?;
+            }
+            known.push(Known::new(*method, Some(Shape::named(method.name))));
+        }
+        let other = Method::new(OTHER, &[], Streaming::NONE, false);
+        known.push(Known::new(other, None));
+        let known = known.into_boxed_slice();
+        let lanes = rules::built_in_lanes();
+        let settings = Settings::default();
+        let plan = Plan::default_of(&known, &settings);
+        Ok(Self {
+            plan: Snapshot::new(plan),
+            known,
+            grpc,
+            http,
+            lanes: Mutex::new(lanes),
+        })
+    }
+
+    /// The method's name, [`OTHER`] where there is none.
+    #[must_use]
+    pub fn name_of<B>(&self, request: &Request<B>) -> &'static str {
+        self.known(self.find(request, Wire::of(request.headers())))
+            .method
+            .name
+    }
+
+    /// The methods that there are, without [`OTHER`].
+    pub fn iter(&self) -> impl Iterator<Item = &Method> {
+        self.known[..self.known.len() - 1]
+            .iter()
+            .map(|known| &known.method)
+    }
+
+    /// Takes these settings for all calls that begin from now on.
+    ///
+    /// # Errors
+    /// Everything wrong with them; nothing has changed then.
+    pub fn configure(&self, settings: &Settings) -> Result<(), SettingErrors> {
+        // Kept until the plan is swapped in, so that of two changes the later holds.
+        let mut lanes = self.lanes.lock();
+        let named = rules::lanes(&lanes, settings)?;
+        let plan = Plan::of(&self.known, &named, settings)?;
+        self.plan.store(plan);
+        *lanes = named;
+        Ok(())
+    }
+
+    /// The lanes' names by their numbers; empty where a number is free.
+    #[must_use]
+    pub fn lanes(&self) -> Vec<String> {
+        self.lanes.lock().clone()
+    }
+
+    pub(super) fn find<B>(&self, request: &Request<B>, wire: Wire) -> u16 {
+        let path = request.uri().path();
+        let found = match wire {
+            Wire::Grpc => path.get(1..).and_then(|name| self.grpc.get(name).copied()),
+            Wire::Http => self.find_http(request.method(), path),
+        };
+        found.unwrap_or_else(|| self.other())
+    }
+
+    fn find_http(&self, verb: &Verb, path: &str) -> Option<u16> {
+        // A HEAD is answered by who answers the GET.
+        let verb = if *verb == Verb::HEAD {
+            &Verb::GET
+        } else {
+            verb
+        };
+        let (_, routes) = self.http.iter().find(|(known, _)| known == verb)?;
+        Some(*routes.at(path).ok()?.value)
+    }
+
+    fn other(&self) -> u16 {
+        (self.known.len() - 1) as u16
+    }
+
+    pub(super) fn known(&self, index: u16) -> &Known {
+        let last = self.known.len() - 1;
+        &self.known[usize::from(index).min(last)]
+    }
+
+    pub(super) fn all(&self) -> &[Known] {
+        &self.known
+    }
+
+    pub(super) fn plan(&self) -> impl Deref<Target = Arc<Plan>> {
+        self.plan.load()
+    }
+}
+
+fn add_route(
+    http: &mut Vec<(Verb, matchit::Router<u16>)>,
+    method: &Method,
+    (verb, template): (&'static str, &'static str),
+    index: u16,
+) -> Result<(), MethodsError> {
+    let name = method.name;
+    let parsed = Verb::from_bytes(verb.as_bytes());
+    let parsed = parsed.map_err(|_| MethodsError::Verb { method: name, verb })?;
+    let at = http.iter().position(|(known, _)| *known == parsed);
+    let at = at.unwrap_or_else(|| {
+        http.push((parsed, matchit::Router::new()));
+        http.len() - 1
+    });
+    let inserted = http[at].1.insert(template, index);
+    inserted.map_err(|error| MethodsError::Route {
+        method: name,
+        verb,
+        template,
+        problem: error.to_string(),
+    })
+}
+
+impl Known {
+    fn new(method: Method, shape: Option<Shape>) -> Self {
+        Self {
+            method,
+            shape,
+            counters: Counters::default(),
+        }
+    }
+
+    pub(super) fn streams(&self) -> bool {
+        self.method.streaming != Streaming::NONE
+    }
+}
+
+impl fmt::Debug for Methods {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list()
+            .entries(self.iter().map(|method| method.name))
+            .finish()
+    }
+}
+
+/// For clones of what is made once.
+pub(super) type Shared = Arc<Methods>;
+
+/// Multiply and fold, eight bytes at a time. The names hashed into the table are our own, so nobody
+/// can choose collisions.
+#[derive(Default)]
+struct Fold(u64);
+
+impl Hasher for Fold {
+    fn write(&mut self, bytes: &[u8]) {
+        const K: u64 = 0x9E37_79B9_7F4A_7C15;
+        let mut word = |word: u64| {
+            let product = u128::from(self.0 ^ word).wrapping_mul(u128::from(K));
+            self.0 = (product as u64) ^ ((product >> 64) as u64) ^ K.rotate_left(17);
+        };
+        let mut chunks = bytes.chunks_exact(8);
+        for chunk in &mut chunks {
+            let mut eight = [0; 8];
+            eight.copy_from_slice(chunk);
+            word(u64::from_le_bytes(eight));
+        }
+        let mut last = [0; 8];
+        last[..chunks.remainder().len()].copy_from_slice(chunks.remainder());
+        word(u64::from_le_bytes(last) ^ ((bytes.len() as u64 + 1) << 56));
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}

@@ -1,0 +1,4 @@
+//! Products, prices and stock.
+
+pub mod biz;
+pub mod data;

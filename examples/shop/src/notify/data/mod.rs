@@ -1,0 +1,8 @@
+//! Notices in a table.
+
+pub mod mysql;
+mod row;
+pub mod sqlite;
+mod view;
+
+pub use view::{NoticeView, Views};

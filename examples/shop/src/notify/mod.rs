@@ -1,0 +1,4 @@
+//! What customers are told, and when.
+
+pub mod biz;
+pub mod data;

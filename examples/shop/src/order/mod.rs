@@ -1,0 +1,4 @@
+//! Orders: placed, paid for, or run out.
+
+pub mod biz;
+pub mod data;
