@@ -41,6 +41,7 @@ pub mod deadline;
 pub mod lane;
 pub mod load;
 mod protect;
+mod requests;
 
 pub use admission::AdmissionLayer;
 pub use body::ResponseBody;
@@ -49,3 +50,4 @@ pub use deadline::{DeadlineLayer, DeadlineTotals};
 pub use lane::{Head, LaneLayer};
 pub use load::LoadLayer;
 pub use protect::{Protect, Protected, protect};
+pub use requests::{RequestName, RequestsLayer, RequestsService};

@@ -7,13 +7,16 @@
 //! output stalls, an error waits for at most the one buffer that was being written.
 //!
 //! Lines are JSON objects, one each. [`Log::layer`] is a `tracing` layer; [`Log::access`] takes an
-//! [`AccessEntry`], which is made into text on the writer's thread, not on the request's.
+//! [`AccessEntry`], which is made into text on the writer's thread, not on the request's. Which
+//! levels are written, a [`LevelHandle`] changes while the program runs.
 
 mod access;
 mod layer;
+mod levels;
 mod line;
 mod writer;
 
 pub use access::{AccessEntry, Sampler};
 pub use layer::LogLayer;
+pub use levels::{ForATime, LevelHandle, Levels, LevelsError, LevelsFilter, MAX_TARGETS};
 pub use writer::{Log, LogGuard, LogLane, LogSettings};
