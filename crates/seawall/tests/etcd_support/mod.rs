@@ -24,11 +24,18 @@ pub(crate) fn server() -> Server {
 pub(crate) fn settings() -> etcd::Settings {
     etcd::Settings {
         ttl: Duration::from_secs(2),
-        timeout: Duration::from_millis(700),
         quiet: Duration::from_millis(300),
         spread: Duration::from_millis(200),
         retry_cap: Duration::from_millis(400),
         ..etcd::Settings::default()
+    }
+}
+
+/// For what hangs; on a busy machine a server that works may seem to.
+pub(crate) fn impatient() -> etcd::Settings {
+    etcd::Settings {
+        timeout: Duration::from_millis(700),
+        ..settings()
     }
 }
 
@@ -124,6 +131,21 @@ pub(crate) async fn ranges(address: SocketAddr) -> u64 {
     counted(address, &format!("grpc_server_started_total{{{labels}}}")).await
 }
 
+pub(crate) async fn authentications(address: SocketAddr) -> u64 {
+    let labels =
+        "grpc_method=\"Authenticate\",grpc_service=\"etcdserverpb.Auth\",grpc_type=\"unary\"";
+    counted(address, &format!("grpc_server_started_total{{{labels}}}")).await
+}
+
+/// How often a watch was asked for a sign: what was sent on watches, but for what opened them.
+pub(crate) async fn asked_for_progress(address: SocketAddr) -> u64 {
+    let labels =
+        "grpc_method=\"Watch\",grpc_service=\"etcdserverpb.Watch\",grpc_type=\"bidi_stream\"";
+    let of = |what: &str| format!("grpc_server_{what}_total{{{labels}}}");
+    let received = counted(address, &of("msg_received")).await;
+    received.saturating_sub(counted(address, &of("started")).await)
+}
+
 pub(crate) async fn watchers(address: SocketAddr) -> u64 {
     counted(address, "etcd_debugging_mvcc_watcher_total").await
 }
@@ -139,10 +161,19 @@ async fn get(address: SocketAddr, path: &str) -> String {
 
 /// Asks etcd something through its JSON gateway; keys and values are in base64.
 pub(crate) async fn json(address: SocketAddr, path: &str, body: &str) -> String {
+    json_with(address, "", path, body).await
+}
+
+/// With a token.
+pub(crate) async fn json_with(address: SocketAddr, token: &str, path: &str, body: &str) -> String {
     let mut stream = TcpStream::connect(address).await.expect("etcd");
     let length = body.len();
+    let token = match token {
+        "" => String::new(),
+        token => format!("authorization: {token}\r\n"),
+    };
     let request = format!(
-        "POST {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
+        "POST {path} HTTP/1.1\r\nhost: a\r\n{token}connection: close\r\ncontent-length: {length}\r\n\r\n{body}"
     );
     stream.write_all(request.as_bytes()).await.expect("etcd");
     let mut text = String::new();

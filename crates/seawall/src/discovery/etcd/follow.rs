@@ -222,16 +222,24 @@ impl Following {
 
     /// Follows for as long as it goes well, and returns why no longer.
     async fn follow(&self, view: &mut View) -> Error {
-        let link = match self.followed.dial.link().await {
-            Ok(link) => link,
-            Err(error) => return error,
-        };
-        let error = match self.follow_on(view, &link).await {
-            Ok(never) => match never {},
-            Err(error) => error,
-        };
-        self.followed.dial.broken(&link).await;
-        error
+        let mut renewed = None;
+        loop {
+            let link = match self.followed.dial.link().await {
+                Ok(link) => link,
+                Err(error) => return error,
+            };
+            let error = match self.follow_on(view, &link).await {
+                Ok(never) => match never {},
+                Err(error) => error,
+            };
+            self.followed.dial.broken(&link).await;
+            // A token ends that nobody has shown for some minutes: a new one is no news.
+            let stale = self.settings.user.is_some() && error.is_unauthenticated();
+            if !stale || renewed == view.heard() {
+                return error;
+            }
+            renewed = view.heard();
+        }
     }
 
     async fn follow_on(

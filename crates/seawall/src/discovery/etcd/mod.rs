@@ -16,7 +16,7 @@
 //! - *A range now and then*, every ten minutes: should history ever be another one without etcd's
 //!   showing it, lists are right again.
 //!
-//! Not here yet: TLS, users with passwords, and changing what an instance says of itself.
+//! Not here yet: TLS, and changing what an instance says of itself.
 #![cfg_attr(
     feature = "etcd",
     doc = r#"
@@ -62,7 +62,7 @@ pub use error::Error;
 pub use place::{Cluster, PlaceError, Service};
 #[cfg(feature = "etcd")]
 pub use register::Etcd;
-pub use settings::Settings;
+pub use settings::{Settings, User};
 
 #[cfg(feature = "etcd")]
 pub(super) use follow::{Feed, Hub};

@@ -254,20 +254,26 @@ impl Keeper {
         let Some(id) = self.lease.lease() else {
             return Ok(());
         };
-        let mut last = None;
-        // A connection that has just failed is no reason to give up.
-        for _ in 0..2 {
-            let link = self.dial.link().await?;
+        let mut last = Ok(());
+        // A connection that has just failed, or a server that is away, is no reason to give up.
+        for _ in 0..3 {
+            let link = match self.dial.link().await {
+                Ok(link) => link,
+                Err(error) => {
+                    last = Err(error);
+                    continue;
+                }
+            };
             match self.leave_on(&link, id).await {
-                Ok(()) => return Ok(()),
                 Err(Error::Refused { code, .. }) if code == i32::from(Code::NotFound) => {
                     return Ok(());
                 }
-                Err(error) => last = Some(error),
+                Ok(()) => return Ok(()),
+                failed => last = failed,
             }
             self.dial.broken(&link).await;
         }
-        last.map_or(Ok(()), Err)
+        last
     }
 
     async fn leave_on(&self, link: &Link, id: i64) -> Result<(), Error> {

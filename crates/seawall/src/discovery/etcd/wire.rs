@@ -138,6 +138,20 @@ pub(super) struct LeaseRequest {
     pub(super) id: i64,
 }
 
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Authenticate {
+    #[prost(string, tag = "1")]
+    pub(super) name: String,
+    #[prost(string, tag = "2")]
+    pub(super) password: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Authenticated {
+    #[prost(string, tag = "2")]
+    pub(super) token: String,
+}
+
 /// An answer in which nothing is of interest.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Done {}
