@@ -18,6 +18,8 @@ pub struct Config {
     pub data: Data,
     /// Where rows are cached.
     pub cache: CacheSettings,
+    /// How it is told what became of orders.
+    pub events: Events,
     /// What may be turned off when it is too much. Takes effect at once.
     pub degrade: Degrade,
     /// What is granted to customers.
@@ -55,6 +57,14 @@ impl Default for Data {
 pub struct CacheSettings {
     /// `redis://HOST:PORT`. Nothing is cached without.
     pub redis: Option<String>,
+}
+
+/// `[events]`: how it is told what became of orders.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Events {
+    /// `nats://HOST:PORT`. Without, the notify service is called.
+    pub nats: Option<String>,
 }
 
 /// `[degrade]`: what is there, unless an operator turns it off for everyone.

@@ -8,6 +8,8 @@ use seawall::app::{BoxError, Setup};
 use shop_api::v1;
 
 use crate::config::Config;
+use crate::order::data::tell::SUBJECT;
+use crate::pkg::queue;
 
 /// Puts the notify service together. It keeps notices; the worker sends them.
 ///
@@ -18,16 +20,36 @@ pub async fn set_up(app: Setup<Config>) -> Result<(), BoxError> {
     if settings.embedded() {
         use data::sqlite::{Listed, Notes, open};
         let database = open(&settings).await?;
-        serve(&app, Notes::new(database.clone()), Listed::new(database));
+        let (notes, listed) = (Notes::new(database.clone()), Listed::new(database));
+        serve(&app, notes, listed).await?;
     } else {
         use data::mysql::{Listed, Notes, open};
         let database = open(&settings).await?;
-        serve(&app, Notes::new(database.clone()), Listed::new(database));
+        let (notes, listed) = (Notes::new(database.clone()), Listed::new(database));
+        serve(&app, notes, listed).await?;
     }
     Ok(())
 }
 
-fn serve<S: biz::Store, V: data::Views>(app: &Setup<Config>, store: S, views: V) {
-    let service = service::Service::new(biz::Notices::new(store), views);
-    app.service(v1::notify::service(service));
+async fn serve<S, V>(app: &Setup<Config>, store: S, views: V) -> Result<(), BoxError>
+where
+    S: biz::Store + Clone,
+    V: data::Views,
+{
+    let notices = biz::Notices::new(store);
+    app.service(v1::notify::service(service::Service::new(
+        notices.clone(),
+        views,
+    )));
+    if let Some(url) = &app.config().events.nats {
+        let client = queue::connect(url).await?;
+        app.worker("events", move |life| {
+            let keep = move |bytes: Vec<u8>| {
+                let notices = notices.clone();
+                async move { service::hear_bytes(&notices, &bytes).await }
+            };
+            queue::take(client, SUBJECT, "notify", life, keep)
+        });
+    }
+    Ok(())
 }

@@ -1,6 +1,8 @@
 //! The calls about notices.
 
-use seawall::api::{Error, Request};
+use prost::Message as _;
+use seawall::api::{Error, Request, Validate as _};
+use seawall::app::BoxError;
 use shop_api::v1;
 
 use super::biz::{self, Happened, Notice, Notices, Order, State};
@@ -64,6 +66,16 @@ pub async fn hear<S: biz::Store>(notices: &Notices<S>, event: v1::OrderEvent) ->
     let at = rpc::time(&event.at.unwrap_or_default());
     let kept = notices.hear(happened, &order, at).await;
     kept.map_err(Error::internal)
+}
+
+/// Hears an event as the queue brings it.
+///
+/// # Errors
+/// As [`hear`]; or it is no event.
+pub async fn hear_bytes<S: biz::Store>(notices: &Notices<S>, bytes: &[u8]) -> Result<(), BoxError> {
+    let event = v1::OrderEvent::decode(bytes)?;
+    event.check()?;
+    Ok(hear(notices, event).await?)
 }
 
 fn notice(notice: Notice) -> v1::Notice {

@@ -1,6 +1,7 @@
-//! What is not about the business: money, time, the database, calls.
+//! What is not about the business: money, time, the database, the queue, calls.
 
 mod money;
+pub mod queue;
 pub mod rpc;
 pub mod sql;
 mod time;

@@ -30,7 +30,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 #[derive(Debug, Parser)]
 #[command(name = "shop up")]
 struct Args {
-    /// On MariaDB (a primary and a replica) and Redis, started here; they must be installed
+    /// On MariaDB (a primary and a replica), Redis, NATS and etcd, started here; they must be
+    /// installed
     #[arg(long)]
     real: bool,
     /// Where files and logs are kept; in a temporary directory unless said
@@ -98,7 +99,7 @@ impl Place {
 struct Shop {
     // Callers before whom they call, servers last, and then the files.
     services: Vec<(Place, Process)>,
-    _real: Option<Real>,
+    real: Option<Real>,
     directory: PathBuf,
     _temporary: Option<TempDir>,
 }
@@ -125,13 +126,14 @@ impl Shop {
         std::fs::write(&file, config(&directory, &places, real.as_ref()))?;
         let mut shop = Self {
             services: Vec::new(),
-            _real: real,
+            real,
             directory,
             _temporary: temporary,
         };
         for (n, place) in places.into_iter().enumerate() {
             tell(format_args!("starting {} …", place.service));
-            let process = start(place, n, &file, &shop.directory)?;
+            let registry = shop.real.as_ref().map(Real::registry);
+            let process = start(place, n, &file, &shop.directory, registry)?;
             shop.services.insert(0, (place, process));
         }
         Ok(shop)
@@ -225,7 +227,13 @@ fn config(directory: &Path, places: &[Place], real: Option<&Real>) -> String {
     )
 }
 
-fn start(place: Place, n: usize, file: &Path, directory: &Path) -> Result<Process, BoxError> {
+fn start(
+    place: Place,
+    n: usize,
+    file: &Path,
+    directory: &Path,
+    registry: Option<String>,
+) -> Result<Process, BoxError> {
     let mut command = Command::new(std::env::current_exe()?);
     command.arg(place.service).arg("--config").arg(file);
     for (section, port) in [
@@ -235,6 +243,10 @@ fn start(place: Place, n: usize, file: &Path, directory: &Path) -> Result<Proces
     ] {
         let set = format!("{section}.address=127.0.0.1:{port}");
         command.args(["--set", &set]);
+    }
+    // The worker has nothing that others could call.
+    if let Some(registry) = registry.filter(|_| place.service != "worker") {
+        command.args(["--set", &format!("registry.target={registry}")]);
     }
     let log = directory.join(format!("{}-{n}.log", place.service));
     let process = Process::start(command, &log, "")?;

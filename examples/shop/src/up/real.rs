@@ -1,13 +1,15 @@
 //! The servers of a shop in production, private and gone when dropped.
 
-use seawall_testkit::{Error, MariaDb, Redis};
+use seawall_testkit::{Error, MariaDb, Recipe, Redis, Server};
 
-/// A MariaDB with a replica, and a Redis.
+/// A MariaDB with a replica, a Redis, a NATS and an etcd.
 pub(super) struct Real {
     // The replica before whom it follows.
     replica: MariaDb,
     primary: MariaDb,
     redis: Redis,
+    nats: Server,
+    etcd: Server,
 }
 
 const DATABASES: [&str; 3] = ["catalog", "order", "notify"];
@@ -25,10 +27,16 @@ impl Real {
         replica.catch_up(&primary)?;
         tell("starting Redis …");
         let redis = Redis::start()?;
+        tell("starting NATS …");
+        let nats = Server::start(&Recipe::nats())?;
+        tell("starting etcd …");
+        let etcd = Server::start(&Recipe::etcd())?;
         Ok(Self {
             replica,
             primary,
             redis,
+            nats,
+            etcd,
         })
     }
 
@@ -41,8 +49,19 @@ impl Real {
             );
             format!("[data.{name}]\nurl = \"{primary}\"\nreplica = \"{replica}\"\n\n")
         };
-        let cache = format!("[cache]\nredis = \"{}\"\n\n", self.redis.url());
-        DATABASES.map(data).concat() + &cache
+        let more = format!(
+            "[cache]\nredis = \"{}\"\n\n[events]\nnats = \"nats://{}\"\n\n[drain]\ndelay = \"1s\"\n",
+            self.redis.url(),
+            self.nats.address(),
+        );
+        DATABASES.map(data).concat() + &more
+    }
+}
+
+impl Real {
+    /// Where services make themselves known.
+    pub(super) fn registry(&self) -> String {
+        format!("etcd://{}/shop", self.etcd.address())
     }
 }
 

@@ -7,8 +7,8 @@ use seawall::app::{BoxError, Setup};
 
 use crate::config::Config;
 use crate::order::data::catalog::Catalog;
-use crate::order::data::tell::Notify;
-use crate::pkg::Time;
+use crate::order::data::tell::{Notify, Queue};
+use crate::pkg::{Time, queue};
 use crate::{notify, order};
 
 /// Rows that a job takes at a time.
@@ -22,10 +22,10 @@ pub async fn set_up(app: Setup<Config>) -> Result<(), BoxError> {
     let data = app.config().data.clone();
     if data.order.embedded() {
         let database = order::data::sqlite::open(&data.order).await?;
-        settle(&app, order::data::sqlite::Books::new(database))?;
+        tell(&app, order::data::sqlite::Books::new(database)).await?;
     } else {
         let database = order::data::mysql::open(&data.order).await?;
-        settle(&app, order::data::mysql::Books::new(database))?;
+        tell(&app, order::data::mysql::Books::new(database)).await?;
     }
     if data.notify.embedded() {
         let database = notify::data::sqlite::open(&data.notify).await?;
@@ -37,10 +37,27 @@ pub async fn set_up(app: Setup<Config>) -> Result<(), BoxError> {
     Ok(())
 }
 
-fn settle<S: order::biz::Store + Clone>(app: &Setup<Config>, books: S) -> Result<(), BoxError> {
+async fn tell<S>(app: &Setup<Config>, books: S) -> Result<(), BoxError>
+where
+    S: order::biz::Store + Clone,
+{
     let catalog = Catalog::new(&app.client("catalog")?);
-    let notify = Notify::new(&app.client("notify")?);
-    let settle = order::biz::Settle::new(books, catalog, notify);
+    if let Some(url) = &app.config().events.nats {
+        let queue = Queue::new(queue::connect(url).await?);
+        settle(app, order::biz::Settle::new(books, catalog, queue));
+    } else {
+        let notify = Notify::new(&app.client("notify")?);
+        settle(app, order::biz::Settle::new(books, catalog, notify));
+    }
+    Ok(())
+}
+
+fn settle<S, C, T>(app: &Setup<Config>, settle: order::biz::Settle<S, C, T>)
+where
+    S: order::biz::Store + Clone,
+    C: order::biz::Stock + Clone,
+    T: order::biz::Tell + Clone,
+{
     let expire = settle.clone();
     app.job("expire", "every 1s", move || {
         let settle = expire.clone();
@@ -62,7 +79,6 @@ fn settle<S: order::biz::Store + Clone>(app: &Setup<Config>, books: S) -> Result
             Ok(())
         }
     });
-    Ok(())
 }
 
 fn send<S: notify::biz::Store + Clone>(app: &Setup<Config>, notes: S) {

@@ -3,5 +3,6 @@
 mod contract;
 mod embedded;
 mod laws;
+mod load;
 mod real;
 mod shop;

@@ -158,7 +158,7 @@ async fn an_order_is_placed_once_paid_once_and_told() {
     let (_, product) = get(&catalog, "/v1/products/2").await;
     assert_eq!(product["stock"], 9_990, "taken once");
 
-    let pay = format!("/v1/orders/{}:pay", first["id"].as_str().expect("an id"));
+    let pay = format!("/v1/orders/{}/pay", first["id"].as_str().expect("an id"));
     let nothing = serde_json::json!({});
     let (status, paid) = send(&orders, "POST", &pay, nothing.clone()).await;
     assert_eq!((status, &paid["status"]), (200, &"PAID".into()));

@@ -1,12 +1,16 @@
-//! Whoever hears what became of orders: the notify service.
+//! Whoever hears what became of orders: the notify service, called or by a queue.
 
+use prost::Message as _;
 use seawall::Client;
 use seawall::client::Grpc;
 use shop_api::v1;
 use shop_api::v1::notify_client::NotifyClient;
 
 use crate::order::biz::{Error, Event, Tell, What};
-use crate::pkg::rpc;
+use crate::pkg::{queue, rpc};
+
+/// What events are sent under.
+pub const SUBJECT: &str = "shop.orders";
 
 /// Calls the notify service.
 #[derive(Clone)]
@@ -27,6 +31,25 @@ impl Tell for Notify {
         answer
             .map(drop)
             .map_err(|status| Error::Untold(status.to_string()))
+    }
+}
+
+/// Sends it by NATS.
+#[derive(Clone)]
+pub struct Queue(async_nats::Client);
+
+impl Queue {
+    /// By this connection.
+    #[must_use]
+    pub fn new(client: async_nats::Client) -> Self {
+        Self(client)
+    }
+}
+
+impl Tell for Queue {
+    async fn tell(&self, event: &Event) -> Result<(), Error> {
+        let sent = queue::send(&self.0, SUBJECT, message(event).encode_to_vec()).await;
+        sent.map_err(|error| Error::Untold(error.to_string()))
     }
 }
 
