@@ -29,7 +29,7 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 use prost_build::Module;
-use prost_reflect::{Kind, MessageDescriptor};
+use prost_reflect::{DescriptorPool, Kind, MessageDescriptor};
 
 pub use error::{Error, Problem};
 
@@ -46,6 +46,54 @@ pub fn compile(
     includes: &[impl AsRef<Path>],
 ) -> Result<(), Error> {
     Config::new().compile(protos, includes)
+}
+
+/// Compiles every definition in a directory and below, which is also what imports are seen from: a
+/// new file needs no line in `build.rs`. In the order of their paths.
+///
+/// # Errors
+///
+/// All that is wrong with them; a directory without any, or that cannot be read.
+pub fn compile_all(directory: impl AsRef<Path>) -> Result<(), Error> {
+    let directory = directory.as_ref();
+    let mut protos = Vec::new();
+    let found = definitions(directory, &mut protos);
+    found.map_err(|e| {
+        let what = format!("{}: {e}", directory.display());
+        Error::one(what, "It is where definitions are, seen from the crate's Cargo.toml")
+    })?;
+    if protos.is_empty() {
+        let what = format!("{}: no definition in it", directory.display());
+        return Err(Error::one(what, "Add one: `seawall proto add`"));
+    }
+    protos.sort();
+    compile(&protos, &[directory])
+}
+
+fn definitions(directory: &Path, protos: &mut Vec<PathBuf>) -> std::io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            definitions(&path, protos)?;
+        } else if path.extension().is_some_and(|kind| kind == "proto") {
+            protos.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// Reads definitions without making code of them, for tools. The options that they import are known.
+///
+/// # Errors
+///
+/// What cannot be read or understood.
+pub fn descriptors(
+    protos: &[impl AsRef<Path>],
+    includes: &[impl AsRef<Path>],
+) -> Result<DescriptorPool, Error> {
+    let protos: Vec<PathBuf> = protos.iter().map(|p| p.as_ref().to_owned()).collect();
+    let includes: Vec<PathBuf> = includes.iter().map(|i| i.as_ref().to_owned()).collect();
+    Ok(Source::read(&protos, &includes)?.pool)
 }
 
 /// How definitions are compiled.

@@ -158,7 +158,7 @@ fn what_is_made_is_as_rustfmt_would_have_it() {
             "api/src/lib.rs",
             "api/build.rs",
         ];
-        let tests = ["tests/layers.rs", "tests/contract.rs", "tests/smoke.rs"];
+        let tests = ["tests/layers.rs", "tests/service/main.rs"];
         let formatted = Command::new("rustfmt")
             .args(["--check", "--edition", "2024"])
             .args(roots.iter().chain(&tests))
