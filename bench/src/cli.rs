@@ -33,6 +33,8 @@ enum Command {
     Client(ClientArgs),
     /// Compares what callers see of hosts that die, hang, slow down or fail, and of reloads.
     Faults(CompareArgs),
+    /// Compares what a service's middleware costs with bare tonic and bare axum.
+    Kit(CompareArgs),
     /// Measures the concurrency kit beside other libraries, in process.
     Sync(CompareArgs),
     /// Runs the least proxy hyper can make, the reference of `proxy`.
@@ -55,6 +57,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
         Command::Policy(args) => compare::policy(&args),
         Command::Client(args) => compare::client(&args),
         Command::Faults(args) => compare::faults(&args),
+        Command::Kit(args) => compare::kit(&args),
         Command::Sync(args) => compare::sync(&args),
         Command::Bare(args) => Ok(bare::serve(&args)?),
         Command::Load(args) => {

@@ -25,6 +25,10 @@ pub(crate) fn run(args: &Args) -> Result<(), String> {
     // One build for both: the benches look for `seawall` beside themselves.
     let mut build = cargo(&["build", "--locked", "--profile", &args.profile]);
     build.args(["--package", "seawall-cli", "--package", "seawall-bench"]);
+    if args.rest.first().is_some_and(|name| name == "kit") {
+        let mut servers = cargo(&["build", "--locked", "--profile", &args.profile]);
+        shown(servers.args(["--package", "seawall-bench-kit"]))?;
+    }
     shown(&mut build)?;
     let folder = match args.profile.as_str() {
         "dev" => "debug",

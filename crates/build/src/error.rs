@@ -69,10 +69,7 @@ impl fmt::Debug for Error {
 impl std::error::Error for Error {}
 
 /// The nearest of `names`, if it is near enough to be meant.
-pub(crate) fn nearest<'a>(
-    name: &str,
-    names: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let near = (name.len() / 3).clamp(1, 3);
     let told = names.into_iter().map(|n| (distance(name, n), n));
     told.filter(|(d, _)| *d <= near).min().map(|(_, n)| n)

@@ -162,13 +162,20 @@ impl<'a> Reader<'a> {
         option: &str,
     ) -> Option<FieldDescriptor> {
         let Some(field) = message.get_field_by_name(name) else {
-            let what = format!("`{option}: \"{name}\"`: {} has no such field", message.full_name());
+            let what = format!(
+                "`{option}: \"{name}\"`: {} has no such field",
+                message.full_name()
+            );
             return self.wrong(method, what, did_you_mean(name, message));
         };
         let whole = matches!(field.kind(), Kind::Message(_)) && !field.is_map();
         if !whole || field.containing_oneof().is_some_and(|o| !o.is_synthetic()) {
             let what = format!("`{option}: \"{name}\"` is no message and no list of messages");
-            return self.wrong(method, what, "Put it into a message, or leave the option out");
+            return self.wrong(
+                method,
+                what,
+                "Put it into a message, or leave the option out",
+            );
         }
         Some(field)
     }
@@ -221,13 +228,20 @@ fn verb_and_path(rule: &DynamicMessage) -> Option<(String, String)> {
 
 pub(crate) fn text(message: &DynamicMessage, name: &str) -> String {
     let value = message.get_field_by_name(name);
-    value.and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default()
+    value
+        .and_then(|v| v.as_str().map(str::to_owned))
+        .unwrap_or_default()
 }
 
 fn messages(message: &DynamicMessage, name: &str) -> Vec<DynamicMessage> {
     let value = message.get_field_by_name(name);
-    let list = value.as_deref().and_then(Value::as_list).unwrap_or_default();
-    list.iter().filter_map(|v| v.as_message().cloned()).collect()
+    let list = value
+        .as_deref()
+        .and_then(Value::as_list)
+        .unwrap_or_default();
+    list.iter()
+        .filter_map(|v| v.as_message().cloned())
+        .collect()
 }
 
 fn did_you_mean(name: &str, message: &MessageDescriptor) -> String {

@@ -30,6 +30,7 @@ use std::{env, fs};
 
 use prost_build::Module;
 use prost_reflect::{DescriptorPool, Kind, MessageDescriptor};
+use prost_types::FileDescriptorProto;
 
 pub use error::{Error, Problem};
 
@@ -41,10 +42,7 @@ use source::{At, Source};
 /// # Errors
 ///
 /// All that is wrong with them.
-pub fn compile(
-    protos: &[impl AsRef<Path>],
-    includes: &[impl AsRef<Path>],
-) -> Result<(), Error> {
+pub fn compile(protos: &[impl AsRef<Path>], includes: &[impl AsRef<Path>]) -> Result<(), Error> {
     Config::new().compile(protos, includes)
 }
 
@@ -145,7 +143,10 @@ impl Config {
         let dir = match &self.out_dir {
             Some(dir) => dir.clone(),
             None => env::var_os("OUT_DIR").map(PathBuf::from).ok_or_else(|| {
-                Error::one("OUT_DIR is not set", "Call this from a build.rs, or give `out_dir`")
+                Error::one(
+                    "OUT_DIR is not set",
+                    "Call this from a build.rs, or give `out_dir`",
+                )
             })?,
         };
         for (name, bytes) in files {
@@ -193,7 +194,10 @@ impl<'a> Build<'a> {
             if !source.named.iter().any(|n| n == file.name()) {
                 continue;
             }
-            let methods = service.methods().map(|m| (m.clone(), reader.bindings(&m))).collect();
+            let methods = service
+                .methods()
+                .map(|m| (m.clone(), reader.bindings(&m)))
+                .collect();
             services.push(Bound { service, methods });
         }
         let made = |m: &MessageDescriptor| {
@@ -203,6 +207,11 @@ impl<'a> Build<'a> {
         };
         let messages: Vec<_> = source.pool.all_messages().filter(made).collect();
         let mut problems = reader.problems;
+        let files = source.pool.files().filter(|f| is_made(f.name()));
+        problems.extend(files.filter(|f| f.package_name().is_empty()).map(|file| {
+            let remedy = "Write one, by which its code is taken in: `package shop.v1;`";
+            source.problem(At::new(file.name(), &[]), "the file has no package", remedy)
+        }));
         for message in &messages {
             problems.extend(no_any(message, source));
         }
@@ -212,7 +221,11 @@ impl<'a> Build<'a> {
             messages,
             services,
         };
-        if problems.is_empty() { Ok(build) } else { Err(Error(problems)) }
+        if problems.is_empty() {
+            Ok(build)
+        } else {
+            Err(Error(problems))
+        }
     }
 
     /// Everything that is written, by its name.
@@ -270,7 +283,10 @@ pub const OPENAPI: &str = include_str!(\"{package}.openapi.json\");
             .map(|(module, file)| (module, file.package().to_owned()))
             .collect();
         let made = config.generate(files.collect()).map_err(|e| {
-            Error::one(format!("prost: {e}"), "Is the definition one that prost knows?")
+            Error::one(
+                format!("prost: {e}"),
+                "Is the definition one that prost knows?",
+            )
         })?;
         let named = made
             .into_iter()
@@ -289,13 +305,24 @@ pub const OPENAPI: &str = include_str!(\"{package}.openapi.json\");
         }
         builder.exclude([".google.api", ".seawall.api"]);
         let failed = |e| Error::one(format!("pbjson: {e}"), "");
-        let all = builder.generate(&["."], |_| Ok(Vec::new())).map_err(failed)?;
-        Ok(all
-            .into_iter()
-            .map(|(package, code)| {
-                (package.to_string(), String::from_utf8_lossy(&code).into_owned())
-            })
-            .collect())
+        let all = builder
+            .generate(&["."], |_| Ok(Vec::new()))
+            .map_err(failed)?;
+        let named = all.into_iter().filter_map(|(package, code)| {
+            // It names a package as Rust would its modules.
+            let written = package.to_string().replace("r#", "");
+            let snake = |p: &str| p.split('.').map(names::snake).collect::<Vec<_>>().join(".");
+            let mut files = self
+                .source
+                .set
+                .file
+                .iter()
+                .map(FileDescriptorProto::package);
+            let package = files.find(|p| snake(p).replace("r#", "") == written)?;
+            let code = String::from_utf8_lossy(&code);
+            Some((package.to_owned(), emit::reserved_in_json(&code)))
+        });
+        Ok(named.collect())
     }
 
     /// What neither prost nor pbjson makes, by package.
@@ -320,10 +347,22 @@ pub const OPENAPI: &str = include_str!(\"{package}.openapi.json\");
                 of(package, &emit::fields::emit(message, &self.externs));
             }
         }
-        for e in self.source.pool.all_enums().filter(|e| is_made(e.parent_file().name())) {
-            of(e.package_name(), &emit::reasons::emit(&e, self.source, &mut problems));
+        for e in self
+            .source
+            .pool
+            .all_enums()
+            .filter(|e| is_made(e.parent_file().name()))
+        {
+            of(
+                e.package_name(),
+                &emit::reasons::emit(&e, self.source, &mut problems),
+            );
         }
-        if problems.is_empty() { Ok(out) } else { Err(Error(problems)) }
+        if problems.is_empty() {
+            Ok(out)
+        } else {
+            Err(Error(problems))
+        }
     }
 
     /// The messages that a path or a query sets fields of.
@@ -344,13 +383,23 @@ fn is_made(file: &str) -> bool {
 }
 
 fn no_any(message: &MessageDescriptor, source: &Source) -> Vec<Problem> {
-    let any = |kind: Kind| kind.as_message().is_some_and(|m| m.full_name() == "google.protobuf.Any");
+    let any = |kind: Kind| {
+        kind.as_message()
+            .is_some_and(|m| m.full_name() == "google.protobuf.Any")
+    };
     let file = message.parent_file();
     let fields = message.fields().filter(|f| any(f.kind()));
     let told = fields.map(|field| {
-        let what = format!("{} is an Any, which has no JSON form here", field.full_name());
+        let what = format!(
+            "{} is an Any, which has no JSON form here",
+            field.full_name()
+        );
         let at = At::new(file.name(), field.path());
-        source.problem(at, what, "Use a oneof of messages, or google.protobuf.Struct")
+        source.problem(
+            at,
+            what,
+            "Use a oneof of messages, or google.protobuf.Struct",
+        )
     });
     told.collect()
 }

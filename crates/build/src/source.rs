@@ -13,9 +13,18 @@ use crate::error::{Error, Problem, nearest};
 
 /// Ours, known without being installed. A file of the same name in an include directory goes first.
 const EMBEDDED: [(&str, &str); 3] = [
-    ("google/api/annotations.proto", include_str!("../proto/google/api/annotations.proto")),
-    ("google/api/http.proto", include_str!("../proto/google/api/http.proto")),
-    ("seawall/api/options.proto", include_str!("../proto/seawall/api/options.proto")),
+    (
+        "google/api/annotations.proto",
+        include_str!("../proto/google/api/annotations.proto"),
+    ),
+    (
+        "google/api/http.proto",
+        include_str!("../proto/google/api/http.proto"),
+    ),
+    (
+        "seawall/api/options.proto",
+        include_str!("../proto/seawall/api/options.proto"),
+    ),
 ];
 
 struct Embedded;
@@ -53,11 +62,15 @@ impl Source {
         let mut compiler = Compiler::with_file_resolver(resolver);
         compiler.include_imports(true).include_source_info(true);
         for proto in protos {
-            compiler.open_file(proto).map_err(|e| failed(&e, proto, includes))?;
+            compiler
+                .open_file(proto)
+                .map_err(|e| failed(&e, proto, includes))?;
         }
         let pool = compiler.descriptor_pool();
         let set = compiler.file_descriptor_set();
-        let bytes = compiler.include_source_info(false).encode_file_descriptor_set();
+        let bytes = compiler
+            .include_source_info(false)
+            .encode_file_descriptor_set();
         let mut source = Self {
             pool,
             set,
@@ -143,17 +156,31 @@ impl<'a> At<'a> {
 fn failed(error: &protox::Error, proto: &Path, includes: &[PathBuf]) -> Error {
     let what = error.to_string();
     let whole = format!("{error:?}");
-    let place = whole.strip_suffix(&what).map_or("", |p| p.trim_end_matches([':', ' ']));
+    let place = whole
+        .strip_suffix(&what)
+        .map_or("", |p| p.trim_end_matches([':', ' ']));
     let place = on_disk(place, includes);
     let listed: Vec<String> = includes.iter().map(|i| i.display().to_string()).collect();
     let remedy = if what.starts_with("import '") && what.ends_with("not found") {
-        format!("Put it under one of the include directories: {}", listed.join(", "))
+        format!(
+            "Put it under one of the include directories: {}",
+            listed.join(", ")
+        )
     } else if error.is_file_not_found() || what.contains("not in any include path") {
-        format!("Is it there, under one of the include directories ({})?", listed.join(", "))
+        format!(
+            "Is it there, under one of the include directories ({})?",
+            listed.join(", ")
+        )
+    } else if what.ends_with("is not defined") && !what.contains("field") {
+        undefined(&what)
     } else {
-        unknown_rule(&what)
+        unknown_rule(&what, &place)
     };
-    let place = if place.is_empty() { proto.display().to_string() } else { place };
+    let place = if place.is_empty() {
+        proto.display().to_string()
+    } else {
+        place
+    };
     Error(vec![Problem {
         place,
         what,
@@ -174,18 +201,81 @@ fn on_disk(place: &str, includes: &[PathBuf]) -> String {
 }
 
 const RULES: [&str; 21] = [
-    "required", "min_len", "max_len", "pattern", "email", "uuid", "hostname", "ip", "uri", "gt",
-    "gte", "lt", "lte", "in", "not_in", "defined", "min_items", "max_items", "unique", "items",
+    "required",
+    "min_len",
+    "max_len",
+    "pattern",
+    "email",
+    "uuid",
+    "hostname",
+    "ip",
+    "uri",
+    "gt",
+    "gte",
+    "lt",
+    "lte",
+    "in",
+    "not_in",
+    "defined",
+    "min_items",
+    "max_items",
+    "unique",
+    "items",
     "keys",
 ];
 
-fn unknown_rule(what: &str) -> String {
+/// A name that no file has, of those that are imported.
+fn undefined(what: &str) -> String {
+    let known = [
+        ("google.api.http", "google/api/annotations.proto"),
+        ("seawall.api.", "seawall/api/options.proto"),
+    ];
+    match known.iter().find(|(name, _)| what.contains(name)) {
+        Some((_, file)) if !what.contains("seawall.api.Rules") => {
+            format!("Is it spelt so? It takes `import \"{file}\";`")
+        }
+        _ => "Is it spelt so, and the file that has it imported?".to_owned(),
+    }
+}
+
+/// What is told of a rule that there is not. protox names it where it stands by itself; in a
+/// message of several rules it names their beginning alone.
+fn unknown_rule(what: &str, place: &str) -> String {
     if !what.contains("seawall.api.") {
         return String::new();
     }
     let quoted = what.split(['\'', '`', '"']).skip(1).step_by(2);
-    let names = quoted.flat_map(|q| q.split(['.', '(', ')']));
-    let near = names.filter(|n| !n.is_empty()).find_map(|n| nearest(n, RULES));
+    let names = quoted
+        .flat_map(|q| q.split(['.', '(', ')']))
+        .map(str::to_owned);
+    let names = names
+        .chain(rules_at(place))
+        .filter(|n| !RULES.contains(&n.as_str()));
+    let near = names
+        .filter(|n| !n.is_empty())
+        .find_map(|n| nearest(&n, RULES));
     let near = near.map_or_else(String::new, |n| format!("Did you mean `{n}`? "));
     format!("{near}The rules there are: {}", RULES.join(", "))
+}
+
+/// The names before colons from a place, `file:line:column`, to the next semicolon.
+fn rules_at(place: &str) -> Vec<String> {
+    let mut parts = place.rsplitn(3, ':');
+    let (_, line, file) = (parts.next(), parts.next(), parts.next());
+    let text = file
+        .and_then(|f| std::fs::read_to_string(f).ok())
+        .unwrap_or_default();
+    let line: usize = line.and_then(|l| l.parse().ok()).unwrap_or(1);
+    let option = text
+        .lines()
+        .skip(line.saturating_sub(1))
+        .collect::<Vec<_>>()
+        .join("\n");
+    let option = option.split(';').next().unwrap_or_default();
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    let names = option.split(':').map(|part| {
+        let part = part.trim_end();
+        part[part.trim_end_matches(is_word).len()..].to_owned()
+    });
+    names.collect()
 }

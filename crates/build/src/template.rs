@@ -25,7 +25,9 @@ impl Template {
             variables: Vec::new(),
             custom: None,
         };
-        let mut rest = text.strip_prefix('/').ok_or("it does not begin with a slash")?;
+        let mut rest = text
+            .strip_prefix('/')
+            .ok_or("it does not begin with a slash")?;
         loop {
             rest = template.segment(rest)?;
             if rest.is_empty() {
@@ -36,9 +38,9 @@ impl Template {
                 template.custom = Some(custom.to_owned());
                 break;
             }
-            rest = rest.strip_prefix('/').ok_or_else(|| {
-                format!("`{rest}` follows a variable: a slash or a colon may")
-            })?;
+            rest = rest
+                .strip_prefix('/')
+                .ok_or_else(|| format!("`{rest}` follows a variable: a slash or a colon may"))?;
         }
         template.sound()?;
         Ok(template)

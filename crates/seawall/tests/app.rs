@@ -10,8 +10,11 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use app_support::{ANYWHERE, ask, at_once, channel, greet, greeter, see};
 use seawall::app::{App, BoxError, Job, Running, Setup};
+use seawall::discovery::{Instance, Registration, RegistrationState, Registry};
 use seawall::sync::shutdown::Signal;
-use tokio::sync::Notify;
+use serde::{Deserialize, Serialize};
+use tokio::io::AsyncReadExt as _;
+use tokio::sync::{Notify, mpsc};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 
@@ -28,7 +31,7 @@ async fn launch(more: &[&str], set_up: fn(&Setup<()>)) -> Running {
 
 #[tokio::test]
 async fn both_transports_and_the_admin_answer() {
-    let running = launch(&[], |app| app.service(greeter(at_once()))).await;
+    let running = launch(&[], |app| greeter(app, at_once())).await;
     let addresses = running.addresses().clone();
     let (http, grpc, admin) = (
         addresses.http().unwrap(),
@@ -81,12 +84,13 @@ async fn nobody_is_cut_by_an_end() {
     static ARRIVED: AtomicUsize = AtomicUsize::new(0);
     static GO_ON: Notify = Notify::const_new();
     let running = launch(&["--set", "drain.delay=300ms"], |app| {
-        app.service(greeter(Arc::new(|| {
+        let work = || -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
             Box::pin(async {
                 ARRIVED.fetch_add(1, SeqCst);
                 GO_ON.notified().await;
             })
-        })));
+        };
+        greeter(app, Arc::new(work));
     })
     .await;
     let addresses = running.addresses().clone();
@@ -141,7 +145,7 @@ async fn an_address_in_use_is_told_with_its_remedy() {
     let arguments = ANYWHERE.into_iter().chain(["--set", &address]);
     let app = App::<()>::new("demo").environment([]).arguments(arguments);
     let error = app.launch(|app| async move {
-        app.service(greeter(at_once()));
+        greeter(&app, at_once());
         Ok(())
     });
     let error = error.await.err().unwrap();
@@ -205,4 +209,302 @@ async fn a_job_is_counted() {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
     assert_eq!(running.stop().await, 0);
+}
+
+/// A registry that notes what it is told.
+struct Noting(mpsc::UnboundedSender<String>);
+
+impl Registry for Noting {
+    fn register(&self, instance: Instance) -> Registration {
+        let (registration, registering) = Registration::new(instance);
+        let tell = self.0.clone();
+        tokio::spawn(async move {
+            let instance = registering.instance().clone();
+            let addresses: Vec<_> = instance.addresses.iter().map(ToString::to_string).collect();
+            let (service, version) = (&instance.service, &instance.version);
+            let _ = tell.send(format!("+ {service} {version} {}", addresses.join(" ")));
+            registering.report(RegistrationState::Registered);
+            registering.unwanted().await;
+            let _ = tell.send("-".to_owned());
+            registering.report(RegistrationState::Deregistered);
+        });
+        registration
+    }
+}
+
+#[tokio::test]
+async fn it_is_known_once_it_serves_and_no_more_before_it_stops() {
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let arguments = ANYWHERE.into_iter().chain(["--set", "drain.delay=200ms"]);
+    let app = App::<()>::new("demo").version("1").environment([]);
+    let running = app.arguments(arguments).launch(|app| async move {
+        greeter(&app, at_once());
+        app.registry(Noting(tell));
+        Ok(())
+    });
+    let running = running.await.unwrap();
+    let addresses = running.addresses().clone();
+    let (http, grpc) = (addresses.http().unwrap(), addresses.grpc().unwrap());
+    let expected = format!("+ demo 1 grpc://{grpc} http://{http}");
+    assert_eq!(told.try_recv().unwrap(), expected);
+    running.signal(Signal::Terminate);
+    assert_eq!(told.recv().await.unwrap(), "-");
+    // Who has not heard yet is served.
+    assert_eq!(greet(grpc, "sea").await.unwrap(), "hello, sea");
+    assert_eq!(running.ended().await, 0);
+}
+
+#[tokio::test]
+async fn an_address_that_leads_nowhere_is_not_made_known() {
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let launch = |more: &'static [&'static str], tell| {
+        let wild = ["--set", "grpc.address=0.0.0.0:0"];
+        let arguments = ANYWHERE.into_iter().chain(wild).chain(more.iter().copied());
+        let app = App::<()>::new("demo").environment([]).arguments(arguments);
+        app.launch(|app| async move {
+            greeter(&app, at_once());
+            app.registry(Noting(tell));
+            Ok(())
+        })
+    };
+    let error = launch(&[], tell.clone()).await.err().unwrap();
+    assert!(
+        error.text.contains("set registry.advertise"),
+        "{}",
+        error.text
+    );
+    assert!(told.try_recv().is_err());
+    let running = launch(
+        &[
+            "--set",
+            "registry.advertise=orders.internal",
+            "--set",
+            "drain.delay=0s",
+        ],
+        tell,
+    );
+    let running = running.await.unwrap();
+    assert!(
+        told.recv()
+            .await
+            .unwrap()
+            .contains("grpc://orders.internal:")
+    );
+    assert_eq!(running.stop().await, 0);
+}
+
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+struct Own {
+    limit: u16,
+}
+
+#[tokio::test]
+async fn a_change_is_taken_whole_or_refused_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("config.toml");
+    std::fs::write(&file, "limit = 1").unwrap();
+    let path = file.to_str().unwrap().to_owned();
+    let arguments = ANYWHERE.into_iter().chain(["--config", &path]);
+    let app = App::<Own>::new("demo").environment([]).arguments(arguments);
+    let app = app.validate(|own| match own.limit {
+        13 => Err("brings bad luck".into()),
+        _ => Ok(()),
+    });
+    let (hand, given) = tokio::sync::oneshot::channel();
+    let running = app.launch(|app| async move {
+        hand.send(app.live_config()).map_err(|_| "gone")?;
+        Ok(())
+    });
+    let running = running.await.unwrap();
+    let config = given.await.unwrap();
+    let admin = running.addresses().admin().unwrap();
+    assert_eq!(config.load().limit, 1);
+    for bad in [
+        "limit = 2\n[drain]\ntimeout = 5",
+        "limit = 13",
+        "limt = 2",
+        "limit = ",
+    ] {
+        let refused = refusals(admin).await;
+        std::fs::write(&file, bad).unwrap();
+        while refusals(admin).await == refused {}
+        assert_eq!(config.load().limit, 1, "{bad}");
+    }
+    let seen = config.load_versioned();
+    std::fs::write(&file, "limit = 2\n[drain]\ntimeout = '1s'").unwrap();
+    assert_eq!(config.changed(seen.version).await.value.limit, 2);
+    assert!(
+        see(admin, "/config")
+            .await
+            .1
+            .contains("\"timeout\": \"1s\"")
+    );
+    assert_eq!(running.stop().await, 0);
+}
+
+/// How many changes were refused.
+async fn refusals(admin: std::net::SocketAddr) -> String {
+    let (_, metrics) = see(admin, "/metrics").await;
+    let line = metrics
+        .lines()
+        .find(|line| line.contains("outcome=\"refused\""));
+    line.unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_connection_on_which_nothing_is_asked_is_closed() {
+    let running = launch(
+        &[
+            "--set",
+            "http.idle_timeout=100ms",
+            "--set",
+            "grpc.idle_timeout=100ms",
+        ],
+        |app| greeter(app, at_once()),
+    )
+    .await;
+    for address in [running.addresses().http(), running.addresses().grpc()] {
+        let mut silent = tokio::net::TcpStream::connect(address.unwrap())
+            .await
+            .unwrap();
+        let mut read = Vec::new();
+        silent.read_to_end(&mut read).await.unwrap();
+        assert!(read.is_empty());
+    }
+    assert_eq!(running.stop().await, 0);
+}
+
+#[tokio::test]
+async fn what_the_command_line_asks_for_is_told() {
+    let told = async |argument: &'static str| {
+        let app = App::<Own>::new("shop-order").version("1.2").environment([]);
+        let app = app.arguments([argument]);
+        let ended = app.launch(|_| async { Ok(()) }).await.err().unwrap();
+        (ended.code, ended.text)
+    };
+    let (code, help) = told("--help").await;
+    assert_eq!(code, 0);
+    for part in [
+        "SHOP_ORDER__HTTP__ADDRESS",
+        "--print-config",
+        "Exit code",
+        "kill -TERM",
+    ] {
+        assert!(help.contains(part), "{help}");
+    }
+    assert_eq!(told("--version").await, (0, "shop-order 1.2\n".to_owned()));
+    let (code, printed) = told("--print-config").await;
+    assert!(
+        code == 0 && printed.contains("limit = 0") && printed.contains("[drain]"),
+        "{printed}"
+    );
+    assert_eq!(told("--check").await.0, 0);
+    let (code, error) = told("--chekc").await;
+    assert!(code == 2 && error.contains("--check"), "{error}");
+}
+
+#[tokio::test]
+async fn set_up_that_fails_or_panics_is_told() {
+    let told = async |panics: bool| {
+        let app = App::<()>::new("demo").environment([]).arguments(ANYWHERE);
+        let ended = app.launch(move |app| async move {
+            assert!(!panics, "on purpose");
+            app.client("catalog")?;
+            Ok(())
+        });
+        let ended = ended.await.err().unwrap();
+        assert_eq!(ended.code, 1);
+        ended.text
+    };
+    assert!(told(true).await.contains("set-up: panicked: on purpose"));
+    assert!(told(false).await.contains("write [upstreams.catalog]"));
+}
+
+#[tokio::test]
+async fn a_client_of_a_configured_upstream_calls_it() {
+    let callee = launch(&[], |app| greeter(app, at_once())).await;
+    let url = format!(
+        "upstreams.greeter.url=http://{}",
+        callee.addresses().http().unwrap()
+    );
+    let arguments = ANYWHERE.into_iter().chain(["--set", &url]);
+    let (hand, given) = tokio::sync::oneshot::channel();
+    let app = App::<()>::new("caller")
+        .environment([])
+        .arguments(arguments);
+    let running = app.launch(|app| async move {
+        hand.send(app.client("greeter")?).map_err(|_| "gone")?;
+        let error = app.client("greter").err().map(|error| error.to_string());
+        assert!(error.unwrap_or_default().contains("there is `greeter`"));
+        Ok(())
+    });
+    let running = running.await.unwrap();
+    let answer = given.await.unwrap().get("/v1/greet/sea").await.unwrap();
+    assert_eq!(answer.status(), 200);
+    assert_eq!(running.stop().await, 0);
+    assert_eq!(callee.stop().await, 0);
+}
+
+#[tokio::test]
+async fn a_generic_client_learns_what_there_is() {
+    use tonic_reflection::pb::v1::ServerReflectionRequest;
+    use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+    use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
+    use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
+
+    let running = launch(&[], |app| greeter(app, at_once())).await;
+    let channel = channel(running.addresses().grpc().unwrap()).await;
+    let request = ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(MessageRequest::ListServices(String::new())),
+    };
+    let requests = futures_util::stream::iter([request]);
+    let replies = ServerReflectionClient::new(channel)
+        .server_reflection_info(requests)
+        .await;
+    let reply = replies
+        .unwrap()
+        .into_inner()
+        .message()
+        .await
+        .unwrap()
+        .unwrap();
+    let Some(MessageResponse::ListServicesResponse(list)) = reply.message_response else {
+        panic!("{reply:?}");
+    };
+    assert!(
+        list.service
+            .iter()
+            .any(|service| service.name == "grpc.health.v1.Health"),
+        "{list:?}"
+    );
+    assert_eq!(running.stop().await, 0);
+}
+
+#[tokio::test]
+async fn methods_are_told_apart_and_configured_by_name() {
+    let timeout = "methods.\"demo.Greeter/Greet\".timeout=50ms";
+    let running = launch(&["--set", timeout], |app| {
+        greeter(app, Arc::new(|| Box::pin(std::future::pending())));
+    })
+    .await;
+    let grpc = running.addresses().grpc().unwrap();
+    let late = greet(grpc, "sea").await.unwrap_err();
+    assert_eq!(late.code(), tonic::Code::DeadlineExceeded);
+    let (status, _) = see(running.addresses().http().unwrap(), "/v1/greet/sea").await;
+    assert_eq!(status, 504);
+    let (_, metrics) = see(running.addresses().admin().unwrap(), "/metrics").await;
+    assert!(metrics.contains("demo.Greeter/Greet"), "{metrics}");
+    assert_eq!(running.stop().await, 0);
+
+    let typo = ["--set", "methods.\"demo.Greeter/Greeet\".timeout=50ms"];
+    let arguments = ANYWHERE.into_iter().chain(typo);
+    let app = App::<()>::new("demo").environment([]).arguments(arguments);
+    let error = app.launch(|app| async move {
+        greeter(&app, at_once());
+        Ok(())
+    });
+    let error = error.await.err().unwrap();
+    assert!(error.text.contains("demo.Greeter/Greet"), "{}", error.text);
 }

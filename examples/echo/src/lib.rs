@@ -58,7 +58,9 @@ impl v1::Echo for Echo {
         &self,
         request: Request<Messages<SayRequest>>,
     ) -> Result<Replies<SayReply>, Error> {
-        let replies = request.into_message().then(|message| ready(message.map(said)));
+        let replies = request
+            .into_message()
+            .then(|message| ready(message.map(said)));
         Ok(Replies::new(replies))
     }
 }
@@ -66,6 +68,10 @@ impl v1::Echo for Echo {
 fn said(request: SayRequest) -> SayReply {
     let style = request.style.unwrap_or_default();
     let text = request.text.repeat(style.times.max(1) as usize);
-    let text = if style.loud { text.to_uppercase() } else { text };
+    let text = if style.loud {
+        text.to_uppercase()
+    } else {
+        text
+    };
     SayReply { text }
 }

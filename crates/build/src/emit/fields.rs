@@ -30,7 +30,9 @@ pub(crate) fn reach(
 
 pub(crate) fn is_extern(message: &MessageDescriptor, externs: &[(String, String)]) -> bool {
     externs.iter().any(|(proto, _)| {
-        let rest = message.full_name().strip_prefix(proto.trim_start_matches('.'));
+        let rest = message
+            .full_name()
+            .strip_prefix(proto.trim_start_matches('.'));
         rest.is_some_and(|r| r.is_empty() || r.starts_with('.'))
     })
 }
@@ -48,11 +50,18 @@ pub(crate) fn emit(message: &MessageDescriptor, externs: &[(String, String)]) ->
         if field.json_name() != field.name() {
             names.push(literal(field.json_name()));
         }
-        writeln!(arms, "            {} => {{{}}}", names.join(" | "), set(&field, here)).ok();
+        writeln!(
+            arms,
+            "            {} => {{{}}}",
+            names.join(" | "),
+            set(&field, here)
+        )
+        .ok();
         known.extend(names);
     }
     format!(
-        "impl ::seawall::api::rest::Fields for {} {{
+        "#[allow(clippy::all)]
+impl ::seawall::api::rest::Fields for {} {{
     fn set(&mut self, path: &str, text: &str) -> ::core::result::Result<(), ::seawall::api::rest::Wrong> {{
         #[allow(unused_imports)]
         use ::seawall::api::rest::{{self, Fields as _, Wrong}};
@@ -91,7 +100,9 @@ fn set(field: &FieldDescriptor, here: Here<'_>) -> String {
             if field.is_list() {
                 format!(" {place}.push(rest::text(rest_of, text)?); {ok} ")
             } else {
-                format!(" {place} = ::core::option::Option::Some(rest::text(rest_of, text)?); {ok} ")
+                format!(
+                    " {place} = ::core::option::Option::Some(rest::text(rest_of, text)?); {ok} "
+                )
             }
         }
         Kind::Message(_) if field.is_list() => NO_VALUE.into(),
@@ -103,8 +114,10 @@ fn set(field: &FieldDescriptor, here: Here<'_>) -> String {
             " if rest_of.is_empty() {{ return ::core::result::Result::Err(Wrong::NoValue); }} {place}.get_or_insert_default().set(rest_of, text) "
         ),
         Kind::Enum(e) => {
-            let value =
-                format!("rest::enumeration(rest_of, text, {}::from_str_name)?", here.enumeration(&e));
+            let value = format!(
+                "rest::enumeration(rest_of, text, {}::from_str_name)?",
+                here.enumeration(&e)
+            );
             if field.is_list() {
                 format!(" {place}.push({value}); {ok} ")
             } else if field.supports_presence() {
@@ -135,7 +148,10 @@ fn in_oneof(field: &FieldDescriptor, name: &str, variant: &str, here: Here<'_>) 
             );
         }
         Kind::Enum(e) => {
-            format!("rest::enumeration(rest_of, text, {}::from_str_name)?", here.enumeration(&e))
+            format!(
+                "rest::enumeration(rest_of, text, {}::from_str_name)?",
+                here.enumeration(&e)
+            )
         }
         _ => {
             return format!(
@@ -147,8 +163,12 @@ fn in_oneof(field: &FieldDescriptor, name: &str, variant: &str, here: Here<'_>) 
 }
 
 fn is_wrapper(message: &MessageDescriptor) -> bool {
-    message.package_name() == "google.protobuf" && message.name().ends_with("Value")
-        && !matches!(message.name(), "Value" | "ListValue" | "NullValue" | "BytesValue")
+    message.package_name() == "google.protobuf"
+        && message.name().ends_with("Value")
+        && !matches!(
+            message.name(),
+            "Value" | "ListValue" | "NullValue" | "BytesValue"
+        )
 }
 
 /// A message whose fields are not set one by one.

@@ -14,7 +14,11 @@ pub(crate) fn literal(text: &str) -> String {
 pub(crate) fn docs(comment: &str, indent: &str) -> String {
     let lines = comment.lines().map(|line| {
         let line = line.trim();
-        if line.is_empty() { format!("{indent}///\n") } else { format!("{indent}/// {line}\n") }
+        if line.is_empty() {
+            format!("{indent}///\n")
+        } else {
+            format!("{indent}/// {line}\n")
+        }
     });
     lines.collect()
 }
@@ -34,13 +38,37 @@ pub(crate) fn by_way_of_seawall(code: &str) -> String {
         let root = out.ends_with("::");
         let inner = root && out[..out.len() - 2].ends_with(|c: char| is_word(c) || c == '>');
         if CRATES.contains(&word) && !inner && !out.ends_with('.') {
-            out.push_str(if root { "seawall::api::private::" } else { "::seawall::api::private::" });
+            out.push_str(if root {
+                "seawall::api::private::"
+            } else {
+                "::seawall::api::private::"
+            });
         }
         out.push_str(word);
         out.push_str("::");
         rest = &after[2..];
     }
     out + rest
+}
+
+/// Reserved words that prost escapes in what it makes, and pbjson, which goes by older editions,
+/// does not: a field `gen`, a value `Self`.
+pub(crate) fn reserved_in_json(code: &str) -> String {
+    const NAMES: [(&str, &str); 6] = [
+        ("self.gen.", "self.r#gen."),
+        ("self.gen ", "self.r#gen "),
+        ("self.gen)", "self.r#gen)"),
+        (" gen: gen__", " r#gen: gen__"),
+        ("::gen::", "::r#gen::"),
+        ("::Self", "::Self_"),
+    ];
+    let mut code = code.to_owned();
+    for (from, to) in NAMES {
+        if code.contains(from) {
+            code = code.replace(from, to);
+        }
+    }
+    code.replace("::Self__", "::Self_")
 }
 
 #[cfg(test)]

@@ -13,9 +13,23 @@ use crate::source::{At, Source};
 const FAILURE: i32 = 73_502;
 /// By number, as tonic names them.
 const CODES: [&str; 17] = [
-    "Ok", "Cancelled", "Unknown", "InvalidArgument", "DeadlineExceeded", "NotFound",
-    "AlreadyExists", "PermissionDenied", "ResourceExhausted", "FailedPrecondition", "Aborted",
-    "OutOfRange", "Unimplemented", "Internal", "Unavailable", "DataLoss", "Unauthenticated",
+    "Ok",
+    "Cancelled",
+    "Unknown",
+    "InvalidArgument",
+    "DeadlineExceeded",
+    "NotFound",
+    "AlreadyExists",
+    "PermissionDenied",
+    "ResourceExhausted",
+    "FailedPrecondition",
+    "Aborted",
+    "OutOfRange",
+    "Unimplemented",
+    "Internal",
+    "Unavailable",
+    "DataLoss",
+    "Unauthenticated",
 ];
 
 /// Nothing for an enum that is not marked.
@@ -46,8 +60,17 @@ pub(crate) fn emit(e: &EnumDescriptor, source: &Source, problems: &mut Vec<Probl
                 continue;
             }
         };
-        writeln!(codes, "            Self::{variant} => ::seawall::api::Code::{code},").ok();
-        writeln!(messages, "            Self::{variant} => {},", literal(&message)).ok();
+        writeln!(
+            codes,
+            "            Self::{variant} => ::seawall::api::Code::{code},"
+        )
+        .ok();
+        writeln!(
+            messages,
+            "            Self::{variant} => {},",
+            literal(&message)
+        )
+        .ok();
     }
     let name = here.enumeration(e);
     writeln!(
@@ -82,7 +105,10 @@ impl ::core::convert::From<{name}> for ::seawall::api::Error {{
     out
 }
 
-fn failure(value: &EnumValueDescriptor, source: &Source) -> Result<(&'static str, String), Problem> {
+fn failure(
+    value: &EnumValueDescriptor,
+    source: &Source,
+) -> Result<(&'static str, String), Problem> {
     let extension = source.pool.get_extension_by_name("seawall.api.error");
     let options = value.options();
     let told = extension.filter(|e| options.has_extension(e));
@@ -94,12 +120,18 @@ fn failure(value: &EnumValueDescriptor, source: &Source) -> Result<(&'static str
     };
     let failure = told.as_message().cloned();
     let failure = failure.ok_or_else(|| wrong(value, source, "has no code"))?;
-    let number = failure.get_field_by_name("code").and_then(|v| v.as_enum_number());
+    let number = failure
+        .get_field_by_name("code")
+        .and_then(|v| v.as_enum_number());
     let code = number.and_then(|n| CODES.get(usize::try_from(n).ok()?).copied());
     match code {
         Some(code) if code != "Ok" => {
             let message = text(&failure, "message");
-            let message = if message.is_empty() { value.name().to_owned() } else { message };
+            let message = if message.is_empty() {
+                value.name().to_owned()
+            } else {
+                message
+            };
             Ok((code, message))
         }
         _ => Err(wrong(value, source, "has no code, or OK")),
@@ -120,7 +152,10 @@ fn wrong(value: &EnumValueDescriptor, source: &Source, what: &str) -> Problem {
 /// As prost names it: without the enum's own name in front.
 pub(crate) fn variant(e: &EnumDescriptor, value: &EnumValueDescriptor) -> String {
     use heck::ToUpperCamelCase;
-    let (prefix, name) = (e.name().to_upper_camel_case(), value.name().to_upper_camel_case());
+    let (prefix, name) = (
+        e.name().to_upper_camel_case(),
+        value.name().to_upper_camel_case(),
+    );
     let stripped = name.strip_prefix(&prefix).unwrap_or(&name);
     let whole = stripped.chars().next().is_some_and(char::is_uppercase);
     names::camel(if whole { stripped } else { &name })

@@ -63,7 +63,9 @@ fn rules_of(field: &FieldDescriptor, source: &Source) -> Option<DynamicMessage> 
 }
 
 fn is_required(oneof: &prost_reflect::OneofDescriptor, source: &Source) -> bool {
-    let extension = source.pool.get_extension_by_name("seawall.api.one_required");
+    let extension = source
+        .pool
+        .get_extension_by_name("seawall.api.one_required");
     extension.is_some_and(|e| oneof.options().get_extension(&e).as_bool() == Some(true))
 }
 
@@ -105,7 +107,8 @@ pub(crate) fn emit(
         .ok();
     }
     format!(
-        "impl ::seawall::api::Validate for {name} {{
+        "#[allow(clippy::all)]
+impl ::seawall::api::Validate for {name} {{
     fn validate(&self, at: &::seawall::api::Path<'_>, out: &mut ::seawall::api::Violations) {{
         #[allow(unused_imports)]
         use ::seawall::api::{{Validate as _, rules}};
@@ -203,9 +206,9 @@ impl Writer<'_> {
         let field = self.field;
         let rules = rules_of(field, self.source);
         let inner = value_message(field);
-        let descends = inner.as_ref().is_some_and(|m| {
-            self.ruled.contains(m.full_name()) && !is_extern(m, self.externs)
-        });
+        let descends = inner
+            .as_ref()
+            .is_some_and(|m| self.ruled.contains(m.full_name()) && !is_extern(m, self.externs));
         if rules.is_none() && !descends {
             return String::new();
         }
@@ -258,7 +261,13 @@ impl Writer<'_> {
         )
     }
 
-    fn list(&mut self, rules: &DynamicMessage, place: &str, descends: bool, here: Here<'_>) -> String {
+    fn list(
+        &mut self,
+        rules: &DynamicMessage,
+        place: &str,
+        descends: bool,
+        here: Here<'_>,
+    ) -> String {
         let mut out = self.items(rules, &Sort::List, place);
         if self.flag(rules, "unique") {
             match self.field.kind() {
@@ -282,7 +291,13 @@ impl Writer<'_> {
         out
     }
 
-    fn map(&mut self, rules: &DynamicMessage, place: &str, descends: bool, here: Here<'_>) -> String {
+    fn map(
+        &mut self,
+        rules: &DynamicMessage,
+        place: &str,
+        descends: bool,
+        here: Here<'_>,
+    ) -> String {
         let mut out = self.items(rules, &Sort::Map, place);
         let Kind::Message(entry) = self.field.kind() else {
             return out;
@@ -346,7 +361,11 @@ impl Writer<'_> {
             Sort::Bytes => self.lengths(&mut out, rules, value, "bytes"),
             Sort::Number(rust) => self.number(&mut out, rules, value, rust),
             Sort::Enum(name) if self.flag(rules, "defined") => {
-                write!(out, "rules::defined({name}::try_from(*{value}).is_ok(), at, out); ").ok();
+                write!(
+                    out,
+                    "rules::defined({name}::try_from(*{value}).is_ok(), at, out); "
+                )
+                .ok();
             }
             _ => {}
         }
@@ -370,7 +389,11 @@ impl Writer<'_> {
         if let Some(pattern) = told(rules, "pattern").and_then(|v| v.as_str().map(str::to_owned)) {
             if let Err(error) = regex::Regex::new(&pattern) {
                 let error = error.to_string();
-                let last = error.lines().last().unwrap_or("").trim_start_matches("error: ");
+                let last = error
+                    .lines()
+                    .last()
+                    .unwrap_or("")
+                    .trim_start_matches("error: ");
                 self.wrong(&format!("the pattern `{pattern}` does not compile: {last}"));
             }
             write!(
@@ -476,7 +499,9 @@ impl Writer<'_> {
         if let (Some(low), Some(high)) = (number(rules, min), number(rules, max))
             && low > high
         {
-            self.wrong(&format!("`{min}: {low}` is more than `{max}: {high}`: nothing passes"));
+            self.wrong(&format!(
+                "`{min}: {low}` is more than `{max}: {high}`: nothing passes"
+            ));
         }
     }
 
@@ -512,5 +537,77 @@ fn message(rules: &DynamicMessage, rule: &str) -> Option<DynamicMessage> {
 fn texts(rules: &DynamicMessage, rule: &str) -> Vec<String> {
     let value = told(rules, rule);
     let list = value.as_ref().and_then(Value::as_list).unwrap_or_default();
-    list.iter().filter_map(|v| v.as_str().map(str::to_owned)).collect()
+    list.iter()
+        .filter_map(|v| v.as_str().map(str::to_owned))
+        .collect()
+}
+
+pub(crate) fn is_required_field(field: &FieldDescriptor, source: &Source) -> bool {
+    let rules = rules_of(field, source);
+    rules.is_some_and(|r| told(&r, "required").and_then(|v| v.as_bool()) == Some(true))
+}
+
+/// Adds to a JSON schema what a field's rules say.
+pub(crate) fn describe(field: &FieldDescriptor, source: &Source, schema: &mut serde_json::Value) {
+    if let Some(rules) = rules_of(field, source) {
+        describe_by(&rules, schema);
+    }
+}
+
+fn describe_by(rules: &DynamicMessage, schema: &mut serde_json::Value) {
+    // A 64-bit integer is a text in JSON, which has no bounds there.
+    let numeric = schema["type"] != "string";
+    for (rule, keyword) in [
+        ("gt", "exclusiveMinimum"),
+        ("gte", "minimum"),
+        ("lt", "exclusiveMaximum"),
+        ("lte", "maximum"),
+    ] {
+        if let Some(bound) = told(rules, rule)
+            .and_then(|v| v.as_f64())
+            .filter(|_| numeric)
+        {
+            schema[keyword] = if bound.fract() == 0.0 && bound.abs() < P53 {
+                serde_json::json!(bound as i64)
+            } else {
+                serde_json::json!(bound)
+            };
+        }
+    }
+    let list = schema["type"] == "array";
+    for (rule, keyword) in [
+        ("min_len", "minLength"),
+        ("max_len", "maxLength"),
+        ("min_items", if list { "minItems" } else { "minProperties" }),
+        ("max_items", if list { "maxItems" } else { "maxProperties" }),
+    ] {
+        // The length of bytes is not that of their text.
+        let bytes = schema["format"] == "byte";
+        if let Some(bound) = number(rules, rule).filter(|_| !bytes) {
+            schema[keyword] = bound.into();
+        }
+    }
+    if let Some(pattern) = told(rules, "pattern").and_then(|v| v.as_str().map(str::to_owned)) {
+        schema["pattern"] = pattern.into();
+    }
+    for format in ["email", "uuid", "hostname", "uri"] {
+        if told(rules, format).is_some() {
+            schema["format"] = format.into();
+        }
+    }
+    if told(rules, "unique").is_some() {
+        schema["uniqueItems"] = true.into();
+    }
+    let allowed = texts(rules, "in");
+    if !allowed.is_empty() && !numeric {
+        schema["enum"] = allowed.into();
+    }
+    if let Some(items) = message(rules, "items") {
+        let keyword = if list {
+            "items"
+        } else {
+            "additionalProperties"
+        };
+        describe_by(&items, &mut schema[keyword]);
+    }
 }

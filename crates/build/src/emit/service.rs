@@ -27,7 +27,11 @@ pub(crate) fn emit(bound: &Bound, source: &Source, externs: &[(String, String)])
     let name = names::camel(bound.service.name());
     let module = names::snake(bound.service.name());
     let full = bound.service.full_name();
-    writeln!(out, "/// What serves [`{name}`].\npub mod {module} {{").ok();
+    writeln!(
+        out,
+        "/// What serves [`{name}`].\n#[allow(clippy::all)]\npub mod {module} {{"
+    )
+    .ok();
     out.push_str("    use ::seawall::api::{self, grpc, private, rest};\n\n");
     methods(&mut out, bound);
     writeln!(
@@ -67,15 +71,21 @@ fn the_trait(out: &mut String, bound: &Bound, source: &Source, here: Here<'_>) {
         writeln!(out, "/// `{}`.", bound.service.full_name()).ok();
     }
     let name = names::camel(bound.service.name());
-    writeln!(out, "pub trait {name}: ::core::marker::Send + ::core::marker::Sync + 'static {{").ok();
+    writeln!(
+        out,
+        "pub trait {name}: ::core::marker::Send + ::core::marker::Sync + 'static {{"
+    )
+    .ok();
     for (method, _) in &bound.methods {
         let comment = source.comment(At::new(file.name(), method.path()));
         out.push_str(&docs(&comment, "    "));
         if comment.is_empty() {
             writeln!(out, "    /// `{}`.", method.full_name()).ok();
         }
-        let (mut input, mut output) =
-            (here.message(&method.input()), here.message(&method.output()));
+        let (mut input, mut output) = (
+            here.message(&method.input()),
+            here.message(&method.output()),
+        );
         if method.is_client_streaming() {
             input = format!("::seawall::api::Messages<{input}>");
         }
@@ -172,8 +182,12 @@ fn by_http(out: &mut String, bound: &Bound, here: Here<'_>) {
             } else {
                 "rest::no_field".to_owned()
             };
-            let variables: Vec<String> =
-                binding.template.variables.iter().map(|v| literal(v)).collect();
+            let variables: Vec<String> = binding
+                .template
+                .variables
+                .iter()
+                .map(|v| literal(v))
+                .collect();
             writeln!(
                 out,
                 "    static {constant}: rest::Binding<{input}, {output}> = rest::Binding {{
@@ -208,7 +222,11 @@ fn by_http(out: &mut String, bound: &Bound, here: Here<'_>) {
             .ok();
         }
     }
-    let argument = if uses.is_empty() { "_" } else { "implementation" };
+    let argument = if uses.is_empty() {
+        "_"
+    } else {
+        "implementation"
+    };
     writeln!(
         out,
         "    fn routes<T: super::{name}>({argument}: &::std::sync::Arc<T>) -> rest::Routes {{
@@ -245,7 +263,10 @@ fn reply(binding: &Binding) -> String {
     match &binding.response_body {
         None => "|reply| private::serde_json::to_vec(reply)".into(),
         Some(field) if field.is_list() => {
-            format!("|reply| private::serde_json::to_vec(&reply.{})", names::field(field))
+            format!(
+                "|reply| private::serde_json::to_vec(&reply.{})",
+                names::field(field)
+            )
         }
         Some(field) => format!(
             "|reply| match &reply.{} {{

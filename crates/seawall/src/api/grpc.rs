@@ -31,10 +31,7 @@ pub struct Server<T> {
 
 impl<T> Server<T> {
     /// For generated code.
-    pub fn new(
-        implementation: Arc<T>,
-        call: fn(&Arc<T>, http::Request<Body>) -> Answer,
-    ) -> Self {
+    pub fn new(implementation: Arc<T>, call: fn(&Arc<T>, http::Request<Body>) -> Answer) -> Self {
         Self {
             implementation,
             call,
@@ -130,7 +127,9 @@ where
         async move {
             let handler = handler.ok_or_else(called_twice)?;
             let reply = answer(method, request, handler).await;
-            reply.map(tonic::Response::new).map_err(|e| status(method, e))
+            reply
+                .map(tonic::Response::new)
+                .map_err(|e| status(method, e))
         }
     });
     server.unary(service, request).await
@@ -180,7 +179,9 @@ where
         async move {
             let handler = handler.ok_or_else(called_twice)?;
             let reply = handler(messages(method, request)).await;
-            reply.map(tonic::Response::new).map_err(|e| status(method, e))
+            reply
+                .map(tonic::Response::new)
+                .map_err(|e| status(method, e))
         }
     });
     server.client_streaming(service, request).await

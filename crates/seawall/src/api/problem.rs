@@ -42,7 +42,9 @@ impl Error {
     /// The HTTP status: that of the code, by the table of `google.rpc.Code`.
     #[must_use]
     pub fn status(&self) -> StatusCode {
-        self.inner.status.unwrap_or_else(|| of_code(self.inner.code))
+        self.inner
+            .status
+            .unwrap_or_else(|| of_code(self.inner.code))
     }
 
     /// The JSON body.
@@ -55,7 +57,11 @@ impl Error {
             reason: (&*inner.reason).into(),
             domain: (&*inner.domain).into(),
             message: (&*inner.message).into(),
-            metadata: inner.metadata.iter().map(|(k, v)| (k.into(), v.into())).collect(),
+            metadata: inner
+                .metadata
+                .iter()
+                .map(|(k, v)| (k.into(), v.into()))
+                .collect(),
             violations: inner.violations.iter().map(Field::of).collect(),
         };
         serde_json::to_vec(&text).unwrap_or_default()
@@ -67,7 +73,10 @@ impl Error {
         let mut reply = Response::new(Body::from(Bytes::from(self.body())));
         *reply.status_mut() = self.status();
         let headers = reply.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        );
         if let Some(wait) = self.inner.retry_after {
             let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
@@ -106,8 +115,8 @@ impl Told<'_> {
     fn into_error(self, status: StatusCode) -> Error {
         let code = code_of(&self.status).unwrap_or_else(|| of_status(status));
         let message = self.message.into_owned();
-        let mut error = Error::new(code, self.reason.into_owned(), message)
-            .domain(self.domain.into_owned());
+        let mut error =
+            Error::new(code, self.reason.into_owned(), message).domain(self.domain.into_owned());
         if of_code(code) != status {
             error = error.http_status(status);
         }

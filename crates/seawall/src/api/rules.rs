@@ -21,21 +21,33 @@ pub fn required(there: bool, at: &Path<'_>, out: &mut Violations) {
 pub fn min_len(value: &str, min: usize, at: &Path<'_>, out: &mut Violations) {
     // A character has at most four bytes: most texts need no count.
     if value.len() < min || (value.len() < min.saturating_mul(4) && value.chars().count() < min) {
-        out.add(at, "min_len", format_args!("must have at least {min} characters"));
+        out.add(
+            at,
+            "min_len",
+            format_args!("must have at least {min} characters"),
+        );
     }
 }
 
 /// Characters, at most.
 pub fn max_len(value: &str, max: usize, at: &Path<'_>, out: &mut Violations) {
     if value.len() > max && value.chars().count() > max {
-        out.add(at, "max_len", format_args!("must have at most {max} characters"));
+        out.add(
+            at,
+            "max_len",
+            format_args!("must have at most {max} characters"),
+        );
     }
 }
 
 /// Bytes, at least.
 pub fn min_bytes(value: &[u8], min: usize, at: &Path<'_>, out: &mut Violations) {
     if value.len() < min {
-        out.add(at, "min_len", format_args!("must have at least {min} bytes"));
+        out.add(
+            at,
+            "min_len",
+            format_args!("must have at least {min} bytes"),
+        );
     }
 }
 
@@ -49,14 +61,22 @@ pub fn max_bytes(value: &[u8], max: usize, at: &Path<'_>, out: &mut Violations) 
 /// Elements or entries, at least.
 pub fn min_items(len: usize, min: usize, at: &Path<'_>, out: &mut Violations) {
     if len < min {
-        out.add(at, "min_items", format_args!("must have at least {min} items"));
+        out.add(
+            at,
+            "min_items",
+            format_args!("must have at least {min} items"),
+        );
     }
 }
 
 /// Elements or entries, at most.
 pub fn max_items(len: usize, max: usize, at: &Path<'_>, out: &mut Violations) {
     if len > max {
-        out.add(at, "max_items", format_args!("must have at most {max} items"));
+        out.add(
+            at,
+            "max_items",
+            format_args!("must have at most {max} items"),
+        );
     }
 }
 
@@ -113,7 +133,11 @@ pub fn not_among<T: PartialEq + Display>(
     out: &mut Violations,
 ) {
     if refused.contains(&value) {
-        out.add(at, "not_in", format_args!("must be none of {}", list(refused)));
+        out.add(
+            at,
+            "not_in",
+            format_args!("must be none of {}", list(refused)),
+        );
     }
 }
 
@@ -236,14 +260,26 @@ mod tests {
 
     #[test]
     fn formats() {
-        for right in ["a@b", "first.last+tag@example.org", "a!#$%&'*+/=?^_`{|}~-@b.c"] {
+        for right in [
+            "a@b",
+            "first.last+tag@example.org",
+            "a!#$%&'*+/=?^_`{|}~-@b.c",
+        ] {
             assert!(passes(|at, out| email(right, at, out)), "{right}");
         }
         for wrong in ["", "@b", "a@", "a b@c", "a@b..c", "a@-b", "<a@b>", "a@b c"] {
             assert!(!passes(|at, out| email(wrong, at, out)), "{wrong}");
         }
-        assert!(passes(|at, out| uuid("c0ffee00-1234-4abc-8def-0123456789aB", at, out)));
-        for wrong in ["", "c0ffee00123441238def0123456789ab", "g0ffee00-1234-4abc-8def-0123456789ab"] {
+        assert!(passes(|at, out| uuid(
+            "c0ffee00-1234-4abc-8def-0123456789aB",
+            at,
+            out
+        )));
+        for wrong in [
+            "",
+            "c0ffee00123441238def0123456789ab",
+            "g0ffee00-1234-4abc-8def-0123456789ab",
+        ] {
             assert!(!passes(|at, out| uuid(wrong, at, out)), "{wrong}");
         }
         assert!(passes(|at, out| ip("::1", at, out)) && passes(|at, out| ip("10.0.0.1", at, out)));
@@ -257,8 +293,12 @@ mod tests {
     #[test]
     fn what_is_no_number_is_within_no_bounds() {
         let nan = f64::NAN;
-        assert!(!passes(|at, out| gt(nan, 0.0, at, out)) && !passes(|at, out| lt(nan, 0.0, at, out)));
-        assert!(!passes(|at, out| gte(nan, 0.0, at, out)) && !passes(|at, out| lte(nan, 0.0, at, out)));
+        assert!(
+            !passes(|at, out| gt(nan, 0.0, at, out)) && !passes(|at, out| lt(nan, 0.0, at, out))
+        );
+        assert!(
+            !passes(|at, out| gte(nan, 0.0, at, out)) && !passes(|at, out| lte(nan, 0.0, at, out))
+        );
         assert!(!passes(|at, out| among(nan, &[nan], at, out)));
     }
 

@@ -13,8 +13,7 @@ use super::validate::Validate;
 
 pub use pbjson_types::{
     Any, BoolValue, BytesValue, DoubleValue, Duration, Empty, FloatValue, Int32Value, Int64Value,
-    ListValue, NullValue, StringValue, Struct, Timestamp, UInt32Value, UInt64Value, Value,
-    value,
+    ListValue, NullValue, StringValue, Struct, Timestamp, UInt32Value, UInt64Value, Value, value,
 };
 
 /// Which fields of a message are meant, by their paths in the definition's spelling.
@@ -94,7 +93,10 @@ mod tests {
     fn a_field_mask_is_one_text() {
         let mask: FieldMask = serde_json::from_str(r#""displayName, owner.zipCode,""#).unwrap();
         assert_eq!(mask.paths, ["display_name", "owner.zip_code"]);
-        assert_eq!(serde_json::to_string(&mask).unwrap(), r#""displayName,owner.zipCode""#);
+        assert_eq!(
+            serde_json::to_string(&mask).unwrap(),
+            r#""displayName,owner.zipCode""#
+        );
         let none: FieldMask = serde_json::from_str(r#""""#).unwrap();
         assert!(none.paths.is_empty());
     }

@@ -189,7 +189,7 @@ impl<C: Configuration> App<C> {
                 return ExitCode::from(wrong.code);
             }
         };
-        let (levels, _written) = match log(&loaded.settings) {
+        let (logging, _written) = match log(&loaded.settings) {
             Ok(log) => log,
             Err(error) => {
                 let _ = writeln!(std::io::stderr(), "{name}: cannot start the log: {error}");
@@ -206,7 +206,7 @@ impl<C: Configuration> App<C> {
             let hangups = has_file
                 .then(|| Signals::only(&[Signal::Hangup]).ok())
                 .flatten();
-            plan.go(loaded, life, set_up, levels, hangups, None)
+            plan.go(loaded, life, set_up, logging, hangups, None)
         });
         if code == ExitCode::SUCCESS && !finished.load(Relaxed) {
             return ExitCode::from(CUT);
@@ -238,7 +238,16 @@ impl<C: Configuration> App<C> {
         let (finished, failed) = (plan.finished.clone(), plan.failed.clone());
         let task = tokio::spawn(async move {
             let run = Shutdown::new().tell(tell);
-            let program = |life| plan.go(loaded, life, set_up, None, None, Some(serving));
+            let program = |life| {
+                plan.go(
+                    loaded,
+                    life,
+                    set_up,
+                    Logging::default(),
+                    None,
+                    Some(serving),
+                )
+            };
             let run = run.run_within(program, heard);
             match run.await {
                 0 if !finished.load(Relaxed) => CUT,
@@ -329,6 +338,13 @@ enum Ended {
     Wrong(NotStarted),
 }
 
+/// What lines are written by; none of our own in a test.
+#[derive(Default)]
+struct Logging {
+    levels: Option<LevelHandle>,
+    log: Option<Log>,
+}
+
 /// Everything that is known before the runtime is there.
 struct Plan<C> {
     name: String,
@@ -350,7 +366,7 @@ impl<C: Configuration> Plan<C> {
         loaded: Loaded<C>,
         life: Life,
         set_up: F,
-        levels: Option<LevelHandle>,
+        logging: Logging,
         hangups: Option<Signals>,
         serving: Option<oneshot::Sender<()>>,
     ) -> Result<(), BoxError>
@@ -380,7 +396,8 @@ impl<C: Configuration> Plan<C> {
             let with = With {
                 addresses: &self.addresses,
                 reloads: reloads.clone(),
-                levels: levels.clone(),
+                levels: logging.levels.clone(),
+                log: logging.log,
             };
             assemble(&shared, with).await
         };
@@ -389,7 +406,7 @@ impl<C: Configuration> Plan<C> {
             course = course => course,
             () = life.stopping() => return Ok(()),
         };
-        let (course, health) = match course {
+        let (course, health, stacks) = match course {
             Ok(course) => course,
             Err(error) => {
                 *self.failed.lock() = Some(error.to_string());
@@ -401,7 +418,8 @@ impl<C: Configuration> Plan<C> {
             sources: self.sources,
             validate: self.validate,
             reloads,
-            levels,
+            levels: logging.levels,
+            stacks,
         };
         let serving = Mutex::new(serving);
         let tell = move |phase| -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
@@ -456,7 +474,7 @@ fn times(settings: &Settings, registered: bool) -> Times {
 }
 
 /// Lines to stderr, by a thread of their own.
-fn log(settings: &Settings) -> std::io::Result<(Option<LevelHandle>, LogGuard)> {
+fn log(settings: &Settings) -> std::io::Result<(Logging, LogGuard)> {
     let (log, guard) = Log::start(std::io::stderr(), LogSettings::default())?;
     let targets = settings.log.level.targets();
     let (filter, levels) = tracing_subscriber::reload::Layer::new(targets);
@@ -465,7 +483,11 @@ fn log(settings: &Settings) -> std::io::Result<(Option<LevelHandle>, LogGuard)> 
         .with(log.layer());
     // The program may have one already, and then that one is right.
     let ours = tracing::subscriber::set_global_default(subscriber).is_ok();
-    Ok((ours.then_some(levels), guard))
+    let logging = Logging {
+        levels: ours.then_some(levels),
+        log: Some(log),
+    };
+    Ok((logging, guard))
 }
 
 fn tell(event: &Event) {

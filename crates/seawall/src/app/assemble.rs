@@ -15,11 +15,13 @@ use super::lifecycle::Course;
 use super::metrics::{AppMetrics, Reloads};
 use super::openapi;
 use super::part::{AnyPart, BoxError};
+use super::registration::{self, Known};
 use super::server::{Limits, Server};
 use super::settings::{GrpcSettings, HttpSettings, Settings};
 use super::setup::{Assembly, Shared};
-use super::stack::Protection;
+use super::stack::{Stacks, over};
 use crate::api::Service;
+use crate::telemetry::Log;
 
 /// Where the program's servers listen, once they do; `None` for those it has not.
 #[derive(Clone, Debug, Default)]
@@ -56,13 +58,14 @@ pub(super) struct With<'w> {
     pub(super) addresses: &'w Addresses,
     pub(super) reloads: Arc<Reloads>,
     pub(super) levels: Option<LevelHandle>,
+    pub(super) log: Option<Log>,
 }
 
 /// The servers, and what the way goes by.
 pub(super) async fn assemble<C: Configuration>(
     shared: &Arc<Shared<C>>,
     with: With<'_>,
-) -> Result<(Course, Health), BoxError> {
+) -> Result<(Course, Health, Stacks), BoxError> {
     let assembly = std::mem::take(&mut *shared.assembly.lock());
     let Assembly {
         mut course,
@@ -71,6 +74,7 @@ pub(super) async fn assemble<C: Configuration>(
         grpc,
         admin,
         jobs,
+        registries,
         clients: _,
     } = assembly;
     let settings = shared.settings.load_full();
@@ -86,7 +90,11 @@ pub(super) async fn assemble<C: Configuration>(
             reloads: with.reloads,
             jobs,
         }));
-    let protection = Protection::default();
+    let methods = services.iter().flat_map(|service| service.methods).copied();
+    let methods: Vec<_> = methods.collect();
+    let stacks = Stacks::new(&methods, &settings, with.log)?;
+    let counts = Box::new(stacks.http.metrics());
+    shared.metrics.lock().register_collector(counts);
     let addresses = with.addresses;
     // First up and last down, so that what happens in between can be seen.
     let shows = Admin {
@@ -104,7 +112,7 @@ pub(super) async fn assemble<C: Configuration>(
         addresses.admin.clone(),
     );
     course.parts.insert(0, Arc::new(server));
-    if let Some(router) = grpc_router(&services, grpc, &health, &protection, &settings)? {
+    if let Some(router) = grpc_router(&services, grpc, &health, &stacks, &settings)? {
         let limits = grpc_limits(&settings.grpc);
         let server = Server::new(
             "grpc",
@@ -115,7 +123,7 @@ pub(super) async fn assemble<C: Configuration>(
         );
         course.servers.push(Arc::new(server) as Arc<dyn AnyPart>);
     }
-    if let Some(router) = http_router(shared, services, http, &protection, &settings)? {
+    if let Some(router) = http_router(shared, services, http, &stacks, &settings)? {
         let limits = http_limits(&settings.http);
         let server = Server::new(
             "http",
@@ -126,7 +134,18 @@ pub(super) async fn assemble<C: Configuration>(
         );
         course.servers.push(Arc::new(server) as Arc<dyn AnyPart>);
     }
-    Ok((course, health))
+    let known = Arc::new(Known {
+        service: shared.name.clone(),
+        version: shared.version.clone(),
+        addresses: addresses.clone(),
+        settings: settings.registry.clone(),
+    });
+    let configured = registration::configured(&settings.registry)?;
+    for registry in configured.into_iter().chain(registries) {
+        let register = registration::register(registry, known.clone());
+        course.register.push(register);
+    }
+    Ok((course, health, stacks))
 }
 
 /// The configuration in force: ours and the program's own, in one.
@@ -154,7 +173,7 @@ fn grpc_router(
     services: &[Service],
     more: Option<Router>,
     health: &Health,
-    protection: &Protection,
+    stacks: &Stacks,
     settings: &Settings,
 ) -> Result<Option<Router>, BoxError> {
     if services.is_empty() && more.is_none() {
@@ -166,7 +185,7 @@ fn grpc_router(
         let routes = service.grpc.clone().into_axum_router();
         router = router.merge(routes.reset_fallback());
     }
-    let router = protection.over(router);
+    let router = over(&stacks.grpc, router.fallback(unknown));
     // Who asks for health or methods is not turned away by what protects the rest.
     let mut open = tonic::service::Routes::new(health.grpc());
     if settings.grpc.reflection {
@@ -181,14 +200,20 @@ fn grpc_router(
             .add_service(describe().build_v1()?)
             .add_service(describe().build_v1alpha()?);
     }
-    Ok(Some(open.into_axum_router().merge(router)))
+    let open = open.into_axum_router().reset_fallback();
+    Ok(Some(open.merge(router)))
+}
+
+/// What gRPC says to a method that is not there.
+async fn unknown() -> http::Response<tonic::body::Body> {
+    tonic::Status::unimplemented("no such method").into_http()
 }
 
 fn http_router<C>(
     shared: &Shared<C>,
     services: Vec<Service>,
     more: Option<Router>,
-    protection: &Protection,
+    stacks: &Stacks,
     settings: &Settings,
 ) -> Result<Option<Router>, BoxError> {
     if services.is_empty() && more.is_none() {
@@ -205,7 +230,7 @@ fn http_router<C>(
         routes = merged.map_err(|clash| format!("HTTP routes: {clash}"))?;
     }
     let router = more.unwrap_or_default().fallback_service(routes);
-    let router = protection.over(router);
+    let router = over(&stacks.http, router);
     Ok(Some(if described {
         router.merge(openapi::router(description))
     } else {

@@ -10,6 +10,7 @@ use super::metrics::Reloads;
 use super::part::BoxError;
 use super::settings::frozen;
 use super::setup::Shared;
+use super::stack::Stacks;
 use crate::config::Watch;
 use crate::sync::shutdown::{Signal, Signals};
 
@@ -40,6 +41,7 @@ pub(super) struct Follow<C> {
     pub(super) validate: Option<Validate<C>>,
     pub(super) reloads: Arc<Reloads>,
     pub(super) levels: Option<LevelHandle>,
+    pub(super) stacks: Stacks,
 }
 
 impl<C: Configuration> Follow<C> {
@@ -63,7 +65,12 @@ impl<C: Configuration> Follow<C> {
     }
 
     fn take_over(&self) {
-        let loaded = match read(&self.sources, self.validate.as_ref()) {
+        // What only the methods can judge is the last that can refuse.
+        let loaded = read(&self.sources, self.validate.as_ref()).and_then(|loaded| {
+            let taken = self.stacks.configure(&loaded.settings);
+            taken.map(|()| loaded).map_err(|wrong| wrong.to_string())
+        });
+        let loaded = match loaded {
             Ok(loaded) => loaded,
             Err(error) => {
                 self.reloads.refused.fetch_add(1, Relaxed);

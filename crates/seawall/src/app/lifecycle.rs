@@ -185,13 +185,16 @@ async fn end(
         );
         tokio::time::sleep(times.delay).await;
     }
-    if standing.served {
+    tell(Phase::Draining).await;
+    let before_stop = if standing.served {
+        before_stop
+    } else {
+        Vec::new()
+    };
+    let drain = async {
         for hook in before_stop {
             told(guarded("before-stop", hook()).await);
         }
-    }
-    tell(Phase::Draining).await;
-    let drain = async {
         let servers = standing.servers.iter().map(drained);
         futures_util::future::join_all(servers).await;
         for part in standing.parts.iter().rev() {

@@ -40,6 +40,7 @@ mod lifecycle;
 mod metrics;
 mod openapi;
 mod part;
+mod registration;
 mod server;
 pub mod settings;
 mod setup;

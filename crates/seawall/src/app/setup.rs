@@ -50,6 +50,7 @@ pub(super) struct Assembly {
     pub(super) grpc: Option<Router>,
     pub(super) admin: Router,
     pub(super) jobs: Vec<(String, Arc<super::job::JobTotals>)>,
+    pub(super) registries: Vec<Arc<dyn crate::discovery::Registry>>,
     pub(super) clients: BTreeMap<String, Client>,
 }
 
@@ -174,6 +175,13 @@ impl<C> Setup<C> {
         assembly.course.parts.push(Arc::new(job));
     }
 
+    /// Makes the program known to `registry` once it serves, and takes it out again before anything
+    /// stops. The one that `[registry]` names needs no call.
+    pub fn registry(&self, registry: impl crate::discovery::Registry) {
+        let registry = Arc::new(registry);
+        self.shared.assembly.lock().registries.push(registry);
+    }
+
     /// The client of `[upstreams.NAME]`; the same one for the same name.
     ///
     /// # Errors
@@ -217,7 +225,8 @@ impl<C> Setup<C> {
         self.course(|course| course.after_start.push(boxed(hook)));
     }
 
-    /// Runs when traffic has left, before the servers finish. An error is told, and no more.
+    /// Runs when traffic has left, before the servers finish, within the drain's time. An error is
+    /// told, and no more.
     pub fn before_stop<F, Fut>(&self, hook: F)
     where
         F: FnOnce() -> Fut + Send + 'static,

@@ -156,7 +156,7 @@ impl Discovery {
             #[cfg(feature = "etcd")]
             Source::Etcd(service) => Feed::Etcd(self.etcd.feed(&service)),
             #[cfg(not(feature = "etcd"))]
-            Source::Etcd(service) => Feed::NotBuilt(service.to_string().into()),
+            Source::Etcd(_) => Feed::NotBuilt,
         };
         let ticks = self.resolver.ticks();
         let known = matches!(feed, Feed::None) && board.names().next().is_none();

@@ -29,7 +29,7 @@ pub(super) enum Feed {
     #[cfg(feature = "etcd")]
     Etcd(etcd::Feed),
     #[cfg(not(feature = "etcd"))]
-    NotBuilt(Arc<str>),
+    NotBuilt,
 }
 
 #[derive(Debug)]
@@ -76,7 +76,7 @@ impl Search {
                     continue;
                 }
                 #[cfg(not(feature = "etcd"))]
-                Feed::NotBuilt(_) => return,
+                Feed::NotBuilt => return,
                 Feed::None => next,
             };
             if next == Tick::MAX {
@@ -129,7 +129,7 @@ impl Search {
                 self.etcd(told.error);
             }
             #[cfg(not(feature = "etcd"))]
-            Feed::NotBuilt(_) => self.etcd(Some(etcd::Error::NotBuilt)),
+            Feed::NotBuilt => self.etcd(Some(etcd::Error::NotBuilt)),
             _ => {}
         }
     }

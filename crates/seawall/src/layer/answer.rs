@@ -121,6 +121,12 @@ impl Refusal {
         reason: "BODY_TOO_LARGE",
         message: "the request's body is longer than this method takes",
     };
+    pub(super) const DEADLINE: Self = Self {
+        status: StatusCode::GATEWAY_TIMEOUT,
+        code: Grpc::DeadlineExceeded,
+        reason: "DEADLINE_EXCEEDED",
+        message: "deadline exceeded",
+    };
     pub(super) const IDLE: Self = Self {
         status: StatusCode::GATEWAY_TIMEOUT,
         code: Grpc::Unavailable,

@@ -44,6 +44,7 @@ impl<B> ResponseBody<B> {
         }
     }
 
+    #[cfg(feature = "api")]
     /// What was passed on; `None` of a layer's own answer.
     pub(super) fn inner(&self) -> Option<&B> {
         match &self.kind {

@@ -13,6 +13,8 @@ use tower::{Layer, Service};
 
 use crate::admission::outcome;
 use crate::clock::Clock;
+#[cfg(feature = "api")]
+use crate::context::ContextHeader;
 use crate::context::{ContextHeaders, Reader, Trust, Wire, names};
 use crate::{Call, Criticality, Outcome, Tick};
 
@@ -79,6 +81,9 @@ pub(crate) struct Kept {
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
     /// A call made for this one was retried in vain, so nobody above is to retry.
     pub(crate) retried: AtomicBool,
+    /// Which writer it is to its databases; 0 for a call that has not written.
+    #[cfg(any(feature = "mysql", feature = "sqlite"))]
+    pub(crate) writer: std::sync::atomic::AtomicU64,
     /// Where the call stands in its trace; its outgoing calls continue it.
     #[cfg(feature = "api")]
     pub(crate) trace: Option<super::Trace>,
@@ -104,16 +109,31 @@ impl Kept {
 
     /// Of a call whose trace is known: the header is made from it when one goes out.
     #[cfg(feature = "api")]
-    pub(super) fn traced(headers: &HeaderMap, trust: Trust, trace: super::Trace) -> Self {
-        let mut kept = Self::of(headers, trust);
-        kept.headers
-            .retain(|(name, _)| name != super::trace::TRACEPARENT);
-        if trace.parent_id == 0 {
-            // What came with a parent that made no sense makes none either.
-            kept.headers
-                .retain(|(name, _)| name != super::trace::TRACESTATE);
+    pub(super) fn traced(
+        headers: &HeaderMap,
+        trust: Trust,
+        seen: ContextHeaders,
+        trace: super::Trace,
+    ) -> Self {
+        let mut kept = Self {
+            trace: Some(trace),
+            ..Self::default()
+        };
+        // What came with a parent that made no sense makes none either.
+        if trace.parent_id != 0
+            && let Some(state) = super::trace::state(headers)
+        {
+            kept.headers.push((super::trace::TRACESTATE, state));
         }
-        kept.trace = Some(trace);
+        if trust == Trust::Internal {
+            for header in [ContextHeader::Tenant, ContextHeader::UnderWay] {
+                if seen.contains(header)
+                    && let Some(value) = headers.get(header.name())
+                {
+                    kept.headers.push((header.name(), value.clone()));
+                }
+            }
+        }
         kept
     }
 

@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::Either;
 use http::{Request, Response};
 use pin_project_lite::pin_project;
 use seawall_sync::ambient::Scoped;
@@ -153,13 +154,20 @@ where
             arrival.call.deadline = Tick::MAX;
         }
         let due = arrival.call.deadline;
-        if read.is_none() || due != stated {
+        let known = read.is_some() && due == stated;
+        if !known {
             request.extensions_mut().insert(arrival);
         }
         let timed = due != Tick::MAX;
+        let future = self.inner.call(request);
         DeadlineFuture {
             state: State::Running {
-                future: within(arrival.call, clock, self.inner.call(request)),
+                // Above it is the current call already.
+                future: if known {
+                    Either::Right(future)
+                } else {
+                    Either::Left(within(arrival.call, clock, future))
+                },
                 sleep: timed.then(|| tokio::time::sleep(due.since(now))),
                 shadow: *shadow,
                 wire: arrival.wire,
@@ -181,7 +189,7 @@ pin_project! {
     #[project = Projected]
     enum State<F> {
         Running {
-            #[pin] future: Scoped<F>,
+            #[pin] future: Either<Scoped<F>, F>,
             #[pin] sleep: Option<Sleep>,
             shadow: bool,
             wire: Wire,

@@ -15,13 +15,13 @@ use super::stack::Shared;
 use super::trace::Trace;
 use crate::context::{Wire, names};
 use crate::telemetry::{CallEntry, FinishedSpan};
-use crate::{Call, Outcome, Tick};
 use crate::{Criticality, Reason};
+use crate::{Outcome, Tick};
 
 /// A call under way.
 pub(super) struct Record {
     shared: Shared,
-    call: Call,
+    criticality: Criticality,
     at: Tick,
     wire: Wire,
     index: u16,
@@ -46,7 +46,7 @@ impl Record {
         shared.methods.known(index).counters.begun();
         Self {
             shared,
-            call: arrival.call,
+            criticality: arrival.call.criticality,
             at: arrival.at,
             wire: arrival.wire,
             index,
@@ -84,8 +84,7 @@ impl Record {
     fn failed<B>(&mut self, response: &Response<B>, own: bool) {
         self.reason = response.extensions().get::<FailureReason>().cloned();
         if own && let Some(reason) = rejection(response.headers()) {
-            let criticality: Criticality = self.call.criticality;
-            self.known().counters.rejected(reason, criticality);
+            self.known().counters.rejected(reason, self.criticality);
             self.rejected = Some(reason.as_str());
         }
     }
@@ -143,7 +142,7 @@ impl Record {
             status,
             code: name,
             duration: took,
-            criticality: self.call.criticality,
+            criticality: self.criticality,
             rejected: self.rejected,
             reason: self.reason.clone().map(|reason| reason.0),
             trace_id: self.trace.trace_id,
@@ -172,7 +171,7 @@ impl Record {
                     "rpc.response.status_code",
                     name.map_or_else(|| status.to_string().into(), Into::into),
                 ),
-                ("seawall.criticality", self.call.criticality.as_str().into()),
+                ("seawall.criticality", self.criticality.as_str().into()),
             ],
         });
     }

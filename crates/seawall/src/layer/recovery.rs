@@ -139,8 +139,8 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let arrival = Arrival::of(request.extensions());
-        let known = arrival.and_then(|arrival| arrival.known);
+        let arrival = request.extensions().get::<Arrival>();
+        let known = arrival.and_then(|arrival| arrival.known.as_ref());
         let whose = Whose {
             methods: self.methods.clone(),
             index: known.map_or(u16::MAX, |known| known.index),

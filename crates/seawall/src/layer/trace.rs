@@ -132,6 +132,21 @@ impl Trace {
     }
 }
 
+/// `tracestate`, whose lists may come in several headers.
+pub(super) fn state(headers: &HeaderMap) -> Option<HeaderValue> {
+    let mut sent = headers.get_all(TRACESTATE).iter();
+    let first = sent.next()?;
+    let rest: Vec<_> = sent.collect();
+    if rest.is_empty() {
+        return Some(first.clone());
+    }
+    let all: Vec<_> = std::iter::once(first)
+        .chain(rest)
+        .map(HeaderValue::as_bytes)
+        .collect();
+    HeaderValue::from_bytes(&all.join(&b","[..])).ok()
+}
+
 /// Lower case, as the specification has it; at most 32 digits.
 fn hex(digits: &[u8]) -> Option<u128> {
     digits.iter().try_fold(0u128, |sum, digit| {
@@ -190,6 +205,16 @@ mod tests {
         assert_eq!(of(&headers).parent_id, 0xb7ad_6b71_6920_3331);
         headers.append(TRACEPARENT, good());
         assert_eq!(of(&headers).parent_id, 0);
+    }
+
+    #[test]
+    fn lists_of_state_are_joined() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(state(&headers), None);
+        headers.append(TRACESTATE, HeaderValue::from_static("a=1"));
+        assert_eq!(state(&headers).unwrap(), "a=1");
+        headers.append(TRACESTATE, HeaderValue::from_static("b=2,c=3"));
+        assert_eq!(state(&headers).unwrap(), "a=1,b=2,c=3");
     }
 
     #[test]

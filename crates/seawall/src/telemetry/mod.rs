@@ -13,13 +13,21 @@ mod access;
 mod call;
 mod layer;
 mod line;
+#[cfg(feature = "otel")]
+mod otel;
 #[cfg(feature = "api")]
 mod span;
+#[cfg(feature = "api")]
+mod spans;
 mod writer;
 
 pub use access::{AccessEntry, Sampler};
 pub use call::CallEntry;
 pub use layer::LogLayer;
+#[cfg(feature = "otel")]
+pub use otel::{Otlp, OtlpError};
 #[cfg(feature = "api")]
 pub use span::{FinishedSpan, SpanKind, SpanSink};
+#[cfg(feature = "api")]
+pub use spans::SpanLayer;
 pub use writer::{Log, LogGuard, LogLane, LogSettings};

@@ -14,7 +14,8 @@ use axum::extract::Path;
 use axum::routing::get;
 use bytes::{Buf, BufMut};
 use http::{Request, Response};
-use seawall::api::{Method, Service as ApiService, Streaming};
+use seawall::api::{Method, Routes, Service as ApiService, Streaming};
+use seawall::app::Setup;
 use tonic::body::Body;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::server::{Grpc, NamedService};
@@ -33,21 +34,22 @@ static METHODS: &[Method] = &[Method::new(
     true,
 )];
 
-/// `demo.Greeter`, by both transports.
-pub(crate) fn greeter(work: Work) -> ApiService {
+/// Serves `demo.Greeter`, by both transports.
+pub(crate) fn greeter(app: &Setup<()>, work: Work) {
     let by_http = work.clone();
     let greet = async move |Path(name): Path<String>| {
         by_http().await;
         format!("hello, {name}")
     };
-    ApiService {
+    app.http(Router::new().route("/v1/greet/{name}", get(greet)));
+    app.service(ApiService {
         name: "demo.Greeter",
         methods: METHODS,
         grpc: tonic::service::Routes::new(Greeter { work }),
-        http: Router::new().route("/v1/greet/{name}", get(greet)),
+        http: Routes::new(),
         descriptors: &[],
         openapi: r#"{"paths": {"/v1/greet/{name}": {"get": {"operationId": "Greet", "parameters": [{"name": "name", "in": "path", "required": true, "schema": {"type": "string"}}]}}}}"#,
-    }
+    });
 }
 
 /// Greets at once.

@@ -350,9 +350,16 @@ impl Shutdown {
             self.end_cut(&life, &mut under_way).await;
             self.clean_up(runtime, &life).await;
         };
+        let further = async {
+            // The first one of all asks for the end that is under way, whatever began that.
+            if !signals.have_asked() {
+                signals.next().await;
+            }
+            signals.next().await;
+        };
         tokio::select! {
             () = clean_up => {}
-            () = signals.next() => (self.tell)(&Event::BrokenOff),
+            () = further => (self.tell)(&Event::BrokenOff),
         }
         self.tell_late(&life);
         match life.cause() {

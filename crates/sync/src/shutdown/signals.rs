@@ -54,6 +54,11 @@ impl<S: Source> Asking<S> {
         Self { next, asked: None }
     }
 
+    /// Whether there was one yet.
+    pub(super) fn have_asked(&self) -> bool {
+        self.asked.is_some()
+    }
+
     /// The first signal; after that, one that says that somebody will not wait. A hangup does not.
     /// Cancel-safe as far as the source is.
     pub(super) async fn next(&mut self) {

@@ -189,6 +189,26 @@ async fn where_no_signal_began_the_end_the_first_breaks_nothing_off() {
     assert_eq!(run(asked, &[1, 2]).await, (BROKEN_OFF, 2));
 }
 
+/// A manager that sees a program fail tells the rest of it to end, which is no impatience.
+#[tokio::test(start_paused = true)]
+async fn the_first_signal_of_all_breaks_off_no_clean_up() {
+    let cleaned = Log::default();
+    let program = |life: Life| {
+        life.on_exit("slow", {
+            let log = cleaned.clone();
+            async move {
+                sleep(4 * S).await;
+                log.lock().push("cleaned");
+            }
+        });
+        async { Err("no disk") }
+    };
+    assert_eq!(run(program, &[2]).await, (1, 4));
+    assert_eq!(*cleaned.lock(), ["cleaned"]);
+    assert_eq!(run(program, &[1, 2]).await, (1, 2));
+    assert_eq!(cleaned.lock().len(), 1);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_drain_registered_while_the_program_ends_runs() {
     let log = Log::default();

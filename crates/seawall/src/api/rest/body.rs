@@ -74,8 +74,12 @@ fn is_json(headers: &HeaderMap) -> Result<(), Error> {
 
 /// Whether a body is JSON by the line.
 pub(super) fn is_lines(headers: &HeaderMap) -> Result<(), Error> {
-    const KINDS: [&str; 4] =
-        ["application/x-ndjson", "application/jsonl", "application/json", "application/ndjson"];
+    const KINDS: [&str; 4] = [
+        "application/x-ndjson",
+        "application/jsonl",
+        "application/json",
+        "application/ndjson",
+    ];
     let right = |kind: &str| KINDS.iter().any(|k| k.eq_ignore_ascii_case(kind));
     content_type(headers, right, "application/x-ndjson")
 }
@@ -114,8 +118,16 @@ pub(super) fn malformed(error: &serde_json::Error) -> Error {
             message: says,
         });
     }
-    let reason = if error.is_data() { "FIELD_MALFORMED" } else { "BODY_MALFORMED" };
-    Error::ours(Code::InvalidArgument, reason, format!("body, {place}: {says}"))
+    let reason = if error.is_data() {
+        "FIELD_MALFORMED"
+    } else {
+        "BODY_MALFORMED"
+    };
+    Error::ours(
+        Code::InvalidArgument,
+        reason,
+        format!("body, {place}: {says}"),
+    )
 }
 
 /// Reads serde's own sentence: the generated code's error carries nothing but that.
@@ -152,9 +164,16 @@ mod tests {
         assert_eq!(unknown.violations()[0].field, "custommer");
         let kind = told("{\"id\":\n \"x\"}");
         assert_eq!(kind.reason(), "FIELD_MALFORMED");
-        assert!(kind.text().starts_with("body, line 2 column 4: invalid type"), "{kind}");
+        assert!(
+            kind.text()
+                .starts_with("body, line 2 column 4: invalid type"),
+            "{kind}"
+        );
         let syntax = told("{\"id\": 1");
         assert_eq!(syntax.reason(), "BODY_MALFORMED");
-        assert!(syntax.text().starts_with("body, line 1 column 8: EOF"), "{syntax}");
+        assert!(
+            syntax.text().starts_with("body, line 1 column 8: EOF"),
+            "{syntax}"
+        );
     }
 }

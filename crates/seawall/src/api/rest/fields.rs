@@ -107,7 +107,9 @@ impl FromText for Vec<u8> {
     fn from_text(text: &str) -> Result<Self, Wrong> {
         let text: StrDeserializer<'_, ValueError> = text.into_deserializer();
         let bytes = pbjson::private::BytesDeserialize::<Self>::deserialize(text);
-        bytes.map(|b| b.0).map_err(|_| Wrong::Expected("base64".into()))
+        bytes
+            .map(|b| b.0)
+            .map_err(|_| Wrong::Expected("base64".into()))
     }
 }
 
@@ -149,11 +151,7 @@ pub fn repeated<T: FromText>(field: &mut Vec<T>, rest: &str, text: &str) -> Resu
 /// # Errors
 ///
 /// No such value, a path that leads on.
-pub fn enumeration<E>(
-    rest: &str,
-    text: &str,
-    by_name: fn(&str) -> Option<E>,
-) -> Result<i32, Wrong>
+pub fn enumeration<E>(rest: &str, text: &str, by_name: fn(&str) -> Option<E>) -> Result<i32, Wrong>
 where
     E: Into<i32> + TryFrom<i32>,
 {
@@ -164,7 +162,9 @@ where
     let number = text.parse::<i32>().ok();
     number
         .filter(|n| E::try_from(*n).is_ok())
-        .ok_or(Wrong::Expected("a value of the enum, by name or number".into()))
+        .ok_or(Wrong::Expected(
+            "a value of the enum, by name or number".into(),
+        ))
 }
 
 /// A message whose JSON form is a text: a time, a duration, a mask of fields.

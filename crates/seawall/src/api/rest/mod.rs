@@ -159,10 +159,7 @@ where
     }
 }
 
-async fn request<A, B>(
-    binding: &'static Binding<A, B>,
-    call: HttpCall,
-) -> Result<Request<A>, Error>
+async fn request<A, B>(binding: &'static Binding<A, B>, call: HttpCall) -> Result<Request<A>, Error>
 where
     A: Default + Validate,
 {
@@ -200,7 +197,12 @@ where
     }
     message.check()?;
     let method = binding.method;
-    Ok(Request::new(method, message, parts.headers, parts.extensions))
+    Ok(Request::new(
+        method,
+        message,
+        parts.headers,
+        parts.extensions,
+    ))
 }
 
 fn messages<A: Validate, B>(
@@ -215,7 +217,12 @@ fn messages<A: Validate, B>(
     body::is_lines(&parts.headers)?;
     let lines = Lines::new(body, MaxBody::of(&parts.extensions), read);
     let messages = Messages::http(lines);
-    Ok(Request::new(binding.method, messages, parts.headers, parts.extensions))
+    Ok(Request::new(
+        binding.method,
+        messages,
+        parts.headers,
+        parts.extensions,
+    ))
 }
 
 fn render<A, B>(binding: &Binding<A, B>, reply: &B) -> Result<Vec<u8>, Error> {

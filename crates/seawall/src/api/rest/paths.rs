@@ -153,7 +153,11 @@ impl<T> Paths<T> {
         let same = |end: &&usize| self.ends[**end].is(&verb, parsed.custom);
         if let Some(other) = self.nodes[node].ends.iter().find(same) {
             let (template, other) = (template.to_owned(), self.ends[*other].template.to_string());
-            return Err(Clash::Same { verb, template, other });
+            return Err(Clash::Same {
+                verb,
+                template,
+                other,
+            });
         }
         self.custom |= !parsed.custom.is_empty();
         self.nodes[node].ends.push(self.ends.len());
@@ -169,7 +173,9 @@ impl<T> Paths<T> {
 
     /// All that were taken in, in that order.
     pub(super) fn into_all(self) -> impl Iterator<Item = (Verb, Box<str>, T)> {
-        self.ends.into_iter().map(|end| (end.verb, end.template, end.value))
+        self.ends
+            .into_iter()
+            .map(|end| (end.verb, end.template, end.value))
     }
 
     /// Verbs and templates, in the order they were taken in.
@@ -294,7 +300,9 @@ impl<'a, 'p, T> Search<'a, 'p, T> {
 
     fn end(&self, node: &Node, depth: usize) -> Option<(&'a End<T>, Variables)> {
         let ends = node.ends.iter().map(|end| &self.paths.ends[*end]);
-        let end = ends.into_iter().find(|end| end.is(self.verb, self.custom))?;
+        let end = ends
+            .into_iter()
+            .find(|end| end.is(self.verb, self.custom))?;
         let mut variables = Variables::NONE;
         variables.len = end.variables.len();
         for (place, span) in variables.places.iter_mut().zip(&*end.variables) {
@@ -316,5 +324,167 @@ impl<'a, 'p, T> Search<'a, 'p, T> {
 impl<T> fmt::Debug for Search<'_, '_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} /{}", self.verb, self.path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn paths(templates: &[&str]) -> Paths<usize> {
+        let mut paths = Paths::new();
+        for (i, template) in templates.iter().enumerate() {
+            paths.insert(Verb::GET, template, i).unwrap();
+        }
+        paths
+    }
+
+    fn found(paths: &Paths<usize>, path: &str) -> Option<(usize, Vec<String>)> {
+        match paths.find(&Verb::GET, path) {
+            Found::Here(value, variables) => {
+                let raw = |i| variables.raw(i, path).to_owned();
+                Some((*value, (0..variables.len()).map(raw).collect()))
+            }
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn a_literal_goes_before_a_variable_and_a_variable_before_the_rest() {
+        let all = paths(&[
+            "/a/{x}/c",
+            "/a/b/{y}",
+            "/a/{z=**}",
+            "/a/b/c:do",
+            "/{p=a/*}/d",
+        ]);
+        let told = |path: &str| found(&all, path).map(|(i, v)| (i, v.join(",")));
+        let some = |i: usize, text: &str| Some((i, text.to_owned()));
+        assert_eq!(told("/a/x/c"), some(0, "x"));
+        assert_eq!(told("/a/b/c"), some(1, "c"));
+        assert_eq!(told("/a/b/c:do"), some(3, ""));
+        assert_eq!(told("/a/b/c:doo"), some(1, "c:doo"));
+        assert_eq!(told("/a/x/d"), some(4, "a/x"));
+        assert_eq!(told("/a/x/y/z"), some(2, "x/y/z"));
+        assert_eq!(told("/a"), some(2, ""));
+        assert_eq!(told("/a/"), some(2, ""));
+        assert_eq!(told("/b"), None);
+        assert_eq!(told("a/x/c"), None);
+        assert_eq!(told(""), None);
+    }
+
+    #[test]
+    fn verbs() {
+        let mut all = Paths::new();
+        all.insert(Verb::GET, "/a/{x}", 0).unwrap();
+        all.insert(Verb::POST, "/a/b", 1).unwrap();
+        // The literal is for another verb: the variable is tried.
+        assert!(matches!(all.find(&Verb::GET, "/a/b"), Found::Here(0, _)));
+        assert!(matches!(all.find(&Verb::HEAD, "/a/b"), Found::Here(0, _)));
+        let Found::OtherVerb(verbs) = all.find(&Verb::PUT, "/a/b") else {
+            panic!();
+        };
+        assert_eq!(verbs, [&Verb::GET, &Verb::POST]);
+        assert!(matches!(all.find(&Verb::PUT, "/b"), Found::Nowhere));
+    }
+
+    #[test]
+    fn what_clashes() {
+        let mut all = paths(&["/a/{x}", "/a/{x}:do"]);
+        let clash = all.insert(Verb::GET, "/a/{y}", 2).unwrap_err();
+        assert_eq!(
+            clash.to_string(),
+            "GET /a/{y} matches the same paths as /a/{x}: change one of them"
+        );
+        assert!(all.insert(Verb::POST, "/a/{y}", 2).is_ok());
+        let malformed = all.insert(Verb::GET, "/a/{", 2).unwrap_err();
+        assert_eq!(malformed, Clash::Malformed("/a/{".to_owned()));
+    }
+
+    /// What a template says of a path, in the plainest way.
+    fn matches(template: &str, path: &str) -> Option<Vec<String>> {
+        let parsed = Template::parse(template).unwrap();
+        let whole = path.strip_prefix('/')?;
+        let bare = match parsed.custom {
+            "" => whole,
+            custom => whole.strip_suffix(&format!(":{custom}"))?,
+        };
+        let texts: Vec<&str> = bare.split('/').collect();
+        let rest = parsed.segments.last() == Some(&Segment::Rest);
+        let fixed = parsed.segments.len() - usize::from(rest);
+        let right = |(segment, text): (&Segment<'_>, &&str)| match segment {
+            Segment::Literal(literal) => literal == text,
+            Segment::One => !text.is_empty(),
+            Segment::Rest => true,
+        };
+        let enough = if rest {
+            texts.len() >= fixed
+        } else {
+            texts.len() == fixed
+        };
+        let all = enough && parsed.segments.iter().zip(&texts).all(right);
+        let text = |span: &Span| {
+            let many = rest && span.to == parsed.segments.len();
+            let to = if many { texts.len() } else { span.to };
+            texts[span.from.min(to)..to].join("/")
+        };
+        all.then(|| parsed.variables.iter().map(text).collect())
+    }
+
+    fn a_template() -> impl Strategy<Value = String> {
+        let segment = prop_oneof![
+            "[ab]",
+            Just("*".to_owned()),
+            Just("{v}".to_owned()),
+            Just("{v=a/*}".to_owned())
+        ];
+        let last = prop_oneof![
+            "[ab]",
+            Just("{w}".to_owned()),
+            Just("{w=**}".to_owned()),
+            Just("**".to_owned())
+        ];
+        let custom = prop_oneof![3 => Just(String::new()), 1 => Just(":go".to_owned())];
+        (proptest::collection::vec(segment, 0..3), last, custom).prop_map(
+            |(segments, last, custom)| {
+                let all: Vec<String> = segments.into_iter().chain([last]).collect();
+                format!("/{}{custom}", all.join("/"))
+            },
+        )
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 1_000, ..ProptestConfig::default() })]
+
+        #[test]
+        fn the_tree_finds_what_a_list_would(
+            templates in proptest::collection::vec(a_template(), 1..6),
+            path in "/([ab]|c1|)(/([ab]|xy|)){0,4}(:go|:no)?",
+        ) {
+            let mut all = Paths::new();
+            let mut kept = Vec::new();
+            for template in &templates {
+                if all.insert(Verb::GET, template, kept.len()).is_ok() {
+                    kept.push(template.clone());
+                }
+            }
+            let some = kept.iter().any(|t| matches(t, &path).is_some());
+            match found(&all, &path) {
+                None => prop_assert!(!some, "{path} of {kept:?}"),
+                Some((i, variables)) => {
+                    prop_assert_eq!(Some(variables), matches(&kept[i], &path), "{} by {}", path, kept[i]);
+                }
+            }
+        }
+
+        #[test]
+        fn no_path_panics(templates in proptest::collection::vec(a_template(), 1..4), path in "[/:%ab{}é]{0,30}") {
+            let mut all = Paths::new();
+            for template in &templates {
+                let _ = all.insert(Verb::GET, template, ());
+            }
+            let _ = all.find(&Verb::PUT, &path);
+        }
     }
 }

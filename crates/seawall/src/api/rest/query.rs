@@ -72,7 +72,9 @@ pub(super) fn unescape(text: &str, keep_slash: bool) -> Result<Cow<'_, str>, Err
         bytes.push(escaped);
         rest = &rest[2..];
     }
-    String::from_utf8(bytes).map(Cow::Owned).map_err(|_| escape(text))
+    String::from_utf8(bytes)
+        .map(Cow::Owned)
+        .map_err(|_| escape(text))
 }
 
 fn hex(digits: &[u8]) -> Option<u8> {
@@ -110,7 +112,15 @@ mod tests {
         };
         set("a=1&&b.c=x+y&d&a=%32", &mut seen, into).unwrap();
         let pair = |n: &str, v: &str| (n.to_owned(), v.to_owned());
-        assert_eq!(seen, [pair("a", "1"), pair("b.c", "x y"), pair("d", ""), pair("a", "2")]);
+        assert_eq!(
+            seen,
+            [
+                pair("a", "1"),
+                pair("b.c", "x y"),
+                pair("d", ""),
+                pair("a", "2")
+            ]
+        );
         let deep = vec!["a"; 40].join(".");
         assert!(set(&deep, &mut seen, into).is_err());
         assert!(set(&"a&".repeat(1_000), &mut seen, into).is_err());

@@ -78,12 +78,15 @@ impl Routes {
         self.0.templates()
     }
 
-    fn answer(&self, request: Request<Body>) -> Result<Answer, Response<Body>> {
-        match self.0.find(request.method(), request.uri().path()) {
-            Found::Here(endpoint, variables) => Ok(endpoint(HttpCall { request, variables })),
-            Found::OtherVerb(verbs) => Err(other_verb(&request, &verbs)),
-            Found::Nowhere => Err(nowhere(&request)),
-        }
+    fn answer(&self, request: Request<Body>) -> Routed {
+        let reply = match self.0.find(request.method(), request.uri().path()) {
+            Found::Here(endpoint, variables) => {
+                return Routed::Under(endpoint(HttpCall { request, variables }));
+            }
+            Found::OtherVerb(verbs) => other_verb(&request, &verbs),
+            Found::Nowhere => nowhere(&request),
+        };
+        Routed::At(Some(Box::new(reply)))
     }
 }
 
@@ -100,7 +103,9 @@ fn other_verb(request: &Request<Body>, verbs: &[&http::Method]) -> Response<Body
     let (verb, path) = (request.method(), request.uri().path());
     let text = format!("{verb} does not go with {path}: {names}");
     let error = Error::ours(Code::Unimplemented, "VERB_NOT_ALLOWED", text);
-    let mut reply = error.http_status(StatusCode::METHOD_NOT_ALLOWED).into_http();
+    let mut reply = error
+        .http_status(StatusCode::METHOD_NOT_ALLOWED)
+        .into_http();
     if let Ok(value) = HeaderValue::from_str(&names) {
         reply.headers_mut().insert(header::ALLOW, value);
     }
@@ -123,10 +128,7 @@ impl tower::Service<Request<Body>> for Routes {
     }
 
     fn call(&mut self, request: Request<Body>) -> Routed {
-        match self.answer(request) {
-            Ok(answer) => Routed::Under(answer),
-            Err(reply) => Routed::At(Some(Box::new(reply))),
-        }
+        self.answer(request)
     }
 }
 

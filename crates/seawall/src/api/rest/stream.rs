@@ -31,7 +31,9 @@ impl Form {
     pub(super) fn of(headers: &HeaderMap) -> Self {
         let accept = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok());
         let events = accept.is_some_and(|a| {
-            let mut kinds = a.split(',').map(|k| k.split(';').next().unwrap_or("").trim());
+            let mut kinds = a
+                .split(',')
+                .map(|k| k.split(';').next().unwrap_or("").trim());
             kinds.any(|k| k.eq_ignore_ascii_case("text/event-stream"))
         });
         if events { Self::Events } else { Self::Lines }
@@ -82,7 +84,10 @@ pub(super) fn reply<A, B: Send + 'static>(
     });
     let mut reply = Response::new(Body::from_stream(pieces));
     let headers = reply.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(form.content_type()));
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static(form.content_type()),
+    );
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     // nginx keeps back what it streams unless it is told.
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));

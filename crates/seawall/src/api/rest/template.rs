@@ -112,8 +112,22 @@ mod tests {
         assert_eq!(template.variables, [span(1, 3, true), span(4, 5, false)]);
         assert_eq!(template.custom, "turn");
         assert_eq!(template.segments[1], Segment::Literal("shelves"));
-        assert_eq!(Template::parse("/v1/{name=**}").unwrap().variables, [span(1, 2, true)]);
-        for wrong in ["", "v1", "/", "/v1//a", "/v1/{a", "/v1/a:", "/v1/{a=**}/b", "/a*", "/{a=}", "/a:b/c"] {
+        assert_eq!(
+            Template::parse("/v1/{name=**}").unwrap().variables,
+            [span(1, 2, true)]
+        );
+        for wrong in [
+            "",
+            "v1",
+            "/",
+            "/v1//a",
+            "/v1/{a",
+            "/v1/a:",
+            "/v1/{a=**}/b",
+            "/a*",
+            "/{a=}",
+            "/a:b/c",
+        ] {
             assert_eq!(Template::parse(wrong), None, "{wrong}");
         }
     }

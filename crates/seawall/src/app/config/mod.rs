@@ -63,7 +63,20 @@ pub(super) struct Loaded<C> {
 }
 
 /// The sections that are read here and are no fields of [`Settings`] to serde.
-const SECTIONS: &[&str] = &["http", "grpc", "admin", "drain", "log", "upstreams"];
+const SECTIONS: &[&str] = &[
+    "http",
+    "grpc",
+    "admin",
+    "drain",
+    "registry",
+    "log",
+    "trace",
+    "auth",
+    "admission",
+    "lanes",
+    "methods",
+    "upstreams",
+];
 
 /// Makes types of what was written.
 fn load<C: Configuration>(mut all: Table) -> Result<Loaded<C>, Faults> {
@@ -79,6 +92,14 @@ fn load<C: Configuration>(mut all: Table) -> Result<Loaded<C>, Faults> {
     let (shown, upstreams) = upstreams(written, &mut faults);
     let own = own::<C>(all, &mut faults, &mut warnings);
     check_admin(&settings, &ours, &mut faults);
+    check_auth(&ours, &mut faults);
+    if let Err(wrong) = settings.stack().check() {
+        faults.extend(wrong.0.into_iter().map(|wrong| Fault {
+            place: place(&root(ours.clone()), &wrong.key),
+            key: wrong.key,
+            text: wrong.problem,
+        }));
+    }
     match own {
         Some(own) if faults.is_empty() => Ok(Loaded {
             settings: Settings {
@@ -114,6 +135,7 @@ fn read<T: DeserializeOwned>(
         found: &found,
     });
     let mut found = found.into_inner();
+    let before = faults.len();
     faults.append(&mut found.unknown);
     for (key, place) in &found.plain {
         warnings.push(format!(
@@ -123,7 +145,10 @@ fn read<T: DeserializeOwned>(
     match read {
         Ok(value) => (Some(value), found),
         Err(error) => {
-            faults.push(error.fault());
+            // A type that refuses keys by itself has said so twice.
+            if !(error.is_of_a_key() && faults.len() > before) {
+                faults.push(error.fault());
+            }
             (None, found)
         }
     }
@@ -149,7 +174,14 @@ fn settings(ours: &Table, faults: &mut Vec<Fault>, warnings: &mut Vec<String>) -
         grpc: section(ours, "grpc", faults, warnings),
         admin: section(ours, "admin", faults, warnings),
         drain: section(ours, "drain", faults, warnings),
+        registry: section(ours, "registry", faults, warnings),
         log: section(ours, "log", faults, warnings),
+        trace: section(ours, "trace", faults, warnings),
+        #[cfg(feature = "jwt")]
+        auth: section(ours, "auth", faults, warnings),
+        admission: section(ours, "admission", faults, warnings),
+        lanes: section(ours, "lanes", faults, warnings),
+        methods: section(ours, "methods", faults, warnings),
         upstreams: BTreeMap::new(),
     }
 }
@@ -218,7 +250,7 @@ fn upstreams(
                 }
             }
             Err(errors) => faults.extend(errors.0.into_iter().map(|error| Fault {
-                place: place(node, name, &error.key),
+                place: place(node, below(&error.key, name)),
                 text: error.problem.to_string(),
                 key: error.key,
             })),
@@ -227,19 +259,35 @@ fn upstreams(
     (shown, read)
 }
 
-/// Where an upstream's setting was written, or the nearest above it.
-fn place(node: &Node, name: &str, key: &str) -> Place {
+/// An upstream's setting, below its name.
+fn below<'k>(key: &'k str, name: &str) -> &'k str {
     let below = key.strip_prefix("upstreams.").unwrap_or(key);
     let below = below.strip_prefix(name).unwrap_or_default();
+    below.trim_start_matches('.')
+}
+
+/// Where the setting `key` below `node` was written, or the nearest above it.
+fn place(node: &Node, key: &str) -> Place {
     let mut place = node.name.clone();
     let mut value = &node.value;
-    for name in below.split(['.', '[']).filter(|name| !name.is_empty()) {
+    for name in tree::split(key.split('[').next().unwrap_or(key)).unwrap_or_default() {
         let Value::Table(table) = value else { break };
-        let Some(node) = table.get(name) else { break };
+        let Some(node) = table.get(&name) else { break };
         place = node.place.clone();
         value = &node.value;
     }
     place
+}
+
+/// A program that cannot check tokens must not look as if it did.
+fn check_auth(ours: &Table, faults: &mut Vec<Fault>) {
+    if let Some(node) = ours.get("auth").filter(|_| cfg!(not(feature = "jwt"))) {
+        faults.push(Fault {
+            key: "auth".to_owned(),
+            place: node.name.clone(),
+            text: "is not known to this program: it was built without the feature `jwt`; add it to seawall's features".to_owned(),
+        });
+    }
 }
 
 fn check_admin(settings: &Settings, ours: &Table, faults: &mut Vec<Fault>) {

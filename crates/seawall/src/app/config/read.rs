@@ -55,10 +55,16 @@ impl fmt::Display for Fault {
 pub(super) struct Unread {
     text: String,
     missing: Option<&'static str>,
+    /// There is a key that the type does not know.
+    key: bool,
     at: Option<(String, Place)>,
 }
 
 impl Unread {
+    pub(super) const fn is_of_a_key(&self) -> bool {
+        self.key
+    }
+
     pub(super) fn fault(self) -> Fault {
         let (key, place) = self.at.unwrap_or_default();
         Fault {
@@ -95,6 +101,7 @@ impl serde::de::Error for Unread {
         Self {
             text: text.to_string(),
             missing: None,
+            key: false,
             at: None,
         }
     }
@@ -111,6 +118,13 @@ impl serde::de::Error for Unread {
             known.join(", "),
             near.unwrap_or_default()
         ))
+    }
+
+    fn unknown_field(field: &str, _: &'static [&'static str]) -> Self {
+        Self {
+            key: true,
+            ..Self::custom(format!("has an unknown setting `{field}`"))
+        }
     }
 
     fn missing_field(field: &'static str) -> Self {

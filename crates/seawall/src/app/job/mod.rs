@@ -188,11 +188,11 @@ impl Turn {
                 tracing::warn!(job = %self.name, schedule = %self.schedule, "is never due");
                 return life.stopping().await;
             };
-            tokio::select! {
+            let due = tokio::select! {
                 biased;
                 () = life.stopping() => return,
-                () = wait(&*self.now, due) => {}
-            }
+                due = wait(&self.schedule, &*self.now, due) => due,
+            };
             self.once().await;
             self.skip(due);
         }
@@ -226,7 +226,8 @@ impl Turn {
         outcome.fetch_add(1, Relaxed);
     }
 
-    /// Counts what was due meanwhile. Where that is very many, the clock was set.
+    /// Counts what was due meanwhile. Where that is very many, the machine slept or the clock was
+    /// set.
     fn skip(&self, mut due: SystemTime) {
         let now = (self.now)();
         let mut skipped = 0;
@@ -238,17 +239,29 @@ impl Turn {
             skipped += 1;
         }
         if skipped > 0 {
-            tracing::warn!(job = %self.name, skipped, "was still running when it was due again");
+            tracing::warn!(job = %self.name, skipped, "was due again before it could run: not made up for");
             self.totals.skipped.fetch_add(skipped, Relaxed);
         }
     }
 }
 
-async fn wait(now: &(dyn Fn() -> SystemTime + Send + Sync), due: SystemTime) {
-    while let Ok(left) = due.duration_since(now()) {
+/// Returns when it is due, and when that was: sooner than at first, where the clock is set back.
+async fn wait(
+    schedule: &Schedule,
+    now: &(dyn Fn() -> SystemTime + Send + Sync),
+    mut due: SystemTime,
+) -> SystemTime {
+    loop {
+        let now = now();
+        let left = due.duration_since(now).unwrap_or_default();
         if left.is_zero() {
-            return;
+            return due;
         }
+        due = schedule.after(now).map_or(due, |next| next.min(due));
+        let left = due.duration_since(now).unwrap_or_default();
         tokio::time::sleep(left.min(LOOK)).await;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -39,3 +39,10 @@ pub enum Error {
     #[error("more than {0} instances: is the prefix that of something else?")]
     TooMany(usize),
 }
+
+#[cfg(feature = "etcd")]
+impl Error {
+    pub(super) const fn is_unauthenticated(&self) -> bool {
+        matches!(self, Self::Refused { code: 16, .. })
+    }
+}

@@ -19,9 +19,9 @@ use super::super::target::Target;
 use super::link::{Dial, Link};
 use super::view::{MOST, Took, View};
 use super::wire::{
-    Done, RangeRequest, RangeResponse, WatchCreate, WatchRequest, WatchResponse, Watching, end_of,
+    Done, RangeRequest, RangeResponse, WatchCreate, WatchRequest, WatchResponse, Watching,
 };
-use super::{Cluster, Error, Service, Settings};
+use super::{Cluster, Error, Service, Settings, keys};
 
 /// Several times running that a watch cannot go on from a range that was just read.
 const IN_VAIN: u32 = 3;
@@ -222,16 +222,24 @@ impl Following {
 
     /// Follows for as long as it goes well, and returns why no longer.
     async fn follow(&self, view: &mut View) -> Error {
-        let link = match self.followed.dial.link().await {
-            Ok(link) => link,
-            Err(error) => return error,
-        };
-        let error = match self.follow_on(view, &link).await {
-            Ok(never) => match never {},
-            Err(error) => error,
-        };
-        self.followed.dial.broken(&link).await;
-        error
+        let mut renewed = None;
+        loop {
+            let link = match self.followed.dial.link().await {
+                Ok(link) => link,
+                Err(error) => return error,
+            };
+            let error = match self.follow_on(view, &link).await {
+                Ok(never) => match never {},
+                Err(error) => error,
+            };
+            self.followed.dial.broken(&link).await;
+            // A token ends that nobody has shown for some minutes: a new one is no news.
+            let stale = self.settings.user.is_some() && error.is_unauthenticated();
+            if !stale || renewed == view.heard() {
+                return error;
+            }
+            renewed = view.heard();
+        }
     }
 
     async fn follow_on(
@@ -263,7 +271,7 @@ impl Following {
             .ask(
                 "/etcdserverpb.KV/Range",
                 RangeRequest {
-                    range_end: end_of(&prefix),
+                    range_end: keys::end_of(&prefix),
                     key: prefix.into_bytes(),
                     limit: MOST as i64,
                 },
@@ -279,14 +287,14 @@ impl Following {
 
     fn prefix(&self) -> String {
         let service = &self.followed.service;
-        service.cluster().range(service.name())
+        keys::of_service(service.cluster(), service.name())
     }
 
     async fn watch(&self, link: &Link, from: i64) -> Result<Watch, Error> {
         let prefix = self.prefix();
         let (requests, mut queue) = mpsc::unbounded_channel();
         let create = WatchCreate {
-            range_end: end_of(&prefix),
+            range_end: keys::end_of(&prefix),
             key: prefix.into_bytes(),
             start_revision: from,
             progress_notify: true,
@@ -331,7 +339,7 @@ impl Following {
                 Ok(Ok(None)) => return Err(watch.link.ended("the watch has ended")),
                 Ok(Err(status)) => return Err(watch.link.refused(&status)),
                 Err(_) if now >= reread => {
-                    view.forget_revision();
+                    view.doubt();
                     return Ok(Again::Time);
                 }
                 Err(_) if now < silent => self.sweep(view),

@@ -9,12 +9,13 @@ use http::uri::PathAndQuery;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 use tonic::client::Grpc;
-use tonic::metadata::MetadataValue;
+use tonic::metadata::{AsciiMetadataValue, MetadataValue};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status, Streaming};
 use tonic_prost::ProstCodec;
 
-use super::{Cluster, Error, Settings};
+use super::wire::{Authenticate, Authenticated};
+use super::{Cluster, Error, Settings, User};
 
 /// The largest answer: 10,000 instances of 3 KiB.
 const MAX_ANSWER: usize = 32 << 20;
@@ -34,6 +35,8 @@ pub(super) struct Link {
     server: Arc<str>,
     grpc: Grpc<Channel>,
     timeout: Duration,
+    /// Shows who asks. It ends some time; then the connection is made anew.
+    token: Option<AsciiMetadataValue>,
     /// Tells connections apart.
     made: Arc<()>,
 }
@@ -95,12 +98,19 @@ async fn connect(server: Arc<str>, settings: &Settings) -> Result<Link, Error> {
         Ok(channel) => channel.map_err(unreachable)?,
         Err(_) => return Err(Error::Silent { server }),
     };
-    Ok(Link {
+    let mut link = Link {
         grpc: Grpc::new(channel).max_decoding_message_size(MAX_ANSWER),
         server,
         timeout: settings.timeout,
+        token: None,
         made: Arc::new(()),
-    })
+    };
+    if let Some(User { name, password }) = settings.user.clone() {
+        let path = "/etcdserverpb.Auth/Authenticate";
+        let known: Authenticated = link.ask(path, Authenticate { name, password }).await?;
+        link.token = known.token.parse().ok();
+    }
+    Ok(link)
 }
 
 impl Link {
@@ -119,7 +129,7 @@ impl Link {
                 PathAndQuery::from_static(path),
                 ProstCodec::<Q, A>::default(),
             );
-            let answer = grpc.unary(Request::new(question), path, codec).await?;
+            let answer = grpc.unary(self.request(question), path, codec).await?;
             Ok(answer.into_inner())
         };
         match timeout(self.timeout, answer).await {
@@ -139,7 +149,7 @@ impl Link {
         A: prost::Message + Default + Send + Sync + 'static,
     {
         let mut grpc = self.grpc.clone();
-        let mut request = Request::new(questions);
+        let mut request = self.request(questions);
         // A server without a leader then ends the stream, rather than be silent on it.
         let leader = MetadataValue::from_static("true");
         request.metadata_mut().insert("hasleader", leader);
@@ -157,6 +167,14 @@ impl Link {
             Ok(opened) => opened.map_err(|status| self.refused(&status)),
             Err(_) => Err(self.silent()),
         }
+    }
+
+    fn request<Q>(&self, question: Q) -> Request<Q> {
+        let mut request = Request::new(question);
+        if let Some(token) = &self.token {
+            request.metadata_mut().insert("token", token.clone());
+        }
+        request
     }
 
     pub(super) fn silent(&self) -> Error {

@@ -1,8 +1,8 @@
 //! Registration and endpoints in etcd (version 3, from 3.4).
 //!
-//! An [`Etcd`] is a [`Registry`]; services registered in it are found by the source
+//! An `Etcd` is a [`Registry`](super::Registry); services registered in it are found by the source
 //! `etcd://HOST:PORT/PREFIX/SERVICE`. An instance is a key, `/PREFIX/SERVICE/ID`, with the
-//! [`Instance`] as JSON, under a lease. Decisions:
+//! [`Instance`](super::Instance) as JSON, under a lease. Decisions:
 //!
 //! - *What is known stays.* A lost connection, a server that hangs, a compacted history, an etcd
 //!   without its data: each is a reason to ask again, and none to empty a list (`view.rs`).
@@ -16,7 +16,7 @@
 //! - *A range now and then*, every ten minutes: should history ever be another one without etcd's
 //!   showing it, lists are right again.
 //!
-//! Not here yet: TLS, users with passwords, and changing what an instance says of itself.
+//! Not here yet: TLS, and changing what an instance says of itself.
 #![cfg_attr(
     feature = "etcd",
     doc = r#"
@@ -44,6 +44,8 @@ mod error;
 #[cfg(feature = "etcd")]
 mod follow;
 #[cfg(feature = "etcd")]
+mod keys;
+#[cfg(feature = "etcd")]
 mod lease;
 #[cfg(feature = "etcd")]
 mod link;
@@ -60,7 +62,7 @@ pub use error::Error;
 pub use place::{Cluster, PlaceError, Service};
 #[cfg(feature = "etcd")]
 pub use register::Etcd;
-pub use settings::Settings;
+pub use settings::{Settings, User};
 
 #[cfg(feature = "etcd")]
 pub(super) use follow::{Feed, Hub};

@@ -1,7 +1,6 @@
 //! What is written down: which etcd, which prefix, which service.
 
 use std::fmt;
-use std::fmt::Write as _;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -84,23 +83,10 @@ impl Cluster {
         })
     }
 
-    /// What all keys of `service` begin with.
-    #[cfg(feature = "etcd")]
-    pub(super) fn range(&self, service: &str) -> String {
-        let mut key = String::from("/");
-        for text in self.prefix.split('/').filter(|text| !text.is_empty()) {
-            let _ = write!(key, "{text}/");
-        }
-        let _ = write!(key, "{}/", Escaped(service));
-        key
-    }
-
-    /// Where an instance is.
-    #[cfg(feature = "etcd")]
-    pub(super) fn key(&self, service: &str, id: &str) -> String {
-        let mut key = self.range(service);
-        let _ = write!(key, "{}", Escaped(id));
-        key
+    /// What its keys begin with, without slashes around it.
+    #[must_use]
+    pub fn prefix(&self) -> &str {
+        &self.prefix
     }
 }
 
@@ -200,26 +186,8 @@ fn part(text: &str) -> Result<(), PlaceError> {
     }
 }
 
-const fn is_plain(byte: u8) -> bool {
+pub(super) const fn is_plain(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.')
-}
-
-/// Any text as a part of a key: two that differ stay different, and none reaches into another's.
-#[cfg(feature = "etcd")]
-struct Escaped<'a>(&'a str);
-
-#[cfg(feature = "etcd")]
-impl fmt::Display for Escaped<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for byte in self.0.bytes() {
-            if is_plain(byte) {
-                f.write_char(char::from(byte))?;
-            } else {
-                write!(f, "%{byte:02X}")?;
-            }
-        }
-        Ok(())
-    }
 }
 
 impl fmt::Display for Cluster {
@@ -282,15 +250,5 @@ mod tests {
             let error = text.parse::<Service>().unwrap_err().to_string();
             assert!(error.contains(says), "{text}: {error}");
         }
-    }
-
-    #[cfg(feature = "etcd")]
-    #[test]
-    fn keys_stay_apart() {
-        let cluster: Cluster = "etcd://a:1/x/y".parse().unwrap();
-        assert_eq!(cluster.key("orders", "a-1"), "/x/y/orders/a-1");
-        assert_eq!(cluster.key("a/b", "../c%"), "/x/y/a%2Fb/..%2Fc%25");
-        let bare: Cluster = "etcd://a:1".parse().unwrap();
-        assert_eq!(bare.range("orders"), "/orders/");
     }
 }

@@ -19,7 +19,7 @@ use super::wire::{
     Compare, Compared, Done, GrantRequest, LeaseRequest, LeaseResponse, Operated, Operation,
     PutRequest, RangeRequest, TxnRequest, TxnResponse,
 };
-use super::{Cluster, Error, Settings};
+use super::{Cluster, Error, Settings, keys};
 
 /// An etcd as a registry; cheap to clone, and all clones share a connection.
 #[derive(Clone)]
@@ -63,7 +63,7 @@ impl Registry for Etcd {
     fn register(&self, instance: Instance) -> Registration {
         let (registration, registering) = Registration::new(instance);
         let instance = registering.instance();
-        let key = self.cluster.key(&instance.service, &instance.id);
+        let key = keys::of_instance(&self.cluster, &instance.service, &instance.id);
         let keeper = Keeper {
             value: value(instance, false),
             gone: value(instance, true),
@@ -254,20 +254,26 @@ impl Keeper {
         let Some(id) = self.lease.lease() else {
             return Ok(());
         };
-        let mut last = None;
-        // A connection that has just failed is no reason to give up.
-        for _ in 0..2 {
-            let link = self.dial.link().await?;
+        let mut last = Ok(());
+        // A connection that has just failed, or a server that is away, is no reason to give up.
+        for _ in 0..3 {
+            let link = match self.dial.link().await {
+                Ok(link) => link,
+                Err(error) => {
+                    last = Err(error);
+                    continue;
+                }
+            };
             match self.leave_on(&link, id).await {
-                Ok(()) => return Ok(()),
                 Err(Error::Refused { code, .. }) if code == i32::from(Code::NotFound) => {
                     return Ok(());
                 }
-                Err(error) => last = Some(error),
+                Ok(()) => return Ok(()),
+                failed => last = failed,
             }
             self.dial.broken(&link).await;
         }
-        last.map_or(Ok(()), Err)
+        last
     }
 
     async fn leave_on(&self, link: &Link, id: i64) -> Result<(), Error> {

@@ -1,5 +1,6 @@
 //! How an etcd is spoken to.
 
+use std::fmt;
 use std::time::Duration;
 
 /// How an etcd is spoken to. What exceeds its range is brought into it.
@@ -23,6 +24,24 @@ pub struct Settings {
     pub retry_cap: Duration,
     /// How often a list is read again whole, and up to a tenth later; at least 1 s. Default: 10 min.
     pub reread: Duration,
+    /// Who asks, where etcd has users. Its password and token go over the wire as they are. Default:
+    /// nobody.
+    pub user: Option<User>,
+}
+
+/// A user of etcd. Its password is printed by nothing.
+#[derive(Clone, PartialEq, Eq)]
+pub struct User {
+    /// Its name.
+    pub name: String,
+    /// Its password.
+    pub password: String,
+}
+
+impl fmt::Debug for User {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("User").field(&self.name).finish()
+    }
 }
 
 impl Default for Settings {
@@ -35,6 +54,7 @@ impl Default for Settings {
             spread: Duration::from_secs(2),
             retry_cap: Duration::from_secs(30),
             reread: Duration::from_secs(600),
+            user: None,
         }
     }
 }
@@ -54,6 +74,7 @@ impl Settings {
             spread,
             retry_cap: self.retry_cap.clamp(spread, HOUR),
             reread: self.reread.clamp(Duration::from_secs(1), HOUR * 24),
+            user: self.user,
         }
     }
 }

@@ -5,13 +5,14 @@
 //! etcd hung for longer than they last, and one that came back without its data knows of none. So
 //!
 //! - who says itself that it leaves is believed;
-//! - of those who only vanish, as many are believed as stay. Beyond, none of them is taken out for
-//!   the grace of [`Settings::grace`](super::super::Settings::grace), in which healthy ones have
-//!   made themselves known again;
+//! - of those who only vanish, as many are believed within the grace
+//!   ([`Settings::grace`](super::super::Settings::grace)) as stay. Where they are more, it looks like
+//!   such a case, and all of them are held for the grace, in which healthy ones have made
+//!   themselves known again. One that has come back ends nothing: the others are on their way;
 //! - the last ones stay for ever. An empty list helps nobody.
 //!
-//! Where the answer to "watch from here" shows that etcd is behind what is known, its history is
-//! another one: the range is read again, and what it lacks has vanished as above.
+//! Where the answer to "watch from here" shows that etcd is behind what is known, the range is read
+//! again; if it is behind as well, etcd's history is another one, and all that it lacks are held.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -46,8 +47,10 @@ const fn is_false(leaving: &bool) -> bool {
 #[derive(Debug)]
 pub(super) struct View {
     grace: Duration,
-    /// Up to where everything is known; none where nothing is.
-    revision: Option<i64>,
+    /// Up to where everything is known, or was.
+    revision: i64,
+    /// A watch can go on from there.
+    is_current: bool,
     known: BTreeMap<Vec<u8>, Entry>,
     /// When anything good was last heard.
     heard: Option<Tick>,
@@ -56,8 +59,18 @@ pub(super) struct View {
 #[derive(Debug)]
 struct Entry {
     instance: Arc<Instance>,
-    /// Since when it has not been there.
+    /// Since when it has not been there. It counts for the grace, shown or not.
     vanished: Option<Tick>,
+    /// It has vanished and is shown all the same.
+    held: bool,
+    /// It has said that it leaves.
+    left: bool,
+}
+
+impl Entry {
+    fn is_shown(&self) -> bool {
+        self.vanished.is_none() || self.held
+    }
 }
 
 /// What a message on a watch means.
@@ -75,7 +88,8 @@ impl View {
     pub(super) fn new(grace: Duration) -> Self {
         Self {
             grace,
-            revision: None,
+            revision: 0,
+            is_current: false,
             known: BTreeMap::new(),
             heard: None,
         }
@@ -86,21 +100,25 @@ impl View {
         self.heard
     }
 
-    /// Up to where everything is known.
+    /// Up to where everything is known; none where the range is to be read.
     pub(super) fn revision(&self) -> Option<i64> {
-        self.revision
+        self.is_current.then_some(self.revision)
     }
 
-    /// The next range is to be read, though what is known stays.
-    pub(super) fn forget_revision(&mut self) {
-        self.revision = None;
+    /// The range is to be read again; what is known stays.
+    pub(super) fn doubt(&mut self) {
+        self.is_current = false;
     }
 
     /// Takes in everything there is.
     pub(super) fn range(&mut self, range: RangeResponse, now: Tick) {
         self.heard = Some(now);
-        self.revision = Some(range.header.map_or(0, |header| header.revision));
+        let revision = range.header.map_or(0, |header| header.revision);
+        // Another history: what is missing is more likely to be on its way than gone.
+        let is_lost = revision < self.revision;
+        (self.revision, self.is_current) = (revision, true);
         for entry in self.known.values_mut() {
+            entry.held |= is_lost && entry.vanished.is_none();
             entry.vanished.get_or_insert(now);
         }
         for kv in range.kvs {
@@ -111,17 +129,17 @@ impl View {
 
     /// Takes in a message on the watch from the revision after what is known.
     pub(super) fn message(&mut self, message: WatchResponse, now: Tick) -> Took {
-        let known = self.revision.unwrap_or(0);
+        let known = self.revision;
         let at = message.header.map_or(0, |header| header.revision);
         if message.compact_revision > 0 {
-            self.revision = None;
+            self.doubt();
             return Took::Anew("what is known is older than etcd's history");
         }
         if message.canceled {
             return Took::Ended(message.cancel_reason);
         }
         if message.created && at < known {
-            self.revision = None;
+            self.doubt();
             return Took::Anew("etcd knows less than it did");
         }
         self.heard = Some(now);
@@ -144,7 +162,7 @@ impl View {
                 entry.vanished.get_or_insert(now);
             }
         }
-        self.revision = Some(reached.max(known));
+        self.revision = reached.max(known);
         self.sweep(now);
         Took::Fine
     }
@@ -160,56 +178,55 @@ impl View {
             }
             return;
         };
-        let others = self.known.len() > usize::from(self.known.contains_key(&kv.key));
-        if value.leaving && others {
-            self.known.remove(&kv.key);
-        } else if self.known.len() < MOST || self.known.contains_key(&kv.key) {
+        if self.known.len() < MOST || self.known.contains_key(&kv.key) {
             let entry = Entry {
                 instance: Arc::new(value.instance),
                 vanished: value.leaving.then_some(now),
+                held: false,
+                left: value.leaving,
             };
             self.known.insert(kv.key, entry);
         }
     }
 
-    /// Drops those whose time is up, unless nobody else is left.
+    /// Sees who is shown, and drops those whose time is up.
     pub(super) fn sweep(&mut self, now: Tick) {
-        let (there, vanished) = self.count();
-        if there == 0 {
-            return;
+        let there = self.there();
+        let grace = self.grace;
+        if self.known.values().any(|e| e.is_shown() && !e.left) {
+            self.known.retain(|_, entry| !entry.left);
         }
-        let grace = if there >= vanished {
-            Duration::ZERO
-        } else {
-            self.grace
-        };
-        let stays = |since: Tick| now.since(since) < grace;
-        self.known
-            .retain(|_, entry| entry.vanished.is_none_or(stays));
+        if there > 0 {
+            let counts = |since: Tick| now.since(since) < grace;
+            self.known
+                .retain(|_, entry| entry.vanished.is_none_or(counts));
+        }
+        if self.known.len() - there > there {
+            for entry in self.known.values_mut() {
+                entry.held = entry.vanished.is_some();
+            }
+        }
     }
 
     /// When [`sweep`](Self::sweep) is to be called next.
     pub(super) fn due(&self) -> Option<Tick> {
-        let (there, _) = self.count();
-        let vanished = self.known.values().filter_map(|entry| entry.vanished);
-        let first = vanished.min().filter(|_| there > 0)?;
-        Some(first + self.grace)
+        let held = self.known.values().filter(|entry| entry.held);
+        let first = held.filter_map(|entry| entry.vanished).min();
+        Some(first.filter(|_| self.there() > 0)? + self.grace)
     }
 
-    /// Those that are there, and those that are not.
-    fn count(&self) -> (usize, usize) {
-        let vanished = self.known.values().filter(|e| e.vanished.is_some()).count();
-        (self.known.len() - vanished, vanished)
+    fn there(&self) -> usize {
+        self.known.values().filter(|e| e.vanished.is_none()).count()
     }
 
     /// Whether all that is known has vanished.
     pub(super) fn is_empty(&self) -> bool {
-        self.count().0 == 0
+        self.there() == 0
     }
 
     pub(super) fn instances(&self) -> Vec<Arc<Instance>> {
-        let known = self.known.values();
-        known.map(|entry| entry.instance.clone()).collect()
+        let shown = self.known.values().filter(|entry| entry.is_shown());
+        shown.map(|entry| entry.instance.clone()).collect()
     }
 }
 
@@ -292,17 +309,19 @@ mod tests {
         let mut view = view(&[1, 2, 3, 4]);
         view.message(delete(&[1], 11), Tick::ZERO);
         assert_eq!(ids(&view), [2, 3, 4]);
-        view.message(delete(&[2, 3], 12), Tick::ZERO);
-        assert_eq!(ids(&view), [2, 3, 4], "most of them");
+        view.message(delete(&[2], 12), Tick::ZERO);
+        assert_eq!(ids(&view), [3, 4]);
+        view.message(delete(&[3], 13), Tick::ZERO);
+        assert_eq!(ids(&view), [1, 2, 3, 4], "most of them, one by one");
         let due = view.due().unwrap();
         assert_eq!(due, Tick::ZERO + GRACE);
         view.sweep(due);
         assert_eq!(ids(&view), [4]);
-        view.message(delete(&[4], 13), due);
+        view.message(delete(&[4], 14), due);
         view.sweep(due + GRACE * 1000);
         assert_eq!((ids(&view), view.due()), (vec![4], None), "the last");
         assert!(view.is_empty());
-        view.message(put(5, false, 14), due);
+        view.message(put(5, false, 15), due + GRACE);
         assert_eq!(ids(&view), [5]);
     }
 
@@ -333,10 +352,23 @@ mod tests {
         assert_eq!(view.revision(), None);
         view.range(range(&[], 1), Tick::ZERO);
         assert_eq!((ids(&view), view.revision()), (vec![1, 2, 3], Some(1)));
+        view.doubt();
+        view.range(range(&[], 1), Tick::ZERO);
         view.message(put(2, false, 2), Tick::ZERO);
         assert_eq!(ids(&view), [1, 2, 3]);
         view.message(put(1, false, 3), Tick::ZERO);
-        assert_eq!(ids(&view), [1, 2], "as many are back as are not");
+        assert_eq!(ids(&view), [1, 2, 3], "two back, and one on its way");
+        view.sweep(Tick::ZERO + GRACE);
+        assert_eq!(ids(&view), [1, 2]);
+    }
+
+    #[test]
+    fn a_list_that_begins_anew_is_waited_for() {
+        let mut view = view(&[1, 2]);
+        view.range(range(&[1], 3), Tick::ZERO);
+        assert_eq!(ids(&view), [1, 2]);
+        view.sweep(view.due().unwrap());
+        assert_eq!(ids(&view), [1]);
     }
 
     #[test]

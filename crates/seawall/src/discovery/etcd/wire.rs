@@ -138,6 +138,20 @@ pub(super) struct LeaseRequest {
     pub(super) id: i64,
 }
 
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Authenticate {
+    #[prost(string, tag = "1")]
+    pub(super) name: String,
+    #[prost(string, tag = "2")]
+    pub(super) password: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Authenticated {
+    #[prost(string, tag = "2")]
+    pub(super) token: String,
+}
+
 /// An answer in which nothing is of interest.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Done {}
@@ -196,23 +210,9 @@ pub(super) struct Event {
     pub(super) kv: Option<KeyValue>,
 }
 
-/// The end of the range of all keys that begin with `prefix`; one byte at least, and none 0xFF.
-pub(super) fn end_of(prefix: &str) -> Vec<u8> {
-    let mut end = prefix.as_bytes().to_vec();
-    if let Some(last) = end.last_mut() {
-        *last += 1;
-    }
-    end
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_range_ends_after_its_prefix() {
-        assert_eq!(end_of("/x/"), b"/x0");
-    }
 
     /// Bytes as another implementation writes them.
     #[test]

@@ -29,7 +29,8 @@ pin_project! {
 pin_project! {
     #[project = Projected]
     enum State<S, Q, F> {
-        Waiting { waiting: Waiting, next: Option<(S, Q)> },
+        // Boxed, as few wait and a request is large.
+        Waiting { waiting: Waiting, next: Option<Box<(S, Q)>> },
         Running { #[pin] future: F, held: Option<Held> },
         Rejected { rejection: Rejection },
     }
@@ -37,7 +38,7 @@ pin_project! {
 
 impl<S, Q, F> AdmissionFuture<S, Q, F> {
     pub(super) fn waiting(waiting: Waiting, service: S, request: Q, called: Called) -> Self {
-        let next = Some((service, request));
+        let next = Some(Box::new((service, request)));
         Self {
             state: State::Waiting { waiting, next },
             called,
@@ -74,10 +75,13 @@ where
                 Projected::Waiting { waiting, next } => {
                     let answer = ready!(Pin::new(waiting).poll(cx));
                     match (answer, next.take()) {
-                        (Ok(permit), Some((mut service, request))) => State::Running {
-                            held: Some(Held::new(permit, this.called)),
-                            future: service.call(request),
-                        },
+                        (Ok(permit), Some(next)) => {
+                            let (mut service, request) = *next;
+                            State::Running {
+                                held: Some(Held::new(permit, this.called)),
+                                future: service.call(request),
+                            }
+                        }
                         (Err(rejection), _) => State::Rejected { rejection },
                         // A permit is given once, and the request is there until then.
                         (Ok(_), None) => return Poll::Pending,

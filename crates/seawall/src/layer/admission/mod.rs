@@ -150,7 +150,8 @@ struct Called {
     wire: Wire,
     head_only: bool,
     streams: bool,
-    unknown: Option<Unknown>,
+    /// Boxed, as few are.
+    unknown: Option<Box<Unknown>>,
 }
 
 /// A route that has no key yet. It gets one when it has answered well, so that a scan for holes
@@ -171,11 +172,13 @@ enum Path {
 impl Called {
     /// Takes in the head of the answer.
     fn answered(&mut self, status: http::StatusCode, headers: &HeaderMap) {
-        let well = status.is_success()
-            && headers
-                .get(crate::context::names::GRPC_STATUS)
-                .is_none_or(|code| code == "0");
-        if let (true, Some(unknown)) = (well, self.unknown.take()) {
+        let well = || {
+            status.is_success()
+                && headers
+                    .get(crate::context::names::GRPC_STATUS)
+                    .is_none_or(|code| code == "0")
+        };
+        if let Some(unknown) = self.unknown.take().filter(|_| well()) {
             let path = match &unknown.path {
                 Path::Asked(uri) => uri.path(),
                 Path::Named(name) => name,
@@ -192,7 +195,7 @@ impl Called {
 struct Asked {
     key: Key,
     lane: Option<Lane>,
-    unknown: Option<Unknown>,
+    unknown: Option<Box<Unknown>>,
 }
 
 impl Asked {
@@ -209,13 +212,15 @@ impl Asked {
         let shape = Shape::of(request.method(), path);
         let keys = admission.keys();
         let key = keys.get(shape);
-        let unknown = (key.is_none() && keys.has_room()).then(|| Unknown {
-            shape,
-            method: request.method().clone(),
-            path: named.map_or_else(
-                || Path::Asked(request.uri().clone()),
-                |name| Path::Named(name.clone()),
-            ),
+        let unknown = (key.is_none() && keys.has_room()).then(|| {
+            Box::new(Unknown {
+                shape,
+                method: request.method().clone(),
+                path: named.map_or_else(
+                    || Path::Asked(request.uri().clone()),
+                    |name| Path::Named(name.clone()),
+                ),
+            })
         });
         let lane = names
             .and_then(|names| names.lane)

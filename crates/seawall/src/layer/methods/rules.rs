@@ -27,6 +27,7 @@ pub(in crate::layer) struct Rules {
     pub(in crate::layer) idle_timeout: Option<Duration>,
     pub(in crate::layer) criticality: Option<Criticality>,
     pub(in crate::layer) lane: Option<Lane>,
+    #[cfg_attr(not(feature = "jwt"), allow(dead_code, reason = "of tokens alone"))]
     pub(in crate::layer) auth: AuthMode,
     pub(in crate::layer) max_body: Option<u64>,
     pub(in crate::layer) access_log: Sampler,

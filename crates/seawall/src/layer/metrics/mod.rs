@@ -141,7 +141,10 @@ mod tests {
     fn every_status_has_a_place_and_those_known_their_own() {
         for status in 0..=u16::MAX {
             let told = STATUSES[status_at(status)];
-            assert!(told == status || told.is_multiple_of(100), "{status}: {told}");
+            assert!(
+                told == status || told.is_multiple_of(100),
+                "{status}: {told}"
+            );
             if (100..600).contains(&status) {
                 assert_eq!(told / 100, status / 100);
             }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
-use tokio::time::{Instant, Sleep};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::context::Wire;
 use crate::layer::ResponseBody;
@@ -35,46 +35,67 @@ pin_project! {
             record: Record,
             // Bytes to come; `None` where the answer does not say.
             left: Option<u64>,
-            idle: Option<Idle>,
+            patience: Option<Box<Patience>>,
         },
         Ended,
     }
 }
 
-/// How long a stream may be silent. A timer is made when it is for the first time.
-pub(super) struct Idle {
-    timeout: Duration,
+/// Until when a stream goes on: for as long as its caller waits, and for as long as it is not silent.
+/// A timer is made when it is silent for the first time.
+pub(super) struct Patience {
+    silence: Option<Duration>,
+    due: Option<Instant>,
+    until: Option<Instant>,
     sleep: Option<Pin<Box<Sleep>>>,
 }
 
-impl Idle {
-    pub(super) fn new(timeout: Duration) -> Self {
+impl Patience {
+    pub(super) fn new(silence: Option<Duration>, due: Option<Instant>) -> Self {
         Self {
-            timeout,
+            silence,
+            due,
+            until: None,
             sleep: None,
         }
     }
 
     fn heard(&mut self) {
-        let next = Instant::now() + self.timeout;
-        if let Some(sleep) = &mut self.sleep {
-            sleep.as_mut().reset(next);
-        }
+        self.until = None;
     }
 
-    fn is_over(&mut self, cx: &mut Context<'_>) -> bool {
-        let timeout = self.timeout;
+    /// Why the stream ends here, if it does.
+    fn ends(&mut self, cx: &mut Context<'_>) -> Option<Refusal> {
+        if self.until.is_none() {
+            let silence = self.silence.map(|silence| Instant::now() + silence);
+            self.until = match (silence, self.due) {
+                (Some(silence), Some(due)) => Some(silence.min(due)),
+                (silence, due) => silence.or(due),
+            };
+            if let (Some(sleep), Some(until)) = (&mut self.sleep, self.until) {
+                sleep.as_mut().reset(until);
+            }
+        }
+        let until = self.until?;
         let sleep = self
             .sleep
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
-        sleep.as_mut().poll(cx).is_ready()
+            .get_or_insert_with(|| Box::pin(sleep_until(until)));
+        if sleep.as_mut().poll(cx).is_pending() {
+            return None;
+        }
+        let late = self.due.is_some_and(|due| due <= until);
+        Some(if late {
+            Refusal::DEADLINE
+        } else {
+            Refusal::IDLE
+        })
     }
 }
 
-/// A stream that was silent for too long.
+/// A stream that was ended.
 #[derive(Debug, thiserror::Error)]
-#[error("the stream was silent for longer than it may be")]
-struct Silent;
+#[error("{0}")]
+struct Ended(&'static str);
 
 impl<B> StackBody<B>
 where
@@ -87,7 +108,11 @@ where
         }
     }
 
-    pub(super) fn watched(body: Below<B>, mut record: Record, idle: Option<Idle>) -> Self {
+    pub(super) fn watched(
+        body: Below<B>,
+        mut record: Record,
+        patience: Option<Box<Patience>>,
+    ) -> Self {
         // Nobody asks for what is not there.
         if record.head_only || body.is_end_stream() {
             record.complete();
@@ -98,7 +123,7 @@ where
                 body,
                 record,
                 left,
-                idle,
+                patience,
             },
         }
     }
@@ -117,7 +142,7 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let mut kind = self.project().kind;
-        let (mut body, record, left, idle) = match kind.as_mut().project() {
+        let (mut body, record, left, patience) = match kind.as_mut().project() {
             Projected::Own { text } if text.is_empty() => return Poll::Ready(None),
             Projected::Own { text } => {
                 return Poll::Ready(Some(Ok(Frame::data(std::mem::take(text)))));
@@ -126,14 +151,14 @@ where
                 body,
                 record,
                 left,
-                idle,
-            } => (body, record, left, idle),
+                patience,
+            } => (body, record, left, patience),
             Projected::Ended => return Poll::Ready(None),
         };
         match body.as_mut().poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
-                if let Some(idle) = idle {
-                    idle.heard();
+                if let Some(patience) = patience {
+                    patience.heard();
                 }
                 if let (Some(left), Some(data)) = (&mut *left, frame.data_ref()) {
                     *left = left.saturating_sub(data.len() as u64);
@@ -155,18 +180,20 @@ where
                 record.complete();
                 Poll::Ready(None)
             }
-            Poll::Pending if idle.as_mut().is_some_and(|idle| idle.is_over(cx)) => {
-                record.refused(Refusal::IDLE);
+            Poll::Pending => {
+                let Some(refusal) = patience.as_mut().and_then(|patience| patience.ends(cx)) else {
+                    return Poll::Pending;
+                };
+                record.refused(refusal);
                 record.complete();
                 let wire = record.wire();
                 // What is below ends now, and gives back what it holds.
                 kind.set(Kind::Ended);
                 Poll::Ready(Some(match wire {
-                    Wire::Grpc => Ok(Frame::trailers(Refusal::IDLE.trailers())),
-                    Wire::Http => Err(Silent.into()),
+                    Wire::Grpc => Ok(Frame::trailers(refusal.trailers())),
+                    Wire::Http => Err(Ended(refusal.message).into()),
                 }))
             }
-            Poll::Pending => Poll::Pending,
         }
     }
 

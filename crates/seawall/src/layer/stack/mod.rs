@@ -67,6 +67,7 @@ pub(super) struct Inner {
     pub(super) reader: Reader,
     pub(super) log: Option<Log>,
     pub(super) spans: Option<Arc<dyn SpanSink>>,
+    pub(super) shadow_deadlines: bool,
     clock: Clock,
 }
 
@@ -271,6 +272,7 @@ impl StackBuilder {
                 reader,
                 log: self.log,
                 spans: self.spans,
+                shadow_deadlines: self.shadow_deadlines,
                 clock,
             })),
             admission: AdmissionLayer::new(admission),

@@ -11,9 +11,9 @@ use pin_project_lite::pin_project;
 use seawall_sync::ambient::Scoped;
 use tower::Service;
 
-use super::body::Idle;
+use super::body::Patience;
 use super::{Below, Entry, Shared, StackBody};
-use crate::context::{Reader, Trust, Wire, names, tenant_hash};
+use crate::context::{ContextHeaders, Reader, Trust, Wire, names, tenant_hash};
 use crate::layer::ResponseBody;
 use crate::layer::answer::Refusal;
 use crate::layer::context::{Arrival, Kept, Surroundings};
@@ -55,7 +55,7 @@ where
         let index = shared.methods.find(&request, wire);
         let plan = shared.methods.plan();
         let rules = plan.rules(index);
-        let (mut arrival, trace) = arrive(shared, rules, &mut request, wire, index);
+        let (mut arrival, trace, seen) = arrive(shared, rules, &mut request, wire, index);
         let logged = rules.access_log.keeps(fastrand::u64(..));
         let mut record = Record::begin(
             shared.clone(),
@@ -73,7 +73,7 @@ where
                 };
             }
         };
-        let mut kept = Kept::traced(request.headers(), shared.reader.trust, trace);
+        let mut kept = Kept::traced(request.headers(), shared.reader.trust, seen, trace);
         if let Some(tenant) = tenant {
             let seed = shared.reader.tenant_seed;
             arrival.call.tenant = tenant_hash(tenant.as_bytes(), seed);
@@ -87,18 +87,29 @@ where
             kept: kept.clone(),
         };
         let ambient = surroundings.ambient(shared.clock());
-        let idle = rules.idle_timeout.map(Idle::new);
+        let patience = patience(shared, rules, &arrival);
         drop(plan);
         let future = ambient.enter(|| self.below.call(request));
         StackFuture {
             state: State::Running {
                 future: ambient.scope(future),
                 kept,
-                idle,
+                patience,
                 record: Some(record),
             },
         }
     }
+}
+
+/// Until when an answer of many messages goes on.
+fn patience(shared: &Shared, rules: &Rules, arrival: &Arrival) -> Option<Box<Patience>> {
+    if !arrival.answers_with_stream() {
+        return None;
+    }
+    let due = shared.clock().instant(arrival.call.deadline);
+    let due = due.filter(|_| !shared.shadow_deadlines);
+    let silence = rules.idle_timeout;
+    (silence.is_some() || due.is_some()).then(|| Box::new(Patience::new(silence, due)))
 }
 
 /// Reads what the call says of itself.
@@ -108,7 +119,7 @@ fn arrive<B>(
     request: &mut Request<B>,
     wire: Wire,
     index: u16,
-) -> (Arrival, Trace) {
+) -> (Arrival, Trace, ContextHeaders) {
     let reader = Reader {
         criticality: rules.criticality.unwrap_or(shared.reader.criticality),
         timeout: rules.timeout,
@@ -139,7 +150,7 @@ fn arrive<B>(
             max_body: rules.max_body,
         }),
     };
-    (arrival, trace)
+    (arrival, trace, read.seen)
 }
 
 /// Whether the call is such as may be let in at all: what its head says of its body, and its token,
@@ -180,7 +191,7 @@ pin_project! {
         Running {
             #[pin] future: Scoped<F>,
             kept: Arc<Kept>,
-            idle: Option<Idle>,
+            patience: Option<Box<Patience>>,
             record: Option<Record>,
         },
         Refused { refusal: Refusal, record: Record },
@@ -200,7 +211,7 @@ where
             Projected::Running {
                 future,
                 kept,
-                idle,
+                patience,
                 record,
             } => {
                 let answer = ready!(future.poll(cx));
@@ -220,9 +231,9 @@ where
                     .inner()
                     .is_none_or(|below| below.inner().is_none());
                 record.head(&response, own);
-                let idle = idle.take();
+                let patience = patience.take();
                 Poll::Ready(Ok(
-                    response.map(|body| StackBody::watched(body, record, idle))
+                    response.map(|body| StackBody::watched(body, record, patience))
                 ))
             }
             Projected::Refused { refusal, record } => {

@@ -463,13 +463,17 @@ async fn a_stream_has_no_deadline_but_its_caller_s_and_may_not_be_silent_for_eve
     assert_eq!(whole(stream).await, Ok((200, Some("14".to_owned()))));
     assert_eq!(begun.elapsed().as_secs(), 65);
     assert_eq!(bench.stack.admission().snapshot().streams, 0);
-    let mut stated = request("/echo.v1.Echo/Watch", true);
-    stated
-        .headers_mut()
-        .insert("grpc-timeout", "2S".parse().unwrap());
-    let stated = service.oneshot(stated).await.unwrap();
-    assert_eq!(whole(stated).await, Ok((200, Some("4".to_owned()))));
-    assert_eq!(bench.told().len(), 2);
+    // What the caller states holds: before the head, and in the middle of the stream.
+    for (timeout, begun) in [("2S", false), ("7S", true)] {
+        let mut stated = request("/echo.v1.Echo/Watch", true);
+        stated
+            .headers_mut()
+            .insert("grpc-timeout", timeout.parse().unwrap());
+        let stated = service.clone().oneshot(stated).await.unwrap();
+        assert_eq!(stated.headers().get("grpc-status").is_none(), begun);
+        assert_eq!(whole(stated).await, Ok((200, Some("4".to_owned()))));
+    }
+    assert_eq!(bench.told().len(), 3);
 }
 
 #[tokio::test]
