@@ -46,26 +46,13 @@ pub fn compile(protos: &[impl AsRef<Path>], includes: &[impl AsRef<Path>]) -> Re
     Config::new().compile(protos, includes)
 }
 
-/// Compiles every definition in a directory and below, which is also what imports are seen from: a
-/// new file needs no line in `build.rs`. In the order of their paths.
+/// Compiles every definition in a directory, as [`Config::compile_all`] does.
 ///
 /// # Errors
 ///
 /// All that is wrong with them; a directory without any, or that cannot be read.
 pub fn compile_all(directory: impl AsRef<Path>) -> Result<(), Error> {
-    let directory = directory.as_ref();
-    let mut protos = Vec::new();
-    let found = definitions(directory, &mut protos);
-    found.map_err(|e| {
-        let what = format!("{}: {e}", directory.display());
-        Error::one(what, "It is where definitions are, seen from the crate's Cargo.toml")
-    })?;
-    if protos.is_empty() {
-        let what = format!("{}: no definition in it", directory.display());
-        return Err(Error::one(what, "Add one: `seawall proto add`"));
-    }
-    protos.sort();
-    compile(&protos, &[directory])
+    Config::new().compile_all(directory)
 }
 
 fn definitions(directory: &Path, protos: &mut Vec<PathBuf>) -> std::io::Result<()> {
@@ -121,6 +108,31 @@ impl Config {
     pub fn extern_path(mut self, proto: impl Into<String>, rust: impl Into<String>) -> Self {
         self.externs.push((proto.into(), rust.into()));
         self
+    }
+
+    /// Compiles every definition in a directory and below, in the order of their paths. The
+    /// directory is also what imports are seen from: a new file needs no line in `build.rs`.
+    ///
+    /// # Errors
+    ///
+    /// All that is wrong with them; a directory without any, or that cannot be read.
+    pub fn compile_all(&self, directory: impl AsRef<Path>) -> Result<(), Error> {
+        let directory = directory.as_ref();
+        let mut protos = Vec::new();
+        let found = definitions(directory, &mut protos);
+        found.map_err(|e| {
+            let what = format!("{}: {e}", directory.display());
+            Error::one(
+                what,
+                "It is where definitions are, seen from the crate's Cargo.toml",
+            )
+        })?;
+        if protos.is_empty() {
+            let what = format!("{}: no definition in it", directory.display());
+            return Err(Error::one(what, "Add one: `seawall proto add`"));
+        }
+        protos.sort();
+        self.compile(&protos, &[directory])
     }
 
     /// Compiles definitions. Paths are relative to the crate, as cargo runs its `build.rs` there.
