@@ -1,4 +1,6 @@
 //! What the definition promises, by both transports, from the program itself.
+//!
+//! On several threads, so that clients hear that the program goes while a test waits for its end.
 
 use api::{{crate}}::v1::{self, NoteError};
 use seawall::api::{Code, Error};
@@ -13,7 +15,7 @@ fn create(title: &str) -> v1::CreateNoteRequest {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_note_is_the_same_by_both_transports() {
     let service = Service::start().await;
     let mut grpc = service.grpc().await;
@@ -35,7 +37,7 @@ async fn a_note_is_the_same_by_both_transports() {
     assert_eq!(titles, ["Bread", "Milk"]);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn an_error_has_the_same_reason_by_both_transports() {
     let service = Service::start().await;
     let mut grpc = service.grpc().await;
@@ -57,7 +59,7 @@ async fn an_error_has_the_same_reason_by_both_transports() {
     assert_eq!(body["reason"], "NOTE_TITLE_TAKEN", "{body}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn the_rules_of_fields_hold_by_both_transports() {
     let service = Service::start().await;
     let mut grpc = service.grpc().await;
