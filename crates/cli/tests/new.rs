@@ -101,7 +101,8 @@ fn what_is_made_is_as_the_snapshot() {
     }
     for (root, made) in [(&whole, &with), (&plain, &different)] {
         let kept = files(root);
-        let remedy = "see `git diff` after: SEAWALL_WRITE_SNAPSHOTS=1 cargo test -p seawall-cli --test new";
+        let remedy =
+            "see `git diff` after: SEAWALL_WRITE_SNAPSHOTS=1 cargo test -p seawall-cli --test new";
         let (kept_names, made_names) = (kept.keys(), made.keys());
         assert!(
             kept_names.eq(made_names),
