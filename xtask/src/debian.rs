@@ -13,6 +13,10 @@ const NEEDED: &[(&str, &str)] = &[
     ("curl", "curl"),
     ("openssl", "openssl"),
     ("python3", "python3-venv"),
+    ("etcd", "etcd-server"),
+    ("nats-server", "nats-server"),
+    ("mariadbd", "mariadb-server"),
+    ("redis-server", "redis-server"),
 ];
 
 /// Where servers lie, which is not always in a user's `PATH`.

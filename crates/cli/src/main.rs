@@ -15,6 +15,8 @@ macro_rules! tell {
 mod check;
 mod demo;
 mod gateway;
+mod new;
+mod proto;
 mod reload;
 
 use std::process::ExitCode;
@@ -34,7 +36,8 @@ Examples:
   seawall demo                                        see what it does, in under a minute
   seawall gateway --upstream http://127.0.0.1:3000    protect what listens on port 3000
   seawall check seawall.toml                          what is wrong with a file, by line
-  seawall check --defaults > seawall.toml             a file to begin with")]
+  seawall check --defaults > seawall.toml             a file to begin with
+  seawall new shop                                    a service in Rust, ready to run")]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -45,6 +48,8 @@ enum Command {
     Demo(demo::Args),
     Gateway(gateway::Args),
     Check(check::Args),
+    New(new::Args),
+    Proto(proto::Args),
 }
 
 /// Why a command failed: what to tell, and the exit code.
@@ -81,6 +86,8 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Gateway(args) => gateway::run(&args),
         Command::Check(args) => check::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::New(args) => new::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Proto(args) => proto::run(&args).map(|()| ExitCode::SUCCESS),
     };
     match done {
         Ok(code) => code,

@@ -9,7 +9,7 @@ pub mod client;
 pub mod clock;
 pub mod config;
 pub mod context;
-#[cfg(feature = "sql")]
+#[cfg(any(feature = "mysql", feature = "sqlite"))]
 pub mod data;
 pub mod discovery;
 pub mod layer;

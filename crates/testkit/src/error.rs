@@ -36,6 +36,14 @@ pub enum Error {
     /// No port below 32768 was free in many tries.
     #[error("no free port between 10000 and 32767")]
     Ports,
+    /// A statement that the server refused.
+    #[error("`{statement}` was refused: {message}")]
+    Refused {
+        /// What was asked.
+        statement: String,
+        /// What the server said.
+        message: String,
+    },
     /// A file could not be written or a process not be started.
     #[error("{path}: {source}")]
     Io {

@@ -20,14 +20,20 @@
 
 mod dns;
 mod error;
+mod layers;
+mod mariadb;
 mod port;
 mod process;
 mod recipe;
+mod redis;
 mod server;
 
 pub use dns::{Dns, DnsKind, DnsRecord, DnsReply};
 pub use error::Error;
+pub use layers::{Breach, Breaches, Layer, Layers};
+pub use mariadb::MariaDb;
 pub use port::free_port;
 pub use process::Process;
 pub use recipe::Recipe;
-pub use server::Server;
+pub use redis::Redis;
+pub use server::{Paused, Server};

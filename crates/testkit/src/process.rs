@@ -143,7 +143,7 @@ impl Process {
         Pid::from_child(&self.child)
     }
 
-    fn wait(&self, longest: Duration) {
+    pub(crate) fn wait(&self, longest: Duration) {
         let end = Instant::now() + longest;
         while !self.has_ended() && Instant::now() < end {
             sleep(Duration::from_millis(5));

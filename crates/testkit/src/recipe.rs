@@ -11,6 +11,7 @@ pub struct Recipe {
     pub(crate) remedy: String,
     pub(crate) arguments: Vec<String>,
     pub(crate) files: Vec<(String, String)>,
+    pub(crate) trees: Vec<(String, PathBuf)>,
     pub(crate) values: Vec<(String, String)>,
     pub(crate) patience: Duration,
 }
@@ -24,6 +25,7 @@ impl Recipe {
             remedy: remedy.to_owned(),
             arguments: Vec::new(),
             files: Vec::new(),
+            trees: Vec::new(),
             values: Vec::new(),
             patience: Duration::from_secs(10),
         }
@@ -45,6 +47,34 @@ impl Recipe {
             .arguments(&["-db", "-f", "@dir@/haproxy.cfg"])
     }
 
+    /// etcd 3.4 or later, one member, its data in `@dir@/data`. It elects itself within 0.2 s, so
+    /// that leases of 1 s can be had, and writes nothing to the disk before it answers: data
+    /// survives the process's end, not the machine's.
+    #[must_use]
+    pub fn etcd() -> Self {
+        Self::package("etcd", "etcd-server").arguments(&[
+            "--data-dir=@dir@/data",
+            "--listen-client-urls=http://127.0.0.1:@port@",
+            "--advertise-client-urls=http://127.0.0.1:@port@",
+            // A socket in its directory: there is no second port to be free.
+            "--listen-peer-urls=unix://peer:1",
+            "--initial-advertise-peer-urls=unix://peer:1",
+            "--initial-cluster=default=unix://peer:1",
+            "--heartbeat-interval=20",
+            "--election-timeout=200",
+            "--unsafe-no-fsync",
+        ])
+    }
+
+    /// NATS with JetStream, its streams in `@dir@/streams`.
+    #[must_use]
+    pub fn nats() -> Self {
+        let arguments = ["--addr=127.0.0.1", "--port=@port@", "--jetstream"];
+        Self::debian("nats-server")
+            .arguments(&arguments)
+            .arguments(&["--store_dir=@dir@/streams"])
+    }
+
     /// Envoy from `program` with this configuration and number of worker threads.
     #[must_use]
     pub fn envoy(program: impl Into<PathBuf>, config: &str, workers: usize) -> Self {
@@ -55,11 +85,23 @@ impl Recipe {
             .arguments(&["--disable-hot-restart", "--concurrency", &workers])
     }
 
-    fn debian(package: &str) -> Self {
+    /// Redis, which keeps what it has acknowledged through a [`kill`](crate::Server::kill).
+    #[must_use]
+    pub fn redis() -> Self {
+        Self::debian("redis-server")
+            .arguments(&["--bind", "127.0.0.1", "--port", "@port@", "--dir", "@dir@"])
+            .arguments(&["--save", "", "--appendonly", "yes", "--appendfsync", "no"])
+    }
+
+    pub(crate) fn debian(package: &str) -> Self {
+        Self::package(package, package)
+    }
+
+    fn package(program: &str, package: &str) -> Self {
         let remedy = format!("install it with: apt-get install --yes {package}");
         // Debian keeps servers where a user's PATH may not look.
-        let path = PathBuf::from("/usr/sbin").join(package);
-        let program = if path.exists() { path } else { package.into() };
+        let path = PathBuf::from("/usr/sbin").join(program);
+        let program = if path.exists() { path } else { program.into() };
         Self::command(program, &remedy)
     }
 
@@ -75,6 +117,13 @@ impl Recipe {
     #[must_use]
     pub fn file(mut self, name: &str, content: &str) -> Self {
         self.files.push((name.to_owned(), content.to_owned()));
+        self
+    }
+
+    /// Copies a directory into its directory, as `name`.
+    #[must_use]
+    pub fn tree(mut self, name: &str, from: impl Into<PathBuf>) -> Self {
+        self.trees.push((name.to_owned(), from.into()));
         self
     }
 

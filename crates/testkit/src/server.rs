@@ -1,10 +1,12 @@
 //! A running server.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::Path;
 use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::{Error, Process, Recipe, free_port};
@@ -16,7 +18,12 @@ pub struct Server {
     // Before the directory: it must have ended when that goes.
     process: Process,
     directory: TempDir,
+    recipe: Recipe,
 }
+
+/// A server that is held still; it goes on when this is dropped.
+#[derive(Debug)]
+pub struct Paused<'a>(&'a Server);
 
 impl Server {
     /// Starts it and waits until it accepts connections. Blocks the thread.
@@ -31,28 +38,71 @@ impl Server {
             .clone()
             .set("port", port)
             .set("dir", directory.path().display());
+        for (name, from) in &recipe.trees {
+            copy(from, &directory.path().join(name))?;
+        }
         for (name, content) in &recipe.files {
             let path = directory.path().join(name);
             std::fs::write(&path, recipe.fill(content)).map_err(Error::io(path))?;
         }
-        let mut command = Command::new(&recipe.program);
-        command
-            .args(recipe.arguments.iter().map(|text| recipe.fill(text)))
-            .current_dir(directory.path());
-        let log = directory.path().join("log");
-        let process = Process::start(command, &log, &recipe.remedy)?;
         let server = Self {
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
-            process,
+            process: run(&recipe, directory.path())?,
             directory,
+            recipe,
         };
-        server.wait_ready(&recipe)?;
+        server.wait_ready()?;
         Ok(server)
     }
 
-    fn wait_ready(&self, recipe: &Recipe) -> Result<(), Error> {
-        let program = recipe.program.display().to_string();
-        let end = Instant::now() + recipe.patience;
+    /// Ends it with SIGKILL, as a crash does, and waits until it has ended. Its directory stays for a
+    /// [`restart`](Self::restart).
+    pub fn kill(&self) {
+        // It fails where the process has ended, and that is what is wanted.
+        let _ = self.process.signal(Signal::KILL);
+        self.process.wait(self.recipe.patience);
+    }
+
+    /// Kills it if it runs, and starts it anew: the same port, the same directory.
+    ///
+    /// # Errors
+    /// As those of [`start`](Self::start).
+    pub fn restart(&mut self) -> Result<(), Error> {
+        self.kill();
+        self.process = run(&self.recipe, self.directory.path())?;
+        self.wait_ready()
+    }
+
+    /// Holds it still with SIGSTOP until the guard is dropped: its port accepts connections, and
+    /// nothing answers.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn pause(&self) -> Result<Paused<'_>, Error> {
+        let frozen = self.freeze();
+        frozen.map_err(Error::io(&self.recipe.program))?;
+        Ok(Paused(self))
+    }
+
+    /// Stops it from running, without its end (SIGSTOP): it accepts connections and answers nothing.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn freeze(&self) -> std::io::Result<()> {
+        self.process.signal(Signal::STOP)
+    }
+
+    /// Lets it run again.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn thaw(&self) -> std::io::Result<()> {
+        self.process.signal(Signal::CONT)
+    }
+
+    fn wait_ready(&self) -> Result<(), Error> {
+        let program = self.recipe.program.display().to_string();
+        let end = Instant::now() + self.recipe.patience;
         loop {
             if self.process.has_ended() {
                 let log = self.process.log();
@@ -64,7 +114,7 @@ impl Server {
             if Instant::now() > end {
                 return Err(Error::Silent {
                     program,
-                    waited: recipe.patience,
+                    waited: self.recipe.patience,
                     log: self.process.log(),
                 });
             }
@@ -86,14 +136,76 @@ impl Server {
 
     /// Its directory.
     #[must_use]
-    pub fn directory(&self) -> &std::path::Path {
+    pub fn directory(&self) -> &Path {
         self.directory.path()
     }
 }
 
+impl Drop for Paused<'_> {
+    fn drop(&mut self) {
+        let _ = self.0.process.signal(Signal::CONT);
+    }
+}
+
+fn run(recipe: &Recipe, directory: &Path) -> Result<Process, Error> {
+    let mut command = Command::new(&recipe.program);
+    command
+        .args(recipe.arguments.iter().map(|text| recipe.fill(text)))
+        .current_dir(directory);
+    Process::start(command, &directory.join("log"), &recipe.remedy)
+}
+
+/// A directory with all that is in it; links are followed.
+fn copy(from: &Path, to: &Path) -> Result<(), Error> {
+    std::fs::create_dir_all(to).map_err(Error::io(to))?;
+    for entry in std::fs::read_dir(from).map_err(Error::io(from))? {
+        let path = entry.map_err(Error::io(from))?.path();
+        let Some(name) = path.file_name() else {
+            continue;
+        };
+        if path.is_dir() {
+            copy(&path, &to.join(name))?;
+        } else {
+            std::fs::copy(&path, to.join(name)).map_err(Error::io(&path))?;
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
+
     use super::*;
+
+    #[test]
+    fn a_restart_keeps_port_and_directory() {
+        let mut server = Server::start(&Recipe::etcd()).expect("etcd");
+        let (address, id) = (server.address(), server.process().id());
+        let kept = server.directory().join("data/member");
+        assert!(kept.exists());
+        server.kill();
+        assert!(TcpStream::connect(address).is_err());
+        server.restart().expect("etcd");
+        assert_eq!(server.address(), address);
+        assert_ne!(server.process().id(), id);
+        assert!(kept.exists() && TcpStream::connect(address).is_ok());
+    }
+
+    #[test]
+    fn a_paused_server_accepts_and_says_nothing() {
+        let server = Server::start(&Recipe::nats()).expect("nats-server");
+        // It greets whoever connects.
+        let greeting = |wait| {
+            let mut stream = TcpStream::connect(server.address())?;
+            stream.set_read_timeout(Some(wait))?;
+            stream.read(&mut [0; 4])
+        };
+        let paused = server.pause().expect("it runs");
+        assert!(greeting(Duration::from_millis(50)).is_err());
+        drop(paused);
+        assert_eq!(greeting(Duration::from_secs(10)).expect("a greeting"), 4);
+    }
 
     #[test]
     fn what_is_missing_names_the_remedy() {

@@ -1,6 +1,11 @@
 //! Where hosts come from, and how they are followed.
 
-use seawall_testkit::{Dns, DnsKind, DnsReply};
+use std::net::SocketAddr;
+
+use seawall::discovery::etcd::Etcd;
+use seawall::discovery::{Instance, Registry as _};
+use seawall_testkit::{Dns, DnsKind, DnsReply, Recipe, Server};
+use tokio::sync::oneshot;
 
 use crate::support::{Setup, assert_all_free, eventually, get};
 use crate::upstream::{named, nobody};
@@ -23,6 +28,52 @@ fn endpoints_follow_a_file() {
     std::fs::write(&file, "no host at all\n").unwrap();
     assert_eq!(get(gateway.addr, "/").text(), "two");
     assert_all_free(&gateway);
+}
+
+#[test]
+fn endpoints_follow_etcd() {
+    let mut etcd = Server::start(&Recipe::etcd()).unwrap();
+    let (one, two) = (named("one"), named("two"));
+    let cluster = format!("etcd://{}/seawall", etcd.address());
+    let lines = format!("endpoints = ['{cluster}/shop']\n");
+    let gateway = Setup::to(nobody()).upstream(&lines).start();
+    let first = registered(&cluster, one.addr);
+    eventually("the first is found", || {
+        get(gateway.addr, "/").text() == "one"
+    });
+    let second = registered(&cluster, two.addr);
+    eventually("the second is found", || {
+        get(gateway.addr, "/").text() == "two"
+    });
+    drop(first);
+    eventually("the first is gone", || {
+        (0..10).all(|_| get(gateway.addr, "/").text() == "two")
+    });
+    etcd.kill();
+    assert_eq!(get(gateway.addr, "/").text(), "two");
+    etcd.restart().unwrap();
+    drop(second);
+    assert_eq!(get(gateway.addr, "/").text(), "two", "the last one stays");
+    assert_all_free(&gateway);
+}
+
+/// Registers a host until what is returned is dropped.
+fn registered(cluster: &str, addr: SocketAddr) -> oneshot::Sender<()> {
+    let (until, dropped) = oneshot::channel();
+    let etcd = Etcd::new(cluster.parse().unwrap(), Default::default());
+    let address = format!("http://{addr}").parse().unwrap();
+    let instance = Instance::new("shop", addr.to_string(), [address]);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let run = async move {
+        let registration = etcd.register(instance);
+        let _ = dropped.await;
+        registration.deregister().await;
+    };
+    std::thread::spawn(move || runtime.block_on(run));
+    until
 }
 
 #[test]

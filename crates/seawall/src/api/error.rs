@@ -3,8 +3,14 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
 
+use http::StatusCode;
 use tonic::Code;
+
+/// Whose reasons those of this module are: what the kit itself says.
+pub(super) const OURS: &str = "seawall";
 
 /// A reason as a definition states it: a value of an enum marked as errors.
 ///
@@ -32,19 +38,36 @@ pub struct Violation {
 }
 
 /// How a call of a service failed: the same on both transports.
+///
+/// Code, reason, domain, message, metadata, violations and the wait before another try go over the
+/// wire, there and back; the source stays here, and is logged by the adapter that sends the error.
+///
+/// ```
+/// use seawall::api::{Code, Error};
+///
+/// let error = Error::new(Code::NotFound, "ORDER_NOT_FOUND", "there is no order 7").with("order", "7");
+/// let status = tonic::Status::from(error);
+/// let back = Error::from(status);
+/// assert_eq!((back.code(), back.reason()), (Code::NotFound, "ORDER_NOT_FOUND"));
+/// assert_eq!(back.metadata()["order"], "7");
+/// ```
 #[derive(Clone, Debug)]
 pub struct Error {
-    inner: Box<Inner>,
+    pub(super) inner: Box<Inner>,
 }
 
 #[derive(Clone, Debug)]
-struct Inner {
-    code: Code,
-    domain: Cow<'static, str>,
-    reason: Cow<'static, str>,
-    message: Cow<'static, str>,
-    metadata: BTreeMap<String, String>,
-    violations: Vec<Violation>,
+pub(super) struct Inner {
+    pub(super) code: Code,
+    /// Where HTTP has a status of its own for it: 405, 413, 415.
+    pub(super) status: Option<StatusCode>,
+    pub(super) domain: Cow<'static, str>,
+    pub(super) reason: Cow<'static, str>,
+    pub(super) message: Cow<'static, str>,
+    pub(super) metadata: BTreeMap<String, String>,
+    pub(super) violations: Vec<Violation>,
+    pub(super) retry_after: Option<Duration>,
+    source: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
 
 impl Error {
@@ -63,13 +86,44 @@ impl Error {
         Self {
             inner: Box::new(Inner {
                 code,
+                status: None,
                 domain: Cow::Borrowed(""),
                 reason: reason.into(),
                 message: message.into(),
                 metadata: BTreeMap::new(),
                 violations: Vec::new(),
+                retry_after: None,
+                source: None,
             }),
         }
+    }
+
+    /// Something broke that the caller cannot help: `INTERNAL` on the wire, `source` in our log.
+    pub fn internal(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::new(Code::Internal, "INTERNAL", "internal error")
+            .domain(OURS)
+            .because(source)
+    }
+
+    /// What the kit itself says.
+    pub(super) fn ours(
+        code: Code,
+        reason: &'static str,
+        message: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self::new(code, reason, message).domain(OURS)
+    }
+
+    /// Fields that are not as their rules ask.
+    #[must_use]
+    pub fn invalid(violations: Vec<Violation>) -> Self {
+        let message = match violations.as_slice() {
+            [one] => format!("{}: {}", one.field, one.message).into(),
+            _ => Cow::Borrowed("several fields are not as their rules ask"),
+        };
+        let mut error = Self::ours(Code::InvalidArgument, "RULES_VIOLATED", message);
+        error.inner.violations = violations;
+        error
     }
 
     /// Whose reason it is.
@@ -93,6 +147,31 @@ impl Error {
         self
     }
 
+    /// When another try makes sense. Sent as `RetryInfo` and `grpc-retry-pushback-ms`, or as
+    /// `retry-after`, in whole seconds.
+    #[must_use]
+    pub fn retry_in(mut self, wait: Duration) -> Self {
+        self.inner.retry_after = Some(wait);
+        self
+    }
+
+    /// What it comes from: for our log, never for the wire.
+    #[must_use]
+    pub fn because(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        self.inner.source = Some(Arc::from(source.into()));
+        self
+    }
+
+    pub(super) fn http_status(mut self, status: StatusCode) -> Self {
+        self.inner.status = Some(status);
+        self
+    }
+
+    pub(super) fn violating(mut self, violation: Violation) -> Self {
+        self.inner.violations.push(violation);
+        self
+    }
+
     /// Whether it failed for this reason.
     pub fn is<R: Reason>(&self, reason: R) -> bool {
         self.inner.reason == reason.reason() && self.inner.domain == R::DOMAIN
@@ -110,6 +189,18 @@ impl Error {
         &self.inner.reason
     }
 
+    /// Whose reason it is; empty where none was told.
+    #[must_use]
+    pub fn reason_domain(&self) -> &str {
+        &self.inner.domain
+    }
+
+    /// What a person is told.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.inner.message
+    }
+
     /// The facts that go along.
     #[must_use]
     pub fn metadata(&self) -> &BTreeMap<String, String> {
@@ -121,6 +212,41 @@ impl Error {
     pub fn violations(&self) -> &[Violation] {
         &self.inner.violations
     }
+
+    /// When another try makes sense, if that was told.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.inner.retry_after
+    }
+
+    /// Writes down what the wire is not told. The adapters call it once an error.
+    pub(super) fn log(&self, method: &'static str) {
+        let Some(source) = &self.inner.source else {
+            return;
+        };
+        tracing::error!(
+            method,
+            reason = &*self.inner.reason,
+            error = %Chain(&**source),
+            "{}",
+            self.inner.message
+        );
+    }
+}
+
+/// An error with those it comes from.
+struct Chain<'a>(&'a (dyn std::error::Error + 'static));
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut next = self.0.source();
+        while let Some(source) = next {
+            write!(f, ": {source}")?;
+            next = source.source();
+        }
+        Ok(())
+    }
 }
 
 impl fmt::Display for Error {
@@ -129,4 +255,33 @@ impl fmt::Display for Error {
     }
 }
 
-impl std::error::Error for Error {}
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.inner.source.as_deref().map(|s| s as _)
+    }
+}
+
+impl From<crate::Rejection> for Error {
+    /// A rejection by a part of the service itself: a lane, a pool, a quota.
+    fn from(rejection: crate::Rejection) -> Self {
+        let code = match rejection.scope {
+            crate::Scope::Tenant => Code::ResourceExhausted,
+            _ => Code::Unavailable,
+        };
+        let reason = reason_of(rejection.reason.as_str());
+        let mut error = Self::new(code, reason, "overloaded")
+            .domain(OURS)
+            .with("scope", rejection.scope.as_str());
+        match rejection.advice {
+            crate::Advice::No => error = error.with("retry", "no"),
+            crate::Advice::Elsewhere => error = error.with("retry", "elsewhere"),
+            crate::Advice::After(wait) => error = error.retry_in(wait),
+        }
+        error
+    }
+}
+
+/// A rejection's reason as reasons are written here: `queue-full` is `QUEUE_FULL`.
+pub(super) fn reason_of(name: &str) -> String {
+    name.to_ascii_uppercase().replace('-', "_")
+}

@@ -5,6 +5,21 @@ use http::{Extensions, HeaderMap};
 use super::Method;
 use crate::Call;
 
+/// The longest message that is read where a request's extensions hold no [`MaxBody`]: 4 MiB, on
+/// both transports.
+pub(super) const MAX_BODY: usize = 4 << 20;
+
+/// The longest message of this call, in bytes. Put among the request's extensions by a layer above
+/// the adapters; a longer one is refused with 413, or `OUT_OF_RANGE` by gRPC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MaxBody(pub usize);
+
+impl MaxBody {
+    pub(super) fn of(extensions: &Extensions) -> usize {
+        extensions.get::<Self>().map_or(MAX_BODY, |max| max.0)
+    }
+}
+
 /// A call's message and what came with it, by whichever transport.
 #[derive(Debug)]
 pub struct Request<T> {
@@ -33,6 +48,11 @@ impl<T> Request<T> {
     /// What is asked.
     pub fn message(&self) -> &T {
         &self.message
+    }
+
+    /// What is asked: to read on a stream of messages.
+    pub fn message_mut(&mut self) -> &mut T {
+        &mut self.message
     }
 
     /// What is asked, and nothing else.

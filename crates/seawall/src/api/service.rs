@@ -1,6 +1,6 @@
 //! A service ready to be served.
 
-use super::Method;
+use super::{Method, Routes};
 
 /// A service, by both transports. Made by generated code; served by an `App`.
 #[derive(Debug)]
@@ -9,10 +9,10 @@ pub struct Service {
     pub name: &'static str,
     /// Its methods.
     pub methods: &'static [Method],
-    /// gRPC.
+    /// gRPC. Of several services the axum routers are merged, each after its `reset_fallback`.
     pub grpc: tonic::service::Routes,
-    /// JSON over HTTP.
-    pub http: axum::Router,
+    /// JSON over HTTP. Several are put together with [`Routes::merge`].
+    pub http: Routes,
     /// The file descriptor set it was made from, for reflection.
     pub descriptors: &'static [u8],
     /// OpenAPI 3.1, as JSON; holds the whole of the proto package's services.

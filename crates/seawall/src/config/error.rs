@@ -13,7 +13,7 @@ pub struct Position {
 }
 
 impl Position {
-    pub(super) fn at(text: &str, offset: usize) -> Self {
+    pub(crate) fn at(text: &str, offset: usize) -> Self {
         let before = text.get(..offset).unwrap_or(text);
         let line_start = before.rfind('\n').map_or(0, |n| n + 1);
         Self {

@@ -71,7 +71,7 @@ impl fmt::Display for Kind {
             Self::Url => f.write_str("http://host:port or https://host:port"),
             Self::Networks => f.write_str("list of networks such as [\"10.0.0.0/8\"]"),
             Self::Addresses => f.write_str("list of IP addresses and ports such as \"10.0.0.2:53\""),
-            Self::Endpoints => f.write_str("list of \"host:port\", \"dns://name:port\", \"srv://_service._tcp.name\", \"file:///path\""),
+            Self::Endpoints => f.write_str("list of \"host:port\", \"dns://name:port\", \"srv://_service._tcp.name\", \"file:///path\", \"etcd://host:port/prefix/service\""),
             Self::HashOn => f.write_str("client, path, header:NAME or cookie:NAME"),
             Self::Methods => f.write_str("list of methods such as [\"GET\"]"),
             Self::Path => f.write_str("path beginning with `/`"),

@@ -19,11 +19,13 @@ mod kind;
 mod model;
 mod network;
 mod print;
+mod ranged;
 mod relations;
 mod settings;
 mod tls;
 mod units;
 mod upstreams;
+mod watch;
 
 use http::Uri;
 use toml::de::DeTable;
@@ -32,6 +34,8 @@ pub use client::{
     BalanceConfig, BreakerConfig, BreakerKind, BreakerPer, DiscoveryConfig, EjectionConfig,
     FallbackConfig, GutterConfig, HashOn, HealthConfig, ReplicasConfig, RetryConfig,
 };
+#[cfg(feature = "api")]
+pub(crate) use error::nearest;
 pub use error::{ConfigError, ConfigErrors, Position, Problem};
 pub use kind::Kind;
 pub use model::{
@@ -41,13 +45,13 @@ pub use model::{
 };
 pub use network::{Network, NetworkError};
 pub use print::{default_toml, explain, json_schema, setting};
+pub use ranged::{Count, Size, Time};
 pub use relations::{BUILT_IN_LANES, MAX_NAMED_LANES, Warning};
 pub use settings::{SETTINGS, Setting};
 pub use tls::{CertificateFiles, ClientAuth, ListenerTls, TlsVersion, UpstreamTls};
 pub use units::{UnitError, parse_size, parse_time};
+pub use watch::Watch;
 
-#[cfg(feature = "api")]
-pub(crate) use error::nearest;
 #[cfg(feature = "api")]
 pub(crate) use units::units_serde;
 

@@ -166,7 +166,7 @@ pub const SETTINGS: &[Setting] = &[
         "well above any sensible limit of an origin, below common descriptor limits"),
 
     with("upstreams.*.endpoints", Kind::Endpoints, "[]",
-        "The hosts behind it, each with its own connections: `host:port` (also with ` weight=2`, ` zone=a`), `dns://name:port` for every address of a name, `srv://…`, or `file:///path` with one a line. Empty: the one of `url`, which otherwise only says the scheme and the name in certificates.",
+        "The hosts behind it, each with its own connections: `host:port` (also with ` weight=2`, ` zone=a`), `dns://name:port` for every address of a name, `srv://…`, `file:///path` with one a line, or `etcd://host:port/prefix/service`. Empty: the one of `url`, which otherwise only says the scheme and the name in certificates.",
         "most services are one address"),
 
     optional("upstreams.*.tls.ca", Kind::File, "\"/etc/seawall/services-ca.pem\"",

@@ -36,6 +36,14 @@ pub enum DiscoveryError {
         /// What is wrong.
         error: DnsError,
     },
+    /// A service in etcd is not to be had.
+    #[error("{service}: {error}")]
+    Etcd {
+        /// Which one.
+        service: Arc<str>,
+        /// What is wrong.
+        error: super::etcd::Error,
+    },
     /// A static list of nothing.
     #[error("the list of endpoints is empty")]
     Empty,

@@ -1,6 +1,6 @@
 //! Where an upstream's endpoints come from, and how they change.
 //!
-//! A [`Source`] is a static list, a file or SRV records; what it names by a name follows that name's
+//! A [`Source`] is a static list, a file, SRV records or a service in etcd ([`etcd`]); what it names by a name follows that name's
 //! addresses. [`Discovery`] asks, for all upstreams together; [`Endpoints`] is what one upstream
 //! holds: the list of now, wait-free to read, and a way to wait for the next. Decisions:
 //!
@@ -16,6 +16,7 @@
 //!   hash, so that it is always the same, and another on another machine.
 //! - *Nothing churns.* A list is published where it differs from the last, sorted, so that the order
 //!   of an answer means nothing.
+//! - *Who is looked for makes itself known* by a [`Registry`], and is kept known.
 //! - *What is pure is apart*: what answers add up to (`known`, `board`), when to ask again (`pace`)
 //!   and what texts mean (`target`, `list`) know no clock and no socket.
 //!
@@ -42,13 +43,13 @@ mod board;
 mod dns;
 mod endpoint;
 mod endpoints;
-#[cfg(feature = "etcd")]
 pub mod etcd;
 mod filed;
 mod hosts;
 mod known;
 mod list;
 mod pace;
+mod registry;
 mod resolver;
 mod search;
 mod settings;
@@ -70,6 +71,9 @@ pub use answer::{DnsError, RecordKind};
 pub use endpoint::Endpoint;
 pub use endpoints::{DiscoveryError, Endpoints, State};
 pub use list::ListError;
+pub use registry::{
+    Address, AddressError, Instance, Registering, Registration, RegistrationState, Registry,
+};
 pub use settings::{Families, Settings};
 pub use source::{Source, SourceError};
 pub use target::{Host, Target, TargetError};
@@ -90,6 +94,8 @@ pub struct Discovery {
     resolver: Resolver,
     rules: Rules,
     file_interval: Duration,
+    #[cfg(feature = "etcd")]
+    etcd: etcd::Hub,
 }
 
 impl Default for Discovery {
@@ -110,8 +116,11 @@ impl Discovery {
     }
 
     fn with(settings: &Settings, lookup: Box<dyn Lookup>) -> Self {
+        let resolver = Resolver::new(settings, lookup);
         Self {
-            resolver: Resolver::new(settings, lookup),
+            #[cfg(feature = "etcd")]
+            etcd: etcd::Hub::new(settings.etcd.clone(), settings.grace, resolver.ticks()),
+            resolver,
             rules: Rules {
                 grace: settings.grace,
                 most: settings.max_endpoints.max(1),
@@ -144,6 +153,10 @@ impl Discovery {
                 due,
             }),
             Source::Srv(name) => Feed::Srv { name, due },
+            #[cfg(feature = "etcd")]
+            Source::Etcd(service) => Feed::Etcd(self.etcd.feed(&service)),
+            #[cfg(not(feature = "etcd"))]
+            Source::Etcd(_) => Feed::NotBuilt,
         };
         let ticks = self.resolver.ticks();
         let known = matches!(feed, Feed::None) && board.names().next().is_none();

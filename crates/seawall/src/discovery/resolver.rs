@@ -38,7 +38,7 @@ pub(super) trait Lookup: Send + Sync + 'static {
 pub(super) struct Ticks(Instant);
 
 impl Ticks {
-    fn start() -> Self {
+    pub(super) fn start() -> Self {
         Self(Instant::now())
     }
 

@@ -12,17 +12,24 @@ use tokio::task::{JoinSet, spawn_blocking};
 use super::answer::{DnsError, Question, RecordKind, Told};
 use super::board::Board;
 use super::endpoints::{DiscoveryError, Health, Shared};
+use super::etcd;
 use super::filed::Filed;
 use super::list::{self, ListError};
 use super::resolver::Resolver;
 use super::target::Target;
 
 /// Where targets come from besides what the board already has.
-#[derive(Debug)]
 pub(super) enum Feed {
     None,
     File(FileFeed),
-    Srv { name: Arc<str>, due: Tick },
+    Srv {
+        name: Arc<str>,
+        due: Tick,
+    },
+    #[cfg(feature = "etcd")]
+    Etcd(etcd::Feed),
+    #[cfg(not(feature = "etcd"))]
+    NotBuilt,
 }
 
 #[derive(Debug)]
@@ -57,16 +64,25 @@ impl Search {
             self.shared.publish(self.board.endpoints());
             self.report();
             self.first.send_replace(true);
-            let feed = match &self.feed {
-                Feed::None => Tick::MAX,
-                Feed::File(feed) => feed.due,
-                Feed::Srv { due, .. } => *due,
-            };
             let next = self.due.values().copied().min().unwrap_or(Tick::MAX);
-            if feed.min(next) == Tick::MAX {
+            let next = match &mut self.feed {
+                Feed::File(feed) => next.min(feed.due),
+                Feed::Srv { due, .. } => next.min(*due),
+                #[cfg(feature = "etcd")]
+                Feed::Etcd(feed) => {
+                    // Whichever comes first.
+                    let wait = next.since(ticks.now());
+                    let _ = tokio::time::timeout(wait, feed.changed()).await;
+                    continue;
+                }
+                #[cfg(not(feature = "etcd"))]
+                Feed::NotBuilt => return,
+                Feed::None => next,
+            };
+            if next == Tick::MAX {
                 return;
             }
-            ticks.until(feed.min(next)).await;
+            ticks.until(next).await;
         }
     }
 
@@ -105,8 +121,23 @@ impl Search {
                     self.health.answered = Some(now);
                 }
             }
+            #[cfg(feature = "etcd")]
+            Feed::Etcd(feed) => {
+                let told = feed.now().await;
+                self.board.set_targets(feed.targets(&told));
+                self.health.answered = told.answered;
+                self.etcd(told.error);
+            }
+            #[cfg(not(feature = "etcd"))]
+            Feed::NotBuilt => self.etcd(Some(etcd::Error::NotBuilt)),
             _ => {}
         }
+    }
+
+    fn etcd(&mut self, error: Option<etcd::Error>) {
+        let service = self.source.clone();
+        let error = error.map(|error| DiscoveryError::Etcd { service, error });
+        self.stands(None, error);
     }
 
     fn file(&mut self, path: &Arc<str>, targets: Result<Vec<Target>, ListError>, now: Tick) {

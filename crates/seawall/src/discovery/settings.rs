@@ -40,7 +40,8 @@ pub struct Settings {
     pub retry_cap: Duration,
     /// How long one question may take, everything included. Default: 4 s.
     pub timeout: Duration,
-    /// An address that answers leave out is kept for this long, and for two answers. Default: 30 s.
+    /// An address that answers leave out is kept for this long, and for two answers; instances of
+    /// which more vanish from etcd than stay, for this long. Default: 30 s.
     pub grace: Duration,
     /// The most endpoints that a name, or the SRV records of one, can have, at least 1. Default: 128.
     pub max_endpoints: usize,
@@ -49,6 +50,8 @@ pub struct Settings {
     pub subset: u64,
     /// How often a file is looked at. Default: 1 s.
     pub file_interval: Duration,
+    /// How an etcd is spoken to.
+    pub etcd: super::etcd::Settings,
 }
 
 /// Which addresses of a name are wanted.
@@ -78,6 +81,7 @@ impl Default for Settings {
             max_endpoints: 128,
             subset: machine(),
             file_interval: Duration::from_secs(1),
+            etcd: super::etcd::Settings::default(),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 
+use super::etcd::{PlaceError, Service};
 use super::list::ListError;
 use super::target::{Target, TargetError, host_name};
 
@@ -15,6 +16,7 @@ use super::target::{Target, TargetError, host_name};
 /// | `host:port`, `dns://host:port` | the address, or all A and AAAA records of the name |
 /// | `srv://_http._tcp.name` | the SRV records' targets, their addresses, ports, weights and priorities |
 /// | `file:///path` | a line each: see [`Source::File`] |
+/// | `etcd://host:port,host:port/prefix/service` | the instances that are registered there: see [`etcd`](super::etcd) |
 ///
 /// ```
 /// use seawall::discovery::Source;
@@ -40,6 +42,9 @@ pub enum Source {
     File(PathBuf),
     /// The SRV records of this name (RFC 2782). The weight 0 counts as 1.
     Srv(Arc<str>),
+    /// The instances of this service, as they come and go. Those with a name follow the name's
+    /// addresses.
+    Etcd(Service),
 }
 
 /// Why a text is no source.
@@ -47,7 +52,7 @@ pub enum Source {
 pub enum SourceError {
     /// No such scheme.
     #[error(
-        "`{0}://` is not known here: write host:port, dns://host:port, srv://_service._proto.name or file:///path"
+        "`{0}://` is not known here: write host:port, dns://host:port, srv://_service._proto.name, file:///path or etcd://host:port/prefix/service"
     )]
     Scheme(String),
     /// The host and port are not.
@@ -56,6 +61,9 @@ pub enum SourceError {
     /// Not a name.
     #[error("`{0}` is no name of SRV records: write srv://_http._tcp.name, without a port")]
     Srv(String),
+    /// No service in an etcd.
+    #[error(transparent)]
+    Etcd(#[from] PlaceError),
     /// Not an absolute path.
     #[error("`{0}` is no absolute path: write file:///path")]
     Path(String),
@@ -74,11 +82,11 @@ impl Source {
     /// A file as it stands now, for a check before it is used.
     ///
     /// # Errors
-    /// Why it would be refused. [`Source::Static`] and [`Source::Srv`] are never.
+    /// Why it would be refused. The other sources are never.
     pub fn check(&self) -> Result<(), ListError> {
         match self {
             Self::File(path) => super::list::read(path).map(|_| ()),
-            Self::Static(_) | Self::Srv(_) => Ok(()),
+            Self::Static(_) | Self::Srv(_) | Self::Etcd(_) => Ok(()),
         }
     }
 }
@@ -94,6 +102,7 @@ impl FromStr for Source {
                 Ok(name) => Ok(Self::Srv(name)),
                 Err(_) => Err(SourceError::Srv(rest.to_owned())),
             },
+            "etcd" => Ok(Self::Etcd(text.parse()?)),
             "file" if Path::new(rest).is_absolute() => Ok(Self::File(rest.into())),
             "file" => Err(SourceError::Path(rest.to_owned())),
             _ => Err(SourceError::Scheme(scheme.to_owned())),
@@ -113,6 +122,7 @@ impl fmt::Display for Source {
             }
             Self::File(path) => write!(f, "file://{}", path.display()),
             Self::Srv(name) => write!(f, "srv://{name}"),
+            Self::Etcd(service) => service.fmt(f),
         }
     }
 }
@@ -133,6 +143,10 @@ mod tests {
                 "file:///etc/hosts.d/db",
                 Source::File("/etc/hosts.d/db".into()),
             ),
+            (
+                "etcd://a:1/x/db",
+                Source::Etcd("etcd://a:1/x/db".parse().unwrap()),
+            ),
         ] {
             assert_eq!(text.parse(), Ok(source), "{text}");
         }
@@ -147,6 +161,10 @@ mod tests {
             ("dns://db", E::Target(TargetError::NoPort("db".into()))),
             ("srv://_http._tcp.db:80", E::Srv("_http._tcp.db:80".into())),
             ("srv://", E::Srv(String::new())),
+            (
+                "etcd://a:1/",
+                E::Etcd(PlaceError::NoService("etcd://a:1/".into())),
+            ),
             ("file://endpoints", E::Path("endpoints".into())),
         ] {
             assert_eq!(text.parse::<Source>(), Err(error), "{text}");

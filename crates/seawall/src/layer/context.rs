@@ -81,6 +81,9 @@ pub(crate) struct Kept {
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
     /// A call made for this one was retried in vain, so nobody above is to retry.
     pub(crate) retried: AtomicBool,
+    /// Which writer it is to its databases; 0 for a call that has not written.
+    #[cfg(any(feature = "mysql", feature = "sqlite"))]
+    pub(crate) writer: std::sync::atomic::AtomicU64,
     /// Where the call stands in its trace; its outgoing calls continue it.
     #[cfg(feature = "api")]
     pub(crate) trace: Option<super::Trace>,

@@ -27,11 +27,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 
 pub use life::{Busy, Life};
-use signals::Asking;
+use signals::{Asking, Source};
 pub use signals::{Signal, Signals};
 
 use crate::panics;
@@ -222,7 +223,7 @@ impl Shutdown {
         let life = Life::new(self.drain);
         let code = watcher.block_on(async {
             // Before the program begins, so that no signal is lost.
-            let mut signals = match Signals::only(self.ends_on) {
+            let signals = match Signals::only(self.ends_on) {
                 Ok(signals) => signals,
                 Err(error) => return self.cannot_start(&error),
             };
@@ -237,12 +238,47 @@ impl Shutdown {
                     Err(panic) => resume_unwind(panic),
                 }
             };
-            let next = async move || signals.next().await;
-            ExitCode::from(self.supervise(runtime.handle(), life, program, next).await)
+            let code = self.supervise(runtime.handle(), life, program, signals);
+            ExitCode::from(code.await)
         });
         // Whatever blocks a thread is left to the end of the process.
         runtime.shutdown_background();
         code
+    }
+
+    /// As [`run`](Self::run), for a program inside another, or in a test: on the runtime that this is
+    /// called on, and with `signals` for the process's. Returns the exit code.
+    ///
+    /// Dropped before it has returned, it cuts what is under way, and no clean-up runs.
+    ///
+    /// ```
+    /// use seawall_sync::Shutdown;
+    /// use seawall_sync::shutdown::Signal;
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+    /// let (signals, heard) = tokio::sync::mpsc::unbounded_channel();
+    /// let program = async |life: seawall_sync::shutdown::Life| {
+    ///     life.stopping().await;
+    ///     Ok::<(), std::io::Error>(())
+    /// };
+    /// signals.send(Signal::Terminate)?;
+    /// assert_eq!(Shutdown::new().run_within(program, heard).await, 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime with time enabled.
+    pub async fn run_within<P, F, E>(self, program: P, signals: UnboundedReceiver<Signal>) -> u8
+    where
+        P: FnOnce(Life) -> F,
+        F: Future<Output = Result<(), E>> + Send + 'static,
+        E: fmt::Display + Send + 'static,
+    {
+        let life = Life::new(self.drain);
+        let program = program(life.clone());
+        self.supervise(&Handle::current(), life, program, signals)
+            .await
     }
 
     fn cannot_start(&self, error: &std::io::Error) -> ExitCode {
@@ -259,13 +295,13 @@ impl Shutdown {
         runtime: &Handle,
         life: Life,
         program: F,
-        signal: impl AsyncFnMut() -> Signal,
+        signals: impl Source,
     ) -> u8
     where
         F: Future<Output = Result<(), E>> + Send + 'static,
         E: fmt::Display + Send + 'static,
     {
-        let mut signals = Asking::new(signal);
+        let mut signals = Asking::new(signals);
         let mut under_way = JoinSet::new();
         let main = life.clone();
         let program = async move {
@@ -314,9 +350,16 @@ impl Shutdown {
             self.end_cut(&life, &mut under_way).await;
             self.clean_up(runtime, &life).await;
         };
+        let further = async {
+            // The first one of all asks for the end that is under way, whatever began that.
+            if !signals.have_asked() {
+                signals.next().await;
+            }
+            signals.next().await;
+        };
         tokio::select! {
             () = clean_up => {}
-            () = signals.next() => (self.tell)(&Event::BrokenOff),
+            () = further => (self.tell)(&Event::BrokenOff),
         }
         self.tell_late(&life);
         match life.cause() {

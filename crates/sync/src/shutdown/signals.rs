@@ -1,8 +1,10 @@
 //! The signals that ask a program to end.
 
+use std::future::Future;
 use std::io;
 use std::time::Duration;
 
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::Instant;
 
 /// What comes this soon after a signal belongs to it: systemd's `SendSIGHUP=yes` sends SIGHUP right
@@ -20,22 +22,48 @@ pub enum Signal {
     Hangup,
 }
 
+/// Where signals come from: the system, or who stands for it.
+pub(super) trait Source: Send {
+    /// The next one; waits for ever where there is none any more. Cancel-safe.
+    fn next(&mut self) -> impl Future<Output = Signal> + Send;
+}
+
+impl Source for Signals {
+    fn next(&mut self) -> impl Future<Output = Signal> + Send {
+        Self::next(self)
+    }
+}
+
+impl Source for UnboundedReceiver<Signal> {
+    async fn next(&mut self) -> Signal {
+        match self.recv().await {
+            Some(signal) => signal,
+            None => std::future::pending().await,
+        }
+    }
+}
+
 /// Tells a signal that asks anew from one that belongs to what was asked already.
 pub(super) struct Asking<S> {
     next: S,
     asked: Option<Instant>,
 }
 
-impl<S: AsyncFnMut() -> Signal> Asking<S> {
+impl<S: Source> Asking<S> {
     pub(super) fn new(next: S) -> Self {
         Self { next, asked: None }
+    }
+
+    /// Whether there was one yet.
+    pub(super) fn have_asked(&self) -> bool {
+        self.asked.is_some()
     }
 
     /// The first signal; after that, one that says that somebody will not wait. A hangup does not.
     /// Cancel-safe as far as the source is.
     pub(super) async fn next(&mut self) {
         loop {
-            let signal = (self.next)().await;
+            let signal = self.next.next().await;
             let now = Instant::now();
             let anew = |asked| signal != Signal::Hangup && now.duration_since(asked) >= ECHO;
             if self.asked.is_none_or(anew) {

@@ -28,7 +28,7 @@ where
     F: Future<Output = Result<(), &'static str>> + Send + 'static,
 {
     let begun = Instant::now();
-    let (send, mut received) = mpsc::unbounded_channel();
+    let (send, received) = mpsc::unbounded_channel();
     for (after, signal) in signals.iter().copied() {
         let send = send.clone();
         tokio::spawn(async move {
@@ -39,12 +39,8 @@ where
     let shutdown = Shutdown::new().tell(|_| {});
     let life = Life::new(shutdown.drain);
     let program = program(life.clone());
-    let signal = async move || match received.recv().await {
-        Some(signal) => signal,
-        None => pending().await,
-    };
     let code = shutdown
-        .supervise(&Handle::current(), life, program, signal)
+        .supervise(&Handle::current(), life, program, received)
         .await;
     (code, begun.elapsed())
 }
@@ -191,6 +187,26 @@ async fn where_no_signal_began_the_end_the_first_breaks_nothing_off() {
     };
     assert_eq!(run(asked, &[1]).await, (0, 4));
     assert_eq!(run(asked, &[1, 2]).await, (BROKEN_OFF, 2));
+}
+
+/// A manager that sees a program fail tells the rest of it to end, which is no impatience.
+#[tokio::test(start_paused = true)]
+async fn the_first_signal_of_all_breaks_off_no_clean_up() {
+    let cleaned = Log::default();
+    let program = |life: Life| {
+        life.on_exit("slow", {
+            let log = cleaned.clone();
+            async move {
+                sleep(4 * S).await;
+                log.lock().push("cleaned");
+            }
+        });
+        async { Err("no disk") }
+    };
+    assert_eq!(run(program, &[2]).await, (1, 4));
+    assert_eq!(*cleaned.lock(), ["cleaned"]);
+    assert_eq!(run(program, &[1, 2]).await, (1, 2));
+    assert_eq!(cleaned.lock().len(), 1);
 }
 
 #[tokio::test(start_paused = true)]

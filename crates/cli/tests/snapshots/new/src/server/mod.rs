@@ -1,0 +1,14 @@
+//! What is served, and where. Both transports come from the definition, with every protection on;
+//! a service of the definition is one line here, and HTTP that no definition describes (a web hook, a
+//! page) is a route.
+
+use seawall::app::Setup;
+
+use crate::biz::notes::Store;
+use crate::config::Config;
+use crate::service;
+
+/// Serves `shop.v1`: gRPC, and JSON over HTTP.
+pub fn serve<S: Store>(app: &Setup<Config>, notes: service::notes::Notes<S>) {
+    app.service(api::shop::v1::notes::service(notes));
+}

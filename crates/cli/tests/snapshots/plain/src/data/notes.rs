@@ -1,0 +1,101 @@
+//! Notes in the database.
+
+use std::time::{Duration, SystemTime};
+
+use sqlx::sqlite::{SqlitePool, SqliteRow};
+use sqlx::{FromRow, Row};
+
+use super::failed;
+use crate::biz::notes::{Draft, Error, Note, Store};
+
+/// The table `notes`.
+#[derive(Clone, Debug)]
+pub struct Notes {
+    pool: SqlitePool,
+}
+
+impl Notes {
+    pub fn new(pool: SqlitePool) -> Self {
+        Self { pool }
+    }
+}
+
+/// A note as it is kept. Not a note: what is kept may change without the business.
+struct NoteRow {
+    id: i64,
+    title: String,
+    text: String,
+    written: i64,
+}
+
+impl FromRow<'_, SqliteRow> for NoteRow {
+    fn from_row(row: &SqliteRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            id: row.try_get("id")?,
+            title: row.try_get("title")?,
+            text: row.try_get("text")?,
+            written: row.try_get("written")?,
+        })
+    }
+}
+
+impl From<NoteRow> for Note {
+    fn from(row: NoteRow) -> Self {
+        let written = Duration::from_millis(row.written.try_into().unwrap_or(0));
+        Self {
+            id: row.id.try_into().unwrap_or(0),
+            title: row.title,
+            text: row.text,
+            written: SystemTime::UNIX_EPOCH + written,
+        }
+    }
+}
+
+impl Store for Notes {
+    async fn add(&self, draft: Draft, written: SystemTime) -> Result<Note, Error> {
+        let insert = "INSERT INTO notes (title, text, written) VALUES (?, ?, ?) RETURNING *";
+        let row = sqlx::query_as::<_, NoteRow>(insert)
+            .bind(&draft.title)
+            .bind(&draft.text)
+            .bind(milliseconds(written))
+            .fetch_one(&self.pool)
+            .await;
+        row.map(Note::from).map_err(|error| match error {
+            sqlx::Error::Database(why) if why.is_unique_violation() => {
+                Error::TitleTaken(draft.title)
+            }
+            other => failed(other),
+        })
+    }
+
+    async fn get(&self, id: u64) -> Result<Note, Error> {
+        let row = sqlx::query_as::<_, NoteRow>("SELECT * FROM notes WHERE id = ?")
+            .bind(number(id))
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(failed)?;
+        row.map(Note::from).ok_or(Error::NotFound(id))
+    }
+
+    async fn list(&self, before: u64, limit: u32) -> Result<Vec<Note>, Error> {
+        let select = "SELECT * FROM notes WHERE id < ? ORDER BY id DESC LIMIT ?";
+        let rows = sqlx::query_as::<_, NoteRow>(select)
+            .bind(number(before))
+            .bind(limit)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed)?;
+        Ok(rows.into_iter().map(Note::from).collect())
+    }
+}
+
+/// SQLite has no unsigned numbers; no note has so large a one.
+fn number(id: u64) -> i64 {
+    id.try_into().unwrap_or(i64::MAX)
+}
+
+fn milliseconds(time: SystemTime) -> i64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH);
+    let since = since.unwrap_or(Duration::ZERO).as_millis();
+    since.try_into().unwrap_or(i64::MAX)
+}

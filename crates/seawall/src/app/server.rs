@@ -1,0 +1,268 @@
+//! Accepts connections and serves a router on them: HTTP/1.1 and HTTP/2 in the clear, told apart by
+//! their first bytes.
+//!
+//! The listener is bound when the program starts, so that an address in use is an error before
+//! anything is announced. When the server drains, it first takes what already waits to be accepted:
+//! the system would answer those with a reset.
+
+use std::borrow::Cow;
+use std::convert::Infallible;
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::ConnectInfo;
+use futures_util::FutureExt as _;
+use http::Request;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use parking_lot::Mutex;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::{AbortHandle, JoinSet};
+use tower::Service as _;
+
+use super::part::{BoxError, Part};
+use crate::sync::CancellationToken;
+use crate::sync::shutdown::Life;
+
+/// After an error of `accept` that is the system's (descriptors are short).
+const AGAIN: Duration = Duration::from_millis(50);
+
+/// What a connection may do.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    pub(super) header_timeout: Duration,
+    pub(super) idle_timeout: Duration,
+    pub(super) max_header_bytes: usize,
+    pub(super) max_connections: usize,
+    pub(super) max_streams: u32,
+}
+
+/// A listener and what it serves.
+pub(super) struct Server {
+    /// `http`, `grpc`, `admin`: the section of the configuration.
+    name: &'static str,
+    wanted: SocketAddr,
+    router: Router,
+    limits: Limits,
+    bound: Arc<Mutex<Option<SocketAddr>>>,
+    draining: CancellationToken,
+    ended: CancellationToken,
+    task: Mutex<Option<AbortHandle>>,
+}
+
+impl Server {
+    pub(super) fn new(
+        name: &'static str,
+        wanted: SocketAddr,
+        router: Router,
+        limits: Limits,
+        bound: Arc<Mutex<Option<SocketAddr>>>,
+    ) -> Self {
+        Self {
+            name,
+            wanted,
+            router,
+            limits,
+            bound,
+            draining: CancellationToken::new(),
+            ended: CancellationToken::new(),
+            task: Mutex::default(),
+        }
+    }
+
+    fn cannot_bind(&self, error: &std::io::Error) -> BoxError {
+        let remedy = match error.kind() {
+            ErrorKind::AddrInUse => {
+                "another process listens there (`ss -ltnp` names it): stop it, or choose another address by"
+            }
+            ErrorKind::PermissionDenied => {
+                "ports below 1024 need a privilege (CAP_NET_BIND_SERVICE): choose a higher one by"
+            }
+            ErrorKind::AddrNotAvailable => "this machine has no such address: choose one by",
+            _ => "choose another by",
+        };
+        let (wanted, name) = (self.wanted, self.name);
+        format!("cannot listen on {wanted}: {error}; {remedy} {name}.address").into()
+    }
+}
+
+impl Part for Server {
+    fn name(&self) -> Cow<'static, str> {
+        self.name.into()
+    }
+
+    async fn start(&self, _: Life) -> Result<(), BoxError> {
+        let listener = TcpListener::bind(self.wanted).await;
+        let listener = listener.map_err(|error| self.cannot_bind(&error))?;
+        let address = listener.local_addr()?;
+        *self.bound.lock() = Some(address);
+        tracing::info!(server = self.name, %address, "listening");
+        let accept = Accept {
+            router: self.router.clone(),
+            limits: self.limits,
+            places: Arc::new(Semaphore::new(self.limits.max_connections)),
+            draining: self.draining.clone(),
+            connections: JoinSet::new(),
+        };
+        let ended = self.ended.clone();
+        let task = tokio::spawn(async move {
+            let _ended = ended.drop_guard();
+            accept.run(listener).await;
+        });
+        *self.task.lock() = Some(task.abort_handle());
+        Ok(())
+    }
+
+    async fn drain(&self) -> Result<(), BoxError> {
+        self.draining.cancel();
+        self.ended.cancelled().await;
+        Ok(())
+    }
+
+    async fn stop(&self) -> Result<(), BoxError> {
+        if let Some(task) = self.task.lock().take() {
+            task.abort();
+        }
+        self.ended.cancelled().await;
+        Ok(())
+    }
+}
+
+struct Accept {
+    router: Router,
+    limits: Limits,
+    places: Arc<Semaphore>,
+    draining: CancellationToken,
+    /// Cut when this is dropped.
+    connections: JoinSet<()>,
+}
+
+impl Accept {
+    async fn run(mut self, listener: TcpListener) {
+        let draining = self.draining.clone();
+        loop {
+            tokio::select! {
+                biased;
+                () = draining.cancelled() => break,
+                next = next(&listener, &self.places) => self.serve(next),
+                Some(_) = self.connections.join_next() => {}
+            }
+        }
+        while let Some(waiting) = next(&listener, &self.places).now_or_never() {
+            self.serve(waiting);
+        }
+        drop(listener);
+        while self.connections.join_next().await.is_some() {}
+    }
+
+    fn serve(&mut self, (stream, peer, place): (TcpStream, SocketAddr, OwnedSemaphorePermit)) {
+        // Answers are written whole, so there is nothing to gather.
+        let _ = stream.set_nodelay(true);
+        let (router, limits) = (self.router.clone(), self.limits);
+        let draining = self.draining.clone();
+        self.connections.spawn(async move {
+            let _place = place;
+            connection(stream, peer, router, limits, draining).await;
+        });
+    }
+}
+
+/// Cancel-safe: a place that was taken is given back.
+async fn next(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> (TcpStream, SocketAddr, OwnedSemaphorePermit) {
+    loop {
+        let Ok(place) = places.clone().acquire_owned().await else {
+            // Never closed.
+            return std::future::pending().await;
+        };
+        match listener.accept().await {
+            Ok((stream, peer)) => return (stream, peer, place),
+            Err(error) if is_of_one(&error) => {}
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(AGAIN).await;
+            }
+        }
+    }
+}
+
+/// An error of the one connection that was to be accepted.
+fn is_of_one(error: &std::io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::ConnectionRefused
+    )
+}
+
+async fn connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    router: Router,
+    limits: Limits,
+    draining: CancellationToken,
+) {
+    let asked = Arc::new(AtomicU64::new(0));
+    let counts = asked.clone();
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        counts.fetch_add(1, Relaxed);
+        request.extensions_mut().insert(ConnectInfo(peer));
+        let mut router = router.clone();
+        async move { Ok::<_, Infallible>(infallible(router.call(request).await)) }
+    });
+    let builder = builder(limits);
+    let mut serving = pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
+    let mut seen = 0;
+    let mut going = false;
+    loop {
+        tokio::select! {
+            // How a connection ends is its client's affair.
+            _ = &mut serving => return,
+            () = draining.cancelled(), if !going => {}
+            () = tokio::time::sleep(limits.idle_timeout), if !going => {
+                let now = asked.load(Relaxed);
+                if now != seen {
+                    seen = now;
+                    continue;
+                }
+            }
+        }
+        // Calls under way go on; there are no new ones.
+        going = true;
+        serving.as_mut().graceful_shutdown();
+    }
+}
+
+fn infallible<T>(done: Result<T, Infallible>) -> T {
+    match done {
+        Ok(done) => done,
+        Err(never) => match never {},
+    }
+}
+
+fn builder(limits: Limits) -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header_timeout)
+        .max_buf_size(limits.max_header_bytes);
+    let header_list = u32::try_from(limits.max_header_bytes).unwrap_or(u32::MAX);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits.max_streams)
+        .max_header_list_size(header_list)
+        .keep_alive_interval(Duration::from_secs(30))
+        .keep_alive_timeout(Duration::from_secs(10));
+    builder
+}

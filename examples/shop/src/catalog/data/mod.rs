@@ -1,0 +1,7 @@
+//! The catalog's tables: written as its business needs it, read as they are shown.
+
+pub mod mysql;
+pub mod sqlite;
+mod view;
+
+pub use view::{DetailsView, ProductView, Views};

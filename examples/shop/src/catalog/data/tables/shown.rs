@@ -1,0 +1,78 @@
+//! What is read of the catalog, past its business.
+
+use super::Db;
+use crate::catalog::data::{DetailsView, ProductView, Views};
+use crate::pkg::sql::{self, Database};
+
+/// The queries, on a replica where there is one.
+#[derive(Clone, Debug)]
+pub struct Shown {
+    database: Database<Db>,
+}
+
+type Row = (i64, String, i64, i64);
+
+impl Shown {
+    /// Over this database.
+    #[must_use]
+    pub fn new(database: Database<Db>) -> Self {
+        Self { database }
+    }
+}
+
+impl Views for Shown {
+    async fn product(&self, id: u32) -> Result<Option<ProductView>, sqlx::Error> {
+        let row: Option<Row> =
+            sqlx::query_as("SELECT id, title, price, stock FROM products WHERE id = ?")
+                .bind(i64::from(id))
+                .fetch_optional(self.database.replica())
+                .await?;
+        Ok(row.map(view))
+    }
+
+    async fn details(&self, id: u32) -> Result<Option<DetailsView>, sqlx::Error> {
+        let row: Option<(String, String)> = sqlx::query_as(
+            "SELECT description, attributes FROM product_details WHERE product_id = ?",
+        )
+        .bind(i64::from(id))
+        .fetch_optional(self.database.replica())
+        .await?;
+        Ok(row.map(|(description, attributes)| DetailsView {
+            description,
+            attributes,
+        }))
+    }
+
+    async fn list(&self, after: u32, most: u32) -> Result<Vec<ProductView>, sqlx::Error> {
+        let rows: Vec<Row> = sqlx::query_as(
+            "SELECT id, title, price, stock FROM products WHERE id > ? ORDER BY id LIMIT ?",
+        )
+        .bind(i64::from(after))
+        .bind(i64::from(most))
+        .fetch_all(self.database.replica())
+        .await?;
+        Ok(rows.into_iter().map(view).collect())
+    }
+
+    async fn recommended(&self, id: u32, most: u32) -> Result<Vec<ProductView>, sqlx::Error> {
+        let rows: Vec<Row> = sqlx::query_as(
+            "SELECT p.id, p.title, p.price, p.stock FROM recommendations r
+             JOIN products p ON p.id = r.recommended_id
+             WHERE r.product_id = ? AND p.stock > 0 ORDER BY p.id LIMIT ?",
+        )
+        .bind(i64::from(id))
+        .bind(i64::from(most))
+        .fetch_all(self.database.replica())
+        .await?;
+        Ok(rows.into_iter().map(view).collect())
+    }
+}
+
+fn view((id, title, price, stock): Row) -> ProductView {
+    ProductView {
+        id: sql::small(id),
+        title,
+        price: sql::unsigned(price),
+        stock: sql::small(stock),
+    }
+}

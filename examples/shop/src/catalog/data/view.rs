@@ -1,0 +1,53 @@
+//! What is read of the catalog: by whatever shows it, past the business, which has no say in it.
+
+use std::future::Future;
+
+use serde::{Deserialize, Serialize};
+
+/// A product in a list, and while it is sold: the hot columns.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProductView {
+    /// Its number.
+    pub id: u32,
+    /// Its name.
+    pub title: String,
+    /// What one costs, in cents.
+    pub price: u64,
+    /// How many there are.
+    pub stock: u32,
+}
+
+/// What the page of a product shows besides: the cold columns.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DetailsView {
+    /// A text.
+    pub description: String,
+    /// Facts, as lines of `name: value`.
+    pub attributes: String,
+}
+
+/// The queries: what they answer may be a moment old.
+pub trait Views: Send + Sync + 'static {
+    /// A product.
+    fn product(
+        &self,
+        id: u32,
+    ) -> impl Future<Output = Result<Option<ProductView>, sqlx::Error>> + Send;
+    /// What else there is to know of it.
+    fn details(
+        &self,
+        id: u32,
+    ) -> impl Future<Output = Result<Option<DetailsView>, sqlx::Error>> + Send;
+    /// Up to `most` products after that number, by number.
+    fn list(
+        &self,
+        after: u32,
+        most: u32,
+    ) -> impl Future<Output = Result<Vec<ProductView>, sqlx::Error>> + Send;
+    /// Up to `most` products that go with this one and are there.
+    fn recommended(
+        &self,
+        id: u32,
+        most: u32,
+    ) -> impl Future<Output = Result<Vec<ProductView>, sqlx::Error>> + Send;
+}

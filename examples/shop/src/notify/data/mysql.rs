@@ -1,0 +1,9 @@
+//! The tables in MariaDB.
+
+use sqlx::MySql as Db;
+
+#[path = "tables/mod.rs"]
+#[allow(clippy::duplicate_mod, reason = "one source for two databases")]
+mod tables;
+
+pub use tables::{Listed, Notes, open};

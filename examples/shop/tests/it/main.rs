@@ -1,0 +1,5 @@
+//! Tests of whole parts.
+
+mod embedded;
+mod laws;
+mod real;
