@@ -16,6 +16,8 @@ use crate::pkg::sql;
 pub struct Config {
     /// Where rows are kept.
     pub data: Data,
+    /// Where rows are cached.
+    pub cache: CacheSettings,
     /// What may be turned off when it is too much. Takes effect at once.
     pub degrade: Degrade,
     /// What is granted to customers.
@@ -45,6 +47,14 @@ impl Default for Data {
             notify: embedded("notify"),
         }
     }
+}
+
+/// `[cache]`: where product rows are cached.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct CacheSettings {
+    /// `redis://HOST:PORT`. Nothing is cached without.
+    pub redis: Option<String>,
 }
 
 /// `[degrade]`: what is there, unless an operator turns it off for everyone.

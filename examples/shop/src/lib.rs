@@ -10,4 +10,5 @@ pub mod config;
 pub mod notify;
 pub mod order;
 pub mod pkg;
+pub mod up;
 pub mod worker;

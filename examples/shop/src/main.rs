@@ -43,6 +43,7 @@ fn main() -> ExitCode {
         }
         Some("worker") => app("worker", "What is done by itself.").run(shop::worker::set_up),
         Some("admin") => app("admin", "What an operator does.").run(shop::admin::set_up),
+        Some("up") => shop::up::main(&rest),
         _ => {
             use std::io::Write as _;
             let _ = std::io::stderr().write_all(HELP.as_bytes());

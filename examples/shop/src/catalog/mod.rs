@@ -9,29 +9,38 @@ use shop_api::v1;
 
 use crate::config::{Config, Switches};
 use crate::pkg::Time;
+use data::cache::{Cache, Cached, Forgetting};
 
 /// Puts the catalog together.
 ///
 /// # Errors
-/// Its database cannot be opened.
+/// Its database or its cache cannot be opened.
 pub async fn set_up(app: Setup<Config>) -> Result<(), BoxError> {
     let settings = app.config().data.catalog.clone();
+    let cache = Cache::open(app.config().cache.redis.as_deref()).await?;
     if settings.embedded() {
         use data::sqlite::{Shelves, Shown, open, seed};
         let database = open(&settings).await?;
         seed(&database).await?;
-        serve(&app, Shelves::new(database.clone()), Shown::new(database));
+        let (shelves, shown) = (Shelves::new(database.clone()), Shown::new(database));
+        serve(&app, shelves, shown, cache);
     } else {
         use data::mysql::{Shelves, Shown, open, seed};
         let database = open(&settings).await?;
         seed(&database).await?;
-        serve(&app, Shelves::new(database.clone()), Shown::new(database));
+        let (shelves, shown) = (Shelves::new(database.clone()), Shown::new(database));
+        serve(&app, shelves, shown, cache);
     }
     Ok(())
 }
 
-fn serve<S: biz::Store + Clone, V: data::Views>(app: &Setup<Config>, store: S, views: V) {
-    let catalog = biz::Catalog::new(store);
+fn serve<S, V>(app: &Setup<Config>, store: S, views: V, cache: Cache)
+where
+    S: biz::Store + Clone,
+    V: data::Views,
+{
+    let catalog = biz::Catalog::new(Forgetting::new(store, cache.clone()));
+    let views = Cached::new(views, cache);
     let switches = Switches::of(app.live_config());
     let service = service::Service::new(catalog.clone(), views, switches);
     app.service(v1::catalog::service(service));
