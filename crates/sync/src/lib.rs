@@ -3,12 +3,14 @@
 //! What every request writes is sharded ([`Sharded`]), what every request reads is a copy-on-write
 //! [`Snapshot`], and what every request would allocate comes from a [`Pool`]. Concurrent calls of
 //! one key become one in a [`Flight`], messages go to consumers of different speed by a [`topic`],
-//! and ambient values follow a call into its tasks ([`ambient`]). Nothing here knows another crate
+//! and ambient values follow a call into its tasks ([`ambient`]). Locks tell what is waited for
+//! ([`lock`]). Nothing here knows another crate
 //! of the workspace.
 //!
 //! With the feature `rt`, on tokio: tasks that end together (`group`), work that computes
 //! (`blocking`), stages that push back (`pipeline`), several futures as one (`combine`), lanes on
-//! threads of their own (`threads`), and a program that ends by one path (`shutdown`).
+//! threads of their own (`threads`), a board of what is being worked on (`tasks`), and a program that
+//! ends by one path (`shutdown`).
 
 pub mod ambient;
 #[cfg(feature = "rt")]
@@ -20,6 +22,7 @@ pub mod flight;
 pub mod group;
 #[cfg(feature = "rt")]
 pub mod leak;
+pub mod lock;
 mod panics;
 #[cfg(feature = "rt")]
 pub mod pipeline;
@@ -29,6 +32,8 @@ mod sharded;
 #[cfg(feature = "rt")]
 pub mod shutdown;
 mod snapshot;
+#[cfg(feature = "rt")]
+pub mod tasks;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 #[cfg(feature = "rt")]
@@ -43,6 +48,7 @@ pub use crossbeam_utils::CachePadded;
 pub use flight::Flight;
 #[cfg(feature = "rt")]
 pub use group::Group;
+pub use lock::{Mutex, RwLock};
 pub use pool::{Held, Pool, Pooled, PooledOwned, Recycle};
 pub use sharded::{Shard, Sharded};
 #[cfg(feature = "rt")]

@@ -62,10 +62,10 @@ pub(crate) fn emit(message: &MessageDescriptor, externs: &[(String, String)]) ->
     format!(
         "#[allow(clippy::all)]
 impl ::seawall::api::rest::Fields for {} {{
+    #[allow(unused_variables)]
     fn set(&mut self, path: &str, text: &str) -> ::core::result::Result<(), ::seawall::api::rest::Wrong> {{
         #[allow(unused_imports)]
         use ::seawall::api::rest::{{self, Fields as _, Wrong}};
-        #[allow(unused_variables)]
         let (name, rest_of) = rest::head(path);
         match name {{
 {arms}            _ => ::core::result::Result::Err(Wrong::unknown(name, &[{}])),

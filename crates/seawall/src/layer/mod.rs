@@ -53,6 +53,7 @@ mod protect;
 mod record;
 #[cfg(feature = "api")]
 mod recovery;
+mod requests;
 #[cfg(feature = "api")]
 pub mod settings;
 #[cfg(feature = "api")]
@@ -73,6 +74,7 @@ pub use methods::{Methods, MethodsError, OTHER};
 #[cfg(feature = "api")]
 pub use metrics::StackMetrics;
 pub use protect::{Protect, Protected, protect};
+pub use requests::{RequestName, RequestsLayer, RequestsService};
 #[cfg(feature = "api")]
 pub use stack::{Stack, StackBuilder};
 #[cfg(feature = "api")]

@@ -7,11 +7,13 @@
 //! output stalls, an error waits for at most the one buffer that was being written.
 //!
 //! Lines are JSON objects, one each. [`Log::layer`] is a `tracing` layer; [`Log::access`] takes an
-//! [`AccessEntry`], which is made into text on the writer's thread, not on the request's.
+//! [`AccessEntry`], which is made into text on the writer's thread, not on the request's. Which
+//! levels are written, a [`LevelHandle`] changes while the program runs.
 
 mod access;
 mod call;
 mod layer;
+mod levels;
 mod line;
 #[cfg(feature = "otel")]
 mod otel;
@@ -24,6 +26,7 @@ mod writer;
 pub use access::{AccessEntry, Sampler};
 pub use call::CallEntry;
 pub use layer::LogLayer;
+pub use levels::{ForATime, LevelHandle, Levels, LevelsError, LevelsFilter, MAX_TARGETS};
 #[cfg(feature = "otel")]
 pub use otel::{Otlp, OtlpError};
 #[cfg(feature = "api")]

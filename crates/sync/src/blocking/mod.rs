@@ -24,6 +24,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::Instant;
 
 use crate::leak::Live;
+use crate::tasks::{self, About, Kind};
 use crate::threads::check_name;
 use crate::{ambient, panics};
 use queue::{Job, Queue};
@@ -84,6 +85,7 @@ pub struct Running {
 /// # });
 /// ```
 pub struct Blocking {
+    name: Arc<str>,
     queue: Arc<Queue<Held>>,
     room: Arc<Semaphore>,
 }
@@ -103,6 +105,7 @@ impl Blocking {
         let room = threads.saturating_add(queue).min(Semaphore::MAX_PERMITS);
         // Dropped on an error, which ends the threads that did start.
         let blocking = Self {
+            name: name.as_str().into(),
             queue: Arc::new(Queue::new()),
             room: Arc::new(Semaphore::new(room)),
         };
@@ -138,7 +141,11 @@ impl Blocking {
         let live = tracker
             .map(|tracker| tracker.track(format!("blocking closure `{name}`"), Location::caller()));
         let (tell, told) = oneshot::channel();
+        let mut about = About::new(Kind::Blocking, name.clone(), std::time::Instant::now());
+        about.group = Some(self.name.clone());
+        let entry = tasks::enter(about);
         let run = Box::new(move |stop: &Stop| {
+            let _turn = entry.turn();
             let result = catch_unwind(AssertUnwindSafe(|| ambient.enter(|| work(stop))));
             // Without a receiver the caller has left.
             let _ = tell.send(result.map_err(panics::message));

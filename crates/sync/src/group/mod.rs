@@ -41,6 +41,7 @@ pub use scope::Scope;
 use crate::FOREVER;
 use crate::ambient::{self, Ambient};
 use crate::leak::Live;
+use crate::tasks::{self, About, Entry, Kind};
 use joined::{Names, Succeeded};
 use place::{Held, Place};
 use task::{Ended, Task};
@@ -157,7 +158,7 @@ impl<T: Send + 'static, E: Send + 'static> Group<T, E> {
         self.deadline(Instant::now() + time.min(FOREVER))
     }
 
-    /// A name, which failures and leaks carry.
+    /// A name, which failures and leaks carry, and under which its tasks are on the [board](crate::tasks).
     ///
     /// ```
     /// # use seawall_sync::Group;
@@ -189,9 +190,10 @@ impl<T: Send + 'static, E: Send + 'static> Group<T, E> {
     {
         let ambient = self.ambient();
         let live = self.live(&ambient);
+        let entry = self.entry();
         let index = self.spawned;
         self.spawned += 1;
-        if self.limit.is_none() && live.is_none() {
+        if self.limit.is_none() && live.is_none() && entry.is_none() {
             self.start(Task::new(index, future, ambient, ()));
         } else {
             let place = self.limit.clone().map(Place::stand_in_line);
@@ -199,6 +201,7 @@ impl<T: Send + 'static, E: Send + 'static> Group<T, E> {
                 place,
                 begun: false,
                 _live: live,
+                entry,
             };
             self.start(Task::new(index, future, ambient, held));
         }
@@ -223,7 +226,8 @@ impl<T: Send + 'static, E: Send + 'static> Group<T, E> {
         }
     }
 
-    /// As [`spawn`](Self::spawn), with a name that failures and leaks carry.
+    /// As [`spawn`](Self::spawn), with a name that failures and leaks carry, and under which the task
+    /// is on the [board](crate::tasks).
     ///
     /// # Panics
     /// Outside of a tokio runtime.
@@ -361,6 +365,25 @@ impl<T: Send + 'static, E: Send + 'static> Group<T, E> {
             None => format!("{task} of a group"),
         };
         Some(tracker.track(what, Location::caller()))
+    }
+
+    /// On the board, where there is a name to enter it by.
+    #[track_caller]
+    fn entry(&self) -> Option<Entry> {
+        // Most groups have no names, and their spawns look none up.
+        let own = match self.names.is_empty() {
+            true => None,
+            false => self.names.get(&self.spawned),
+        };
+        if own.is_none() && self.name.is_none() {
+            return None;
+        }
+        let name = own.cloned().unwrap_or(Cow::Borrowed("task"));
+        let mut about = About::new(Kind::Task, name, std::time::Instant::now());
+        about.group = self.name.clone();
+        about.until = self.scope.deadline().map(Instant::into_std);
+        about.started = Some(Location::caller());
+        Some(tasks::enter(about))
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Ended<T, E>>> {

@@ -10,6 +10,7 @@ use tokio::task::unconstrained;
 
 use crate::ambient::Ambient;
 use crate::leak::Live;
+use crate::tasks::{Entry, Turn};
 
 type Permit = Option<OwnedSemaphorePermit>;
 
@@ -52,6 +53,9 @@ impl Place {
 pub(super) trait Hold {
     /// Ready when the task may run.
     fn poll_begin(&mut self, ambient: &Ambient, cx: &mut Context<'_>) -> Poll<()>;
+
+    /// Around each poll of what has begun.
+    fn turn(&self) -> Option<Turn<'_>>;
 }
 
 /// Nothing, as without a limit: it costs no byte.
@@ -59,13 +63,18 @@ impl Hold for () {
     fn poll_begin(&mut self, _: &Ambient, _: &mut Context<'_>) -> Poll<()> {
         Poll::Ready(())
     }
+
+    fn turn(&self) -> Option<Turn<'_>> {
+        None
+    }
 }
 
-/// A place, and an entry in a leak check.
+/// A place, and an entry in a leak check and on the board.
 pub(super) struct Held {
     pub(super) place: Option<Place>,
     pub(super) begun: bool,
     pub(super) _live: Option<Live>,
+    pub(super) entry: Option<Entry>,
 }
 
 impl Hold for Held {
@@ -85,5 +94,8 @@ impl Hold for Held {
         }
         self.begun = true;
         Poll::Ready(())
+    }
+    fn turn(&self) -> Option<Turn<'_>> {
+        self.entry.as_ref().map(Entry::turn)
     }
 }

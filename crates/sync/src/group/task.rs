@@ -72,6 +72,7 @@ where
             return Poll::Pending;
         }
         let polled = {
+            let _turn = this.hold.turn();
             let _entered = Entered::new(this.ambient);
             catch(|| {
                 let future = this.future.as_mut().as_pin_mut();

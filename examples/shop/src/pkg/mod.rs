@@ -1,6 +1,7 @@
-//! What is not about the business: money, time, the database.
+//! What is not about the business: money, time, the database, calls.
 
 mod money;
+pub mod rpc;
 pub mod sql;
 mod time;
 

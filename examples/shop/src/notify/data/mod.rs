@@ -1,6 +1,7 @@
-//! Notices in a table.
+//! Notices in a table, and what sends them.
 
 pub mod mysql;
+pub mod post;
 mod row;
 pub mod sqlite;
 mod view;

@@ -13,9 +13,10 @@ const SORTS: [&str; 4] = ["plain", "fine", "strong", "old"];
 pub async fn seed(database: &Database<Db>) -> Result<(), sqlx::Error> {
     let mut tx = database.begin().await?;
     let marker = "INSERT INTO products (id, title, price, stock) VALUES (?, ?, ?, ?)";
-    let products = SORTS
-        .iter()
-        .flat_map(|s| KINDS.iter().map(move |k| format!("{s} {k}")));
+    let mut products = Vec::new();
+    for sort in SORTS {
+        products.extend(KINDS.map(|kind| format!("{sort} {kind}")));
+    }
     for (id, title) in (1_i64..).zip(products) {
         let product = sqlx::query(marker)
             .bind(id)

@@ -1,0 +1,173 @@
+//! The catalog's calls: from messages to what the business knows, and back.
+
+use seawall::api::{Error, Request};
+use shop_api::v1;
+use shop_api::v1::CatalogError as Why;
+
+use super::biz::{self, Catalog, Held, ProductId, Reservation, ReservationId, Wanted};
+use super::data::{ProductView, Views};
+use crate::config::Switches;
+use crate::pkg::{Money, rpc};
+
+/// Products on a page unless said.
+const PAGE: u32 = 20;
+/// Products that are recommended at most.
+const RECOMMENDED: u32 = 5;
+
+/// Commands go through the business, queries straight to the tables.
+pub struct Service<S, V> {
+    commands: Catalog<S>,
+    queries: V,
+    switches: Switches,
+}
+
+impl<S: biz::Store, V: Views> Service<S, V> {
+    /// Over these.
+    pub fn new(commands: Catalog<S>, queries: V, switches: Switches) -> Self {
+        Self {
+            commands,
+            queries,
+            switches,
+        }
+    }
+}
+
+impl<S: biz::Store, V: Views> v1::Catalog for Service<S, V> {
+    async fn get_product(
+        &self,
+        request: Request<v1::GetProductRequest>,
+    ) -> Result<v1::Product, Error> {
+        let id = request.message().id;
+        let found = self.queries.product(id).await.map_err(Error::internal)?;
+        found.map(product).ok_or_else(|| no_product(id))
+    }
+
+    async fn get_details(
+        &self,
+        request: Request<v1::GetDetailsRequest>,
+    ) -> Result<v1::ProductDetails, Error> {
+        let id = request.message().id;
+        let found = self.queries.details(id).await.map_err(Error::internal)?;
+        let details = found.ok_or_else(|| no_product(id))?;
+        let fact = |line: &str| {
+            let (name, value) = line.split_once(": ")?;
+            Some((name.to_owned(), value.to_owned()))
+        };
+        Ok(v1::ProductDetails {
+            attributes: details.attributes.lines().filter_map(fact).collect(),
+            description: details.description,
+        })
+    }
+
+    async fn list_products(
+        &self,
+        request: Request<v1::ListProductsRequest>,
+    ) -> Result<v1::ListProductsReply, Error> {
+        let &v1::ListProductsRequest { after, page_size } = request.message();
+        let most = if page_size == 0 { PAGE } else { page_size };
+        let found = self.queries.list(after, most).await;
+        let found = found.map_err(Error::internal)?;
+        Ok(v1::ListProductsReply {
+            products: found.into_iter().map(product).collect(),
+        })
+    }
+
+    async fn recommend(
+        &self,
+        request: Request<v1::RecommendRequest>,
+    ) -> Result<v1::RecommendReply, Error> {
+        if !self.switches.recommendations() {
+            return Ok(v1::RecommendReply::default());
+        }
+        let id = request.message().id;
+        let found = self.queries.recommended(id, RECOMMENDED).await;
+        let found = found.map_err(Error::internal)?;
+        Ok(v1::RecommendReply {
+            products: found.into_iter().map(product).collect(),
+        })
+    }
+
+    async fn set_price(
+        &self,
+        request: Request<v1::SetPriceRequest>,
+    ) -> Result<v1::SetPriceReply, Error> {
+        let &v1::SetPriceRequest { id, price_cents } = request.message();
+        let price = Money::cents(price_cents.into()).map_err(Error::internal)?;
+        let done = self.commands.reprice(ProductId(id), price).await;
+        done.map_err(failed)?;
+        Ok(v1::SetPriceReply {})
+    }
+
+    async fn reserve(
+        &self,
+        request: Request<v1::ReserveRequest>,
+    ) -> Result<v1::Reservation, Error> {
+        let request = request.into_message();
+        let wanted = request.lines.iter().map(|line| Wanted {
+            product: ProductId(line.product_id),
+            quantity: line.quantity,
+        });
+        let wanted: Vec<_> = wanted.collect();
+        let until = rpc::time(&request.until.unwrap_or_default());
+        let id = ReservationId(request.id);
+        let held = self.commands.reserve(&id, &wanted, until).await;
+        held.map(reservation).map_err(failed)
+    }
+
+    async fn confirm(
+        &self,
+        request: Request<v1::ConfirmRequest>,
+    ) -> Result<v1::ConfirmReply, Error> {
+        let id = ReservationId(request.into_message().id);
+        self.commands.confirm(&id).await.map_err(failed)?;
+        Ok(v1::ConfirmReply {})
+    }
+
+    async fn release(
+        &self,
+        request: Request<v1::ReleaseRequest>,
+    ) -> Result<v1::ReleaseReply, Error> {
+        let id = ReservationId(request.into_message().id);
+        self.commands.release(&id).await.map_err(failed)?;
+        Ok(v1::ReleaseReply {})
+    }
+}
+
+fn product(view: ProductView) -> v1::Product {
+    v1::Product {
+        id: view.id,
+        title: view.title,
+        price_cents: rpc::cents(view.price),
+        stock: view.stock,
+    }
+}
+
+fn reservation(held: Reservation) -> v1::Reservation {
+    let line = |line: Held| v1::ReservedLine {
+        product_id: line.product.0,
+        title: line.title,
+        price_cents: rpc::cents(line.price.in_cents()),
+        quantity: line.quantity,
+    };
+    v1::Reservation {
+        id: held.id.0,
+        lines: held.lines.into_iter().map(line).collect(),
+    }
+}
+
+fn no_product(id: u32) -> Error {
+    Error::of(Why::ProductNotFound).with("product_id", id.to_string())
+}
+
+fn failed(error: biz::Error) -> Error {
+    match error {
+        biz::Error::NoProduct(product) => no_product(product.0),
+        biz::Error::OutOfStock { product, left } => Error::of(Why::OutOfStock)
+            .with("product_id", product.to_string())
+            .with("left", left.to_string()),
+        biz::Error::NotHeld(_) => Error::of(Why::ReservationNotHeld),
+        // The definition's rules say the same, so nobody gets this far.
+        biz::Error::Wanted => Error::invalid(Vec::new()).message(error.to_string()),
+        biz::Error::Store(_) => Error::internal(error),
+    }
+}
