@@ -10,6 +10,7 @@
 
 mod bench;
 mod debian;
+mod generated;
 mod race;
 mod run;
 mod test;

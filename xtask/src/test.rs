@@ -4,6 +4,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::debian;
+use crate::generated;
 use crate::run::{cargo, shown, summary};
 
 /// How to check.
@@ -51,13 +52,17 @@ pub(crate) fn run(args: &Args) -> Result<(), String> {
         debian::ensure()?;
     }
     let mut results: Vec<(&str, Result<Duration, String>)> = Vec::new();
+    let mut stop = false;
     for (name, command) in STEPS {
         let result = shown(&mut command());
-        let stop = args.fail_fast && result.is_err();
+        stop = args.fail_fast && result.is_err();
         results.push((name, result));
         if stop {
             break;
         }
     }
-    summary(&results, STEPS.len())
+    if !stop {
+        results.push(("generated project", generated::check()));
+    }
+    summary(&results, STEPS.len() + 1)
 }

@@ -29,7 +29,7 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 use prost_build::Module;
-use prost_reflect::{Kind, MessageDescriptor};
+use prost_reflect::{DescriptorPool, Kind, MessageDescriptor};
 use prost_types::FileDescriptorProto;
 
 pub use error::{Error, Problem};
@@ -44,6 +44,41 @@ use source::{At, Source};
 /// All that is wrong with them.
 pub fn compile(protos: &[impl AsRef<Path>], includes: &[impl AsRef<Path>]) -> Result<(), Error> {
     Config::new().compile(protos, includes)
+}
+
+/// Compiles every definition in a directory, as [`Config::compile_all`] does.
+///
+/// # Errors
+///
+/// All that is wrong with them; a directory without any, or that cannot be read.
+pub fn compile_all(directory: impl AsRef<Path>) -> Result<(), Error> {
+    Config::new().compile_all(directory)
+}
+
+fn definitions(directory: &Path, protos: &mut Vec<PathBuf>) -> std::io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            definitions(&path, protos)?;
+        } else if path.extension().is_some_and(|kind| kind == "proto") {
+            protos.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// Reads definitions without making code of them, for tools. The options that they import are known.
+///
+/// # Errors
+///
+/// What cannot be read or understood.
+pub fn descriptors(
+    protos: &[impl AsRef<Path>],
+    includes: &[impl AsRef<Path>],
+) -> Result<DescriptorPool, Error> {
+    let protos: Vec<PathBuf> = protos.iter().map(|p| p.as_ref().to_owned()).collect();
+    let includes: Vec<PathBuf> = includes.iter().map(|i| i.as_ref().to_owned()).collect();
+    Ok(Source::read(&protos, &includes)?.pool)
 }
 
 /// How definitions are compiled.
@@ -73,6 +108,31 @@ impl Config {
     pub fn extern_path(mut self, proto: impl Into<String>, rust: impl Into<String>) -> Self {
         self.externs.push((proto.into(), rust.into()));
         self
+    }
+
+    /// Compiles every definition in a directory and below, in the order of their paths. The
+    /// directory is also what imports are seen from: a new file needs no line in `build.rs`.
+    ///
+    /// # Errors
+    ///
+    /// All that is wrong with them; a directory without any, or that cannot be read.
+    pub fn compile_all(&self, directory: impl AsRef<Path>) -> Result<(), Error> {
+        let directory = directory.as_ref();
+        let mut protos = Vec::new();
+        let found = definitions(directory, &mut protos);
+        found.map_err(|e| {
+            let what = format!("{}: {e}", directory.display());
+            Error::one(
+                what,
+                "It is where definitions are, seen from the crate's Cargo.toml",
+            )
+        })?;
+        if protos.is_empty() {
+            let what = format!("{}: no definition in it", directory.display());
+            return Err(Error::one(what, "Add one: `seawall proto add`"));
+        }
+        protos.sort();
+        self.compile(&protos, &[directory])
     }
 
     /// Compiles definitions. Paths are relative to the crate, as cargo runs its `build.rs` there.

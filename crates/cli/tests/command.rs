@@ -27,7 +27,7 @@ fn help_teaches() {
         told.contains("--upstream") && told.contains("--config"),
         "{told}"
     );
-    for command in ["gateway", "check", "demo"] {
+    for command in ["gateway", "check", "demo", "new", "proto"] {
         let help = text(&run(&[command, "--help"]).stdout);
         assert!(help.contains("Exit code:"), "{help}");
         assert!(

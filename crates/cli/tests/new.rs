@@ -76,7 +76,7 @@ fn generated(name: &str, more: &[&str]) -> BTreeMap<String, String> {
 }
 
 /// The output is kept as files, as a reader of a change sees what becomes of it: `snapshots/new` has
-/// all parts, `snapshots/plain` what is otherwise without them. `SEAWALL_BLESS=1` writes them.
+/// all parts, `snapshots/plain` what is otherwise without them. `SEAWALL_WRITE_SNAPSHOTS=1` writes them.
 #[test]
 fn what_is_made_is_as_the_snapshot() {
     let snapshots = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/snapshots");
@@ -89,7 +89,7 @@ fn what_is_made_is_as_the_snapshot() {
         .filter(differs)
         .map(|(file, text)| (file.clone(), text.clone()))
         .collect();
-    if std::env::var_os("SEAWALL_BLESS").is_some() {
+    if std::env::var_os("SEAWALL_WRITE_SNAPSHOTS").is_some() {
         for (root, files) in [(&whole, &with), (&plain, &different)] {
             let _ = fs::remove_dir_all(root);
             for (file, text) in files {
@@ -101,7 +101,8 @@ fn what_is_made_is_as_the_snapshot() {
     }
     for (root, made) in [(&whole, &with), (&plain, &different)] {
         let kept = files(root);
-        let remedy = "see `git diff` after: SEAWALL_BLESS=1 cargo test -p seawall-cli --test new";
+        let remedy =
+            "see `git diff` after: SEAWALL_WRITE_SNAPSHOTS=1 cargo test -p seawall-cli --test new";
         let (kept_names, made_names) = (kept.keys(), made.keys());
         assert!(
             kept_names.eq(made_names),
@@ -158,7 +159,7 @@ fn what_is_made_is_as_rustfmt_would_have_it() {
             "api/src/lib.rs",
             "api/build.rs",
         ];
-        let tests = ["tests/layers.rs", "tests/contract.rs", "tests/smoke.rs"];
+        let tests = ["tests/layers.rs", "tests/service/main.rs"];
         let formatted = Command::new("rustfmt")
             .args(["--check", "--edition", "2024"])
             .args(roots.iter().chain(&tests))

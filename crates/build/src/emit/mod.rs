@@ -4,6 +4,7 @@ pub(crate) mod fields;
 pub(crate) mod reasons;
 pub(crate) mod rules;
 pub(crate) mod service;
+mod sort;
 
 /// A text as a literal of Rust.
 pub(crate) fn literal(text: &str) -> String {

@@ -51,10 +51,11 @@ const TEMPLATES: &[Template] = &[
     template!("src/server/mod.rs"),
     template!("src/service/mod.rs"),
     template!("src/service/notes.rs"),
-    template!("tests/contract.rs"),
     template!("tests/layers.rs"),
-    template!("tests/smoke.rs"),
-    template!("tests/support/mod.rs"),
+    template!("tests/service/contract.rs"),
+    template!("tests/service/main.rs"),
+    template!("tests/service/smoke.rs"),
+    template!("tests/service/support.rs"),
 ];
 
 /// Every file of the project, by path.

@@ -68,7 +68,11 @@ impl Place {
             file: file.to_owned(),
             root: root.to_owned(),
             import: below.to_string_lossy().into_owned(),
-            project: beside(&api).to_owned(),
+            // Shown to people: `src/…`, not `./src/…`.
+            project: match beside(&api) {
+                here if here == Path::new(".") => PathBuf::new(),
+                other => other,
+            },
             package,
             stem,
         })

@@ -3,7 +3,7 @@
 //! CPU and heap profiles differ in where stacks come from, and in nothing after that. So symbols are
 //! looked up here, each address once, and the pprof message is written here: its few fields with the
 //! prost that gRPC brings anyway. The profiler's own encoding would bring a second prost with its
-//! code generator and `petgraph`, nine crates more; rust-protobuf's five.
+//! code generator, nine crates.
 
 use std::collections::HashMap;
 use std::io::{self, Write};

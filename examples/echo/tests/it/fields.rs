@@ -61,10 +61,10 @@ async fn a_query_sets_fields_of_every_type() {
             "double": 1.5, "int32": -3, "int64": "9007199254740993",
             "uint64": "18446744073709551615", "bool": true, "string": "a b&", "bytes": "AAEC",
             "color": "COLOR_RED",
-            "inner": {"name": "n", "deep": {"self": true, "at": "1970-01-01T00:00:01+00:00"}},
+            "inner": {"name": "n", "deep": {"self": true, "at": "1970-01-01T00:00:01Z"}},
             "strings": ["x", "y"], "int64s": ["1", "2"],
             "colors": ["COLOR_GREEN", "COLOR_RED"], "maybe": "a@b.c", "maybeNumber": "0",
-            "at": "2024-02-29T12:00:00+00:00", "within": "1.500s", "mask": "aB,c", "wrapped": "w",
+            "at": "2024-02-29T12:00:00Z", "within": "1.500s", "mask": "aB,c", "wrapped": "w",
             "word": "abc", "type": "a", "again": {"again": {"int32": 7}},
         })
     );

@@ -8,6 +8,11 @@ mod made {
     seawall::api::include_proto!("words.type.v1");
 }
 
+#[allow(dead_code, unreachable_pub)]
+mod all {
+    seawall::api::include_proto!();
+}
+
 use made::{Enum, Loop, Struct};
 
 struct Words;
@@ -56,4 +61,7 @@ async fn reserved_words() {
     let there: Struct = serde_json::from_value(json!({"gen": true, "enum": "ENUM_SELF"})).unwrap();
     assert_eq!((there.r#gen, there.r#enum()), (true, Enum::Self_));
     assert!(Error::from(Loop::Self_).is(Loop::Self_));
+    // Taken in with all packages at once, each in the modules of its name.
+    assert_eq!(all::words::r#type::v1::r#match::METHODS.len(), 2);
+    assert_eq!(all::echo::v1::SayReply::default().text, "");
 }

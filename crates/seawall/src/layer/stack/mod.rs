@@ -42,10 +42,10 @@ pub(super) type Below<S> = DeadlineService<AdmissionService<Recover<S>>>;
 /// ```
 /// use axum::{Router, routing::get};
 /// use seawall::layer::{Methods, Stack};
-/// use tower::Layer;
 ///
 /// let stack = Stack::new(Methods::new(&[])?);
-/// let http = stack.layer(Router::new().route("/", get(|| async { "hello" })));
+/// let http: Router = Router::new().route("/", get(|| async { "hello" }));
+/// let http = http.layer(stack.clone());
 /// // And for tonic: `Server::builder().layer(stack.clone()).add_routes(routes)`.
 /// # drop(http);
 /// # Ok::<(), seawall::layer::MethodsError>(())

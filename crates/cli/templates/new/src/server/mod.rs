@@ -2,6 +2,7 @@
 //! a service of the definition is one line here, and HTTP that no definition describes (a web hook, a
 //! page) is a route.
 
+use api::{{crate}}::v1;
 use seawall::app::Setup;
 
 use crate::biz::notes::Store;
@@ -10,5 +11,5 @@ use crate::service;
 
 /// Serves `{{crate}}.v1`: gRPC, and JSON over HTTP.
 pub fn serve<S: Store>(app: &Setup<Config>, notes: service::notes::Notes<S>) {
-    app.service(api::{{crate}}::v1::notes::service(notes));
+    app.service(v1::notes::service(notes));
 }

@@ -1,8 +1,6 @@
 //! The program starts, says that it is ready, and shows what it is.
 
-mod support;
-
-use support::Service;
+use crate::support::Service;
 
 #[tokio::test]
 async fn it_starts_and_is_ready() {

@@ -1,20 +1,21 @@
 //! What the definition promises, by both transports, from the program itself.
+//!
+//! On several threads, so that clients hear that the program goes while a test waits for its end.
 
-mod support;
-
-use api::shop::v1::{CreateNoteRequest, GetNoteRequest, ListNotesRequest, NoteError};
+use api::shop::v1::{self, NoteError};
 use seawall::api::{Code, Error};
 use serde_json::json;
-use support::Service;
 
-fn create(title: &str) -> CreateNoteRequest {
-    CreateNoteRequest {
+use crate::support::Service;
+
+fn create(title: &str) -> v1::CreateNoteRequest {
+    v1::CreateNoteRequest {
         title: title.to_owned(),
         text: "two litres".to_owned(),
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_note_is_the_same_by_both_transports() {
     let service = Service::start().await;
     let mut grpc = service.grpc().await;
@@ -29,19 +30,20 @@ async fn a_note_is_the_same_by_both_transports() {
     let bread = json!({"title": "Bread"}).to_string();
     let (status, body) = service.http("POST /v1/notes", &bread).await;
     assert_eq!(status, 200, "{body}");
-    let list = grpc.list_notes(ListNotesRequest::default()).await.unwrap();
-    let notes = list.into_inner().notes;
-    let titles: Vec<_> = notes.iter().map(|note| &*note.title).collect();
+    let list = v1::ListNotesRequest::default();
+    let list = grpc.list_notes(list).await.unwrap().into_inner();
+    let notes = list.notes.iter();
+    let titles: Vec<_> = notes.map(|note| &*note.title).collect();
     assert_eq!(titles, ["Bread", "Milk"]);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn an_error_has_the_same_reason_by_both_transports() {
     let service = Service::start().await;
     let mut grpc = service.grpc().await;
 
-    let missing = grpc.get_note(GetNoteRequest { id: 7 }).await.unwrap_err();
-    let missing = Error::from(missing);
+    let seven = v1::GetNoteRequest { id: 7 };
+    let missing = Error::from(grpc.get_note(seven).await.unwrap_err());
     assert!(missing.is(NoteError::NoteNotFound), "{missing}");
     assert_eq!(missing.code(), Code::NotFound);
     let (status, body) = service.http("GET /v1/notes/7", "").await;
@@ -57,7 +59,7 @@ async fn an_error_has_the_same_reason_by_both_transports() {
     assert_eq!(body["reason"], "NOTE_TITLE_TAKEN", "{body}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn the_rules_of_fields_hold_by_both_transports() {
     let service = Service::start().await;
     let mut grpc = service.grpc().await;

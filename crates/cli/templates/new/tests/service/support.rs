@@ -31,7 +31,8 @@ impl Service {
         let port = || free_port().expect("a free port");
         let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let (grpc, admin) = (local(port()), local(port()));
-        let recipe = Recipe::command(env!("CARGO_BIN_EXE_{{name}}"), "cargo builds it")
+        let program = env!("CARGO_BIN_EXE_{{name}}");
+        let recipe = Recipe::command(program, "cargo builds it")
             .set("grpc", grpc)
             .set("admin", admin)
             .arguments(&["--config", config])

@@ -1,19 +1,24 @@
 //! The well-known types of protobuf, as generated code names them.
 //!
-//! Those of `pbjson-types`, which know their JSON forms, but for `FieldMask`, whose form is one
-//! text: `"displayName,owner.id"`. `Any` has no JSON form here, since what is in it is not known
+//! Those of `pbjson-types`, which know their JSON forms, but for two: `FieldMask`, whose form is one
+//! text, `"displayName,owner.id"`, and `Timestamp`, which is written in UTC with a `Z` and goes to
+//! and from the standard library's time. `Any` has no JSON form here, since what is in it is not known
 //! without reflection: the build refuses it in a message.
+
+mod timestamp;
 
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use super::rest::{Fields, Wrong};
-use super::validate::Validate;
+use crate::api::rest::{Fields, Wrong};
+use crate::api::validate::Validate;
+
+pub use timestamp::{NoMoment, Timestamp};
 
 pub use pbjson_types::{
     Any, BoolValue, BytesValue, DoubleValue, Duration, Empty, FloatValue, Int32Value, Int64Value,
-    ListValue, NullValue, StringValue, Struct, Timestamp, UInt32Value, UInt64Value, Value, value,
+    ListValue, NullValue, StringValue, Struct, UInt32Value, UInt64Value, Value, value,
 };
 
 /// Which fields of a message are meant, by their paths in the definition's spelling.
