@@ -6,5 +6,6 @@ mod agree;
 mod errors;
 mod fields;
 mod server;
+mod strangers;
 mod streams;
 mod words;
