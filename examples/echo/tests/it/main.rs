@@ -5,6 +5,7 @@
 mod agree;
 mod errors;
 mod fields;
+mod methods;
 mod server;
 mod strangers;
 mod streams;
