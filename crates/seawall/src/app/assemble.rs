@@ -8,7 +8,7 @@ use axum::Router;
 use parking_lot::Mutex;
 use tonic_reflection::server::Builder as Reflection;
 
-use super::admin::{self, Admin, LevelHandle};
+use super::admin::{self, Admin};
 use super::config::Configuration;
 use super::health::Health;
 use super::lifecycle::Course;
@@ -21,7 +21,7 @@ use super::settings::{GrpcSettings, HttpSettings, Settings};
 use super::setup::{Assembly, Shared};
 use super::stack::{Stacks, over};
 use crate::api::Service;
-use crate::telemetry::Log;
+use crate::telemetry::{LevelHandle, Log, SpanSink};
 
 /// Where the program's servers listen, once they do; `None` for those it has not.
 #[derive(Clone, Debug, Default)]
@@ -59,6 +59,7 @@ pub(super) struct With<'w> {
     pub(super) reloads: Arc<Reloads>,
     pub(super) levels: Option<LevelHandle>,
     pub(super) log: Option<Log>,
+    pub(super) spans: Option<Arc<dyn SpanSink>>,
 }
 
 /// The servers, and what the way goes by.
@@ -90,9 +91,15 @@ pub(super) async fn assemble<C: Configuration>(
             reloads: with.reloads,
             jobs,
         }));
+    #[cfg(feature = "profile")]
+    {
+        crate::profile::watch_runtime("main", &tokio::runtime::Handle::current());
+        let counts = Box::new(crate::profile::Metrics);
+        shared.metrics.lock().register_collector(counts);
+    }
     let methods = services.iter().flat_map(|service| service.methods).copied();
     let methods: Vec<_> = methods.collect();
-    let stacks = Stacks::new(&methods, &settings, with.log)?;
+    let stacks = Stacks::new(&methods, &settings, with.log, with.spans)?;
     let counts = Box::new(stacks.http.metrics());
     shared.metrics.lock().register_collector(counts);
     let addresses = with.addresses;
