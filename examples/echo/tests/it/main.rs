@@ -5,6 +5,8 @@
 mod agree;
 mod errors;
 mod fields;
+mod methods;
 mod server;
+mod strangers;
 mod streams;
 mod words;
