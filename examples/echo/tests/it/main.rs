@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod agree;
+mod calls;
 mod errors;
 mod fields;
 mod methods;
