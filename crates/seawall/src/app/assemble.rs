@@ -101,7 +101,11 @@ pub(super) async fn assemble<C: Configuration>(
     let methods: Vec<_> = methods.collect();
     let stacks = Stacks::new(&methods, &settings, with.log, with.spans)?;
     let counts = Box::new(stacks.http.metrics());
-    shared.metrics.lock().register_collector(counts);
+    let mut metrics = shared.metrics.lock();
+    // Its names come without the prefix, as the gateway's do.
+    let ours = metrics.sub_registry_with_prefix("seawall");
+    ours.register_collector(counts);
+    drop(metrics);
     let addresses = with.addresses;
     // First up and last down, so that what happens in between can be seen.
     let shows = Admin {

@@ -72,7 +72,7 @@ async fn ask(channel: &Channel, question: MessageRequest) -> MessageResponse {
     answer.unwrap().message_response.unwrap()
 }
 
-fn tokio_stream<T: Send + 'static>(one: T) -> impl futures_util::Stream<Item = T> + Send {
+fn only<T: Send + 'static>(one: T) -> impl futures_util::Stream<Item = T> + Send {
     futures_util::stream::iter([one])
 }
 
