@@ -5,6 +5,7 @@
 mod agree;
 mod errors;
 mod fields;
+mod hostile;
 mod server;
 mod streams;
 mod words;
