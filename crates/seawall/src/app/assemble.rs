@@ -109,6 +109,7 @@ pub(super) async fn assemble<C: Configuration>(
         settings.admin.address,
         admin,
         few(),
+        health.clone(),
         addresses.admin.clone(),
     );
     course.parts.insert(0, Arc::new(server));
@@ -119,6 +120,7 @@ pub(super) async fn assemble<C: Configuration>(
             settings.grpc.address,
             router,
             limits,
+            health.clone(),
             addresses.grpc.clone(),
         );
         course.servers.push(Arc::new(server) as Arc<dyn AnyPart>);
@@ -130,6 +132,7 @@ pub(super) async fn assemble<C: Configuration>(
             settings.http.address,
             router,
             limits,
+            health.clone(),
             addresses.http.clone(),
         );
         course.servers.push(Arc::new(server) as Arc<dyn AnyPart>);
