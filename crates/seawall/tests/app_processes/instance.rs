@@ -167,6 +167,11 @@ impl Part for Holding {
 }
 
 /// Is an instance to its end, where the environment says so.
+#[allow(
+    clippy::exit,
+    clippy::disallowed_methods,
+    reason = "a test has no exit code of its own, and the program has cleaned up"
+)]
 pub(crate) fn program() {
     let Ok(id) = std::env::var(ROLE) else {
         return;

@@ -6,6 +6,7 @@
 
 #![cfg(all(feature = "app", feature = "etcd"))]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(clippy::print_stdout, reason = "the figures")]
 
 #[path = "../app_support/mod.rs"]
 mod app_support;
