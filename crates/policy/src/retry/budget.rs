@@ -299,6 +299,7 @@ mod tests {
                         _ if i >= kept => budget.refund(withdrawal),
                         From::Shard(..) => seen.earned.push(latest),
                         From::Floor => seen.floor.push(latest),
+                        From::Nothing => panic!("a budget gives none of these"),
                     }
                 }
             }

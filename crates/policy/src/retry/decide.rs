@@ -244,9 +244,10 @@ impl Retry {
         if wait.saturating_add(work) >= call.deadline.since(now) {
             return Verdict::Stop(Why::Deadline);
         }
-        let paid = match Self::costs_nothing(reply) {
-            true => Some(Withdrawal::FREE),
-            false => budget.withdraw(now),
+        let paid = if costs_nothing(reply) {
+            Some(Withdrawal::FREE)
+        } else {
+            budget.withdraw(now)
         };
         match paid {
             Some(paid) => Verdict::After(wait, paid),
@@ -271,11 +272,6 @@ impl Retry {
             || reply.attempts > 1
             || why == Why::Budget
             || (willing && matches!(reply.rejected, Rejected::There(_)))
-    }
-
-    fn costs_nothing(reply: &Reply) -> bool {
-        let not_sent = !reply.may_have_run && reply.rejected == Rejected::No;
-        not_sent && reply.attempts <= 1 && reply.pushback == Pushback::Unsaid
     }
 
     fn forbidden(&self, call: &Call, reply: &Reply) -> Option<Why> {
@@ -314,4 +310,10 @@ impl Retry {
         }
         Ok(asked)
     }
+}
+
+/// Whether a retry after this is no more load than one attempt.
+fn costs_nothing(reply: &Reply) -> bool {
+    let not_sent = !reply.may_have_run && reply.rejected == Rejected::No;
+    not_sent && reply.attempts <= 1 && reply.pushback == Pushback::Unsaid
 }

@@ -43,11 +43,7 @@ impl Wanted {
             id,
             etcd,
             hold: "",
-            delay: Box::leak(
-                std::env::var("XDELAY")
-                    .unwrap_or("500ms".into())
-                    .into_boxed_str(),
-            ),
+            delay: "500ms",
             ports: [(); 3].map(|()| free_port().unwrap()),
         }
     }
@@ -171,6 +167,11 @@ impl Part for Holding {
 }
 
 /// Is an instance to its end, where the environment says so.
+#[allow(
+    clippy::exit,
+    clippy::disallowed_methods,
+    reason = "a test has no exit code of its own, and the program has cleaned up"
+)]
 pub(crate) fn program() {
     let Ok(id) = std::env::var(ROLE) else {
         return;
@@ -185,6 +186,8 @@ pub(crate) fn program() {
         format!("drain.delay={}", of("DELAY")),
         "drain.timeout=2s".to_owned(),
         "log.access=0".to_owned(),
+        // How busy this machine is has no part in what is asked here.
+        "admission.shadow=true".to_owned(),
     ] {
         arguments.extend(["--set".to_owned(), set]);
     }

@@ -2,10 +2,11 @@
 //! under load.
 //!
 //! `SEAWALL_RESTARTS` is how often each instance is restarted, 1 by default, and `SEAWALL_RATE` how
-//! many calls of each kind there are in a second, 100; the figures in docs/app.md are of more.
+//! many calls of each kind there are in a second, 50; the figures in docs/app.md are of more.
 
 #![cfg(all(feature = "app", feature = "etcd"))]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(clippy::print_stdout, reason = "the figures")]
 
 #[path = "../app_support/mod.rs"]
 mod app_support;

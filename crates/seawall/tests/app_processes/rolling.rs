@@ -26,7 +26,7 @@ fn rounds() -> u64 {
 
 /// Between two calls of a kind.
 fn every() -> Duration {
-    Duration::from_micros(1_000_000 / told("SEAWALL_RATE", 100))
+    Duration::from_micros(1_000_000 / told("SEAWALL_RATE", 50))
 }
 
 /// As a client is by default, but that each call is one of its own.
