@@ -52,7 +52,7 @@ pub(super) struct Server {
     wanted: SocketAddr,
     router: Router,
     limits: Limits,
-    bound: Arc<Mutex<Option<SocketAddr>>>,
+    bound: Vec<Arc<Mutex<Option<SocketAddr>>>>,
     draining: CancellationToken,
     ended: CancellationToken,
     task: Mutex<Option<AbortHandle>>,
@@ -71,11 +71,17 @@ impl Server {
             wanted,
             router,
             limits,
-            bound,
+            bound: vec![bound],
             draining: CancellationToken::new(),
             ended: CancellationToken::new(),
             task: Mutex::default(),
         }
+    }
+
+    /// Tells its address here, too.
+    pub(super) fn also(mut self, bound: Arc<Mutex<Option<SocketAddr>>>) -> Self {
+        self.bound.push(bound);
+        self
     }
 
     fn cannot_bind(&self, error: &std::io::Error) -> BoxError {
@@ -103,7 +109,9 @@ impl Part for Server {
         let listener = TcpListener::bind(self.wanted).await;
         let listener = listener.map_err(|error| self.cannot_bind(&error))?;
         let address = listener.local_addr()?;
-        *self.bound.lock() = Some(address);
+        for bound in &self.bound {
+            *bound.lock() = Some(address);
+        }
         tracing::info!(server = self.name, %address, "listening");
         let accept = Accept {
             router: self.router.clone(),
