@@ -67,6 +67,8 @@ pub struct Class {
     pub headers: Vec<(String, String)>,
     /// Bytes of request body; more than 0 makes it a POST.
     pub upload: usize,
+    /// The message of a gRPC call, in place of `upload` bytes of nothing.
+    pub message: Vec<u8>,
     /// The least time between pieces of 64 KiB of the upload: a slow sender.
     pub pace: Duration,
     /// From the due time to the last byte; then the client hangs up.
@@ -84,6 +86,7 @@ impl Class {
             path: "/".to_owned(),
             headers: Vec::new(),
             upload: 0,
+            message: Vec::new(),
             pace: Duration::ZERO,
             timeout: Duration::from_millis(250),
             steps,
@@ -115,6 +118,13 @@ impl Class {
     #[must_use]
     pub fn upload(mut self, bytes: usize) -> Self {
         self.upload = bytes;
+        self
+    }
+
+    /// The same with this message; gRPC only.
+    #[must_use]
+    pub fn message(mut self, message: &[u8]) -> Self {
+        self.message = message.to_vec();
         self
     }
 
