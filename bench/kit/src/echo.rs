@@ -1,4 +1,5 @@
-//! The service: what it is sent comes back. Made by hand as generated code would be.
+//! What `examples/echo` answers to `Say`, by tonic and by axum as one has it without Seawall. The
+//! server is what tonic's generated code comes to.
 
 use std::convert::Infallible;
 use std::future::{Future, Ready, ready};
@@ -7,6 +8,7 @@ use std::task::{Context, Poll};
 
 use axum::Json;
 use axum::extract::Path;
+use echo::v1::{SayReply, SayRequest};
 use http::{Request, Response};
 use serde::Serialize;
 use tonic::Status;
@@ -22,13 +24,6 @@ pub(crate) struct Said {
 
 pub(crate) async fn say(Path(text): Path<String>) -> Json<Said> {
     Json(Said { text })
-}
-
-/// `message Text { string text = 1; }`
-#[derive(Clone, PartialEq, prost::Message)]
-pub(crate) struct Text {
-    #[prost(string, tag = "1")]
-    text: String,
 }
 
 /// The service by gRPC.
@@ -51,7 +46,7 @@ impl tower::Service<Request<Body>> for Echo {
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         match request.uri().path() {
             "/echo.v1.Echo/Say" => Box::pin(async move {
-                let mut grpc = Grpc::new(ProstCodec::<Text, Text>::default());
+                let mut grpc = Grpc::new(ProstCodec::<SayReply, SayRequest>::default());
                 Ok(grpc.unary(Say, request).await)
             }),
             _ => Box::pin(ready(Ok(Status::unimplemented("").into_http()))),
@@ -61,11 +56,12 @@ impl tower::Service<Request<Body>> for Echo {
 
 struct Say;
 
-impl UnaryService<Text> for Say {
-    type Response = Text;
-    type Future = Ready<Result<tonic::Response<Text>, Status>>;
+impl UnaryService<SayRequest> for Say {
+    type Response = SayReply;
+    type Future = Ready<Result<tonic::Response<SayReply>, Status>>;
 
-    fn call(&mut self, request: tonic::Request<Text>) -> Self::Future {
-        ready(Ok(tonic::Response::new(request.into_inner())))
+    fn call(&mut self, request: tonic::Request<SayRequest>) -> Self::Future {
+        let text = request.into_inner().text;
+        ready(Ok(tonic::Response::new(SayReply { text })))
     }
 }

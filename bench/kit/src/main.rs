@@ -1,4 +1,5 @@
-//! An echo service, by gRPC or by JSON over HTTP, bare or with all of a service's middleware.
+//! `examples/echo` by gRPC or by JSON over HTTP: its generated service with all of a service's
+//! middleware, or the same answer by bare tonic and bare axum.
 //!
 //! Not part of `seawall-bench`, which the `seawall` command is built with: a gateway has no use for
 //! tonic and axum.
@@ -7,19 +8,12 @@ mod echo;
 
 use std::net::SocketAddr;
 
+use ::echo::v1;
 use axum::routing::get;
 use clap::{Parser, ValueEnum};
-use seawall::api::{Method, Streaming};
 use seawall::layer::{Methods, Stack};
 use seawall::telemetry::{Log, LogSettings};
 use tonic::transport::Server;
-
-const SAY: Method = Method::new(
-    "echo.v1.Echo/Say",
-    &[("GET", "/v1/echo/{text}")],
-    Streaming::NONE,
-    true,
-);
 
 /// Serves until it is ended.
 #[derive(Debug, Parser)]
@@ -39,11 +33,11 @@ struct Args {
 enum Kind {
     /// tonic as it is.
     Tonic,
-    /// tonic below the stack.
+    /// The generated service below the stack, by tonic.
     TonicStack,
     /// axum as it is.
     Axum,
-    /// axum below the stack.
+    /// The generated service below the stack, by axum.
     AxumStack,
 }
 
@@ -60,17 +54,19 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
     // Every default, and a log that somebody reads.
     let (log, _guard) = Log::start(std::io::sink(), LogSettings::default())?;
     let stack = || -> anyhow::Result<Stack> {
-        let builder = Stack::builder(Methods::new(&[SAY])?);
+        let builder = Stack::builder(Methods::new(v1::echo::METHODS)?);
         Ok(builder.log(log.clone()).build()?)
     };
-    let router = axum::Router::new().route("/v1/echo/{text}", get(echo::say));
+    let router = axum::Router::new().route("/v1/say/{text}", get(echo::say));
+    let service = v1::echo::service(::echo::Echo);
     match args.server {
         Kind::Tonic => {
             let server = Server::builder().add_service(echo::Echo);
             Ok(server.serve(args.listen).await?)
         }
         Kind::TonicStack => {
-            let server = Server::builder().layer(stack()?).add_service(echo::Echo);
+            let routes = service.grpc;
+            let server = Server::builder().layer(stack()?).add_routes(routes);
             Ok(server.serve(args.listen).await?)
         }
         Kind::Axum => {
@@ -79,7 +75,8 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
         }
         Kind::AxumStack => {
             let listener = tokio::net::TcpListener::bind(args.listen).await?;
-            Ok(axum::serve(listener, router.layer(stack()?)).await?)
+            let router = service.http.into_router().layer(stack()?);
+            Ok(axum::serve(listener, router).await?)
         }
     }
 }

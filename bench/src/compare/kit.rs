@@ -1,5 +1,5 @@
-//! `kit`: what a service's middleware costs, all of it on, when nothing is wrong: an echo below the
-//! stack beside the same by bare tonic and bare axum. Every server is a process of its own; the same
+//! `kit`: what a service of Seawall's costs, generated adapters and all of the middleware on, when
+//! nothing is wrong: the echo of `examples/echo` beside the same by bare tonic and bare axum. Every server is a process of its own; the same
 //! load goes to them in turn, a second at a time, so that what changes on the machine meets them all.
 
 use std::path::PathBuf;
@@ -18,6 +18,9 @@ use crate::peers::{Peer, usage};
 const RATE: f64 = 4_000.0;
 /// Turns of a second in a run of full length, for each server.
 const TURNS: f64 = 12.0;
+
+/// `SayRequest { text: "hello" }`.
+const SAY: &[u8] = b"\x0a\x05hello";
 
 /// A transport: its library bare, and below the stack.
 #[derive(Debug)]
@@ -40,7 +43,7 @@ const ECHOES: [Echo; 2] = [
     Echo {
         name: "echo by HTTP and JSON",
         wire: Wire::H1,
-        path: "/v1/echo/hello",
+        path: "/v1/say/hello",
         servers: ["axum", "axum-stack"],
         goal: "<= 1.35",
     },
@@ -74,6 +77,7 @@ impl Measured {
     /// A second of load.
     fn turn(&mut self, echo: &Echo, seed: u64) -> anyhow::Result<Histogram<u64>> {
         let class = Class::new("all", vec![Step::new(RATE, 1.0)]).path(echo.path);
+        let class = class.message(SAY);
         let plan = Plan {
             seed,
             wire: echo.wire,

@@ -207,8 +207,10 @@ fn request(plan: &Plan, class: &Class) -> Option<Request<Body>> {
             .method(Method::POST)
             .header(CONTENT_TYPE, "application/grpc")
             .header(TE, "trailers");
-        let mut message = vec![0; class.upload + 5];
-        let length = u32::try_from(class.upload).ok()?;
+        let size = class.upload.max(class.message.len());
+        let mut message = vec![0; size + 5];
+        message[5..][..class.message.len()].copy_from_slice(&class.message);
+        let length = u32::try_from(size).ok()?;
         message[1..5].copy_from_slice(&length.to_be_bytes());
         return request.body(Full::new(Bytes::from(message))).ok();
     }

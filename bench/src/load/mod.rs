@@ -70,6 +70,8 @@ pub struct Class {
     /// A JSON body instead, which makes it a POST; `@n@` in it becomes a number that no other call
     /// of a plan with another seed has either. HTTP/1.1 only.
     pub json: Option<String>,
+    /// The message of a gRPC call, in place of `upload` bytes of nothing.
+    pub message: Vec<u8>,
     /// The least time between pieces of 64 KiB of the upload: a slow sender.
     pub pace: Duration,
     /// From the due time to the last byte; then the client hangs up.
@@ -88,6 +90,7 @@ impl Class {
             headers: Vec::new(),
             upload: 0,
             json: None,
+            message: Vec::new(),
             pace: Duration::ZERO,
             timeout: Duration::from_millis(250),
             steps,
@@ -127,6 +130,13 @@ impl Class {
     pub fn json(mut self, body: &str) -> Self {
         self.json = Some(body.to_owned());
         self.header("content-type", "application/json")
+    }
+
+    /// The same with this message; gRPC only.
+    #[must_use]
+    pub fn message(mut self, message: &[u8]) -> Self {
+        self.message = message.to_vec();
+        self
     }
 
     /// The same with at least `pace` between pieces of 64 KiB of the upload; HTTP/1.1 only.

@@ -304,6 +304,20 @@ async fn an_address_that_leads_nowhere_is_not_made_known() {
     assert_eq!(running.stop().await, 0);
 }
 
+/// `[registry]` stands in a file that is several programs'.
+#[tokio::test]
+async fn a_program_without_servers_is_not_made_known_and_runs() {
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let app = App::<()>::new("demo").environment([]).arguments(ANYWHERE);
+    let running = app.launch(|app| async move {
+        app.registry(Noting(tell));
+        Ok(())
+    });
+    let running = running.await.unwrap();
+    assert_eq!(running.stop().await, 0);
+    assert!(told.recv().await.is_none());
+}
+
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 struct Own {
@@ -324,11 +338,13 @@ async fn a_change_is_taken_whole_or_refused_whole() {
     });
     let (hand, given) = tokio::sync::oneshot::channel();
     let running = app.launch(|app| async move {
-        hand.send(app.live_config()).map_err(|_| "gone")?;
+        let source = app.config_file().map(std::path::Path::to_owned);
+        hand.send((app.live_config(), source)).map_err(|_| "gone")?;
         Ok(())
     });
     let running = running.await.unwrap();
-    let config = given.await.unwrap();
+    let (config, source) = given.await.unwrap();
+    assert_eq!(source, Some(file.clone()));
     let admin = running.addresses().admin().unwrap();
     assert_eq!(config.load().limit, 1);
     for bad in [
@@ -455,6 +471,88 @@ async fn a_client_of_a_configured_upstream_calls_it() {
     assert_eq!(answer.status(), 200);
     assert_eq!(running.stop().await, 0);
     assert_eq!(callee.stop().await, 0);
+}
+
+/// Asked for with the same address in both sections.
+#[tokio::test]
+async fn one_port_serves_both_transports() {
+    let (running, port) = loop {
+        let port = seawall_testkit::free_port().unwrap();
+        let set = ["http", "grpc"].map(|name| format!("{name}.address=127.0.0.1:{port}"));
+        let more = ["--set", &set[0], "--set", &set[1]];
+        let app = App::<()>::new("demo").environment([]);
+        let app = app.arguments(ANYWHERE.into_iter().chain(more));
+        let running = app.launch(|app| async move {
+            greeter(&app, at_once());
+            Ok(())
+        });
+        match running.await {
+            Ok(running) => break (running, port),
+            // Another test was faster.
+            Err(error) => assert!(error.text.contains("in use"), "{error}"),
+        }
+    };
+    let addresses = running.addresses().clone();
+    let one = addresses.http().unwrap();
+    assert_eq!(
+        (one.port(), addresses.grpc()),
+        (port, Some(one)),
+        "one and the same"
+    );
+    assert_eq!(
+        see(one, "/v1/greet/sea").await,
+        (200, "hello, sea".to_owned())
+    );
+    assert_eq!(greet(one, "sea").await.unwrap(), "hello, sea");
+    let mut health = HealthClient::new(channel(one).await);
+    let request = HealthCheckRequest {
+        service: "demo.Greeter".to_owned(),
+    };
+    let status = health.check(request).await.unwrap().into_inner();
+    assert_eq!(status.status, 1, "SERVING");
+    assert_eq!(see(one, "/nowhere").await.0, 404);
+    assert!(
+        see(one, "/openapi.json")
+            .await
+            .1
+            .contains("/v1/greet/{name}")
+    );
+    // JSON over the same HTTP/2 that gRPC comes by.
+    let url = format!("http://{one}");
+    let client = seawall::Client::builder(&url).http2().build().unwrap();
+    assert_eq!(client.get("/v1/greet/h2").await.unwrap().status(), 200);
+    assert_eq!(running.stop().await, 0);
+}
+
+#[tokio::test]
+async fn a_client_is_adjusted_where_it_is_first_asked_for() {
+    let callee = launch(&[], |app| greeter(app, at_once())).await;
+    let http = callee.addresses().http().unwrap();
+    let url = format!("upstreams.greeter.url=http://{http}");
+    let arguments = ANYWHERE.into_iter().chain(["--set", &url]);
+    let (hand, given) = tokio::sync::oneshot::channel();
+    let app = App::<()>::new("caller").environment([]);
+    let running = app.arguments(arguments).launch(|app| async move {
+        let stale = |builder: seawall::client::Builder| {
+            builder.fallback_stale(1 << 20, std::time::Duration::from_secs(60))
+        };
+        app.client_with("greeter", stale)?;
+        let again = app.client_with("greeter", stale).err();
+        assert!(again.unwrap().to_string().contains("first asked for"));
+        assert!(app.client_with("greter", stale).is_err());
+        hand.send(app.client("greeter")?).map_err(|_| "gone")?;
+        Ok(())
+    });
+    let running = running.await.unwrap();
+    let client = given.await.unwrap();
+    let answer = client.get("/v1/greet/sea").await.unwrap();
+    assert_eq!(answer.into_body().bytes().await.unwrap(), "hello, sea");
+    assert_eq!(callee.stop().await, 0);
+    // Nobody is there any more, and what was said last is said again.
+    let answer = client.get("/v1/greet/sea").await.unwrap();
+    assert_eq!(answer.into_body().bytes().await.unwrap(), "hello, sea");
+    assert_eq!(client.totals().fallbacks, 1);
+    assert_eq!(running.stop().await, 0);
 }
 
 #[tokio::test]

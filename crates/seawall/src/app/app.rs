@@ -381,6 +381,7 @@ impl<C: Configuration> Plan<C> {
         let shared = Arc::new(Shared {
             name: self.name,
             version: self.version,
+            file: self.sources.file.clone(),
             life: life.clone(),
             settings: Snapshot::new(loaded.settings),
             upstreams: loaded.upstreams,

@@ -7,6 +7,7 @@ use std::time::Instant;
 use axum::Router;
 use parking_lot::Mutex;
 use tonic_reflection::server::Builder as Reflection;
+use tower::Service as _;
 
 use super::admin::{self, Admin};
 use super::config::Configuration;
@@ -21,6 +22,7 @@ use super::settings::{GrpcSettings, HttpSettings, Settings};
 use super::setup::{Assembly, Shared};
 use super::stack::{Stacks, over};
 use crate::api::Service;
+use crate::context::is_grpc;
 use crate::telemetry::{LevelHandle, Log, SpanSink};
 
 /// Where the program's servers listen, once they do; `None` for those it has not.
@@ -124,30 +126,51 @@ pub(super) async fn assemble<C: Configuration>(
         addresses.admin.clone(),
     );
     course.parts.insert(0, Arc::new(server));
-    if let Some(router) = grpc_router(&services, grpc, &health, &stacks, &settings)? {
-        let limits = grpc_limits(&settings.grpc);
-        let server = Server::new(
-            "grpc",
-            settings.grpc.address,
-            router,
-            limits,
-            health.clone(),
-            addresses.grpc.clone(),
-        );
-        course.servers.push(Arc::new(server) as Arc<dyn AnyPart>);
-    }
-    if let Some(router) = http_router(shared, services, http, &stacks, &settings)? {
-        let limits = http_limits(&settings.http);
-        let server = Server::new(
-            "http",
-            settings.http.address,
-            router,
-            limits,
-            health.clone(),
-            addresses.http.clone(),
-        );
-        course.servers.push(Arc::new(server) as Arc<dyn AnyPart>);
-    }
+    let grpc = grpc_router(&services, grpc, &health, &stacks, &settings)?;
+    let http = http_router(shared, services, http, &stacks, &settings)?;
+    let (by_grpc, by_http) = (addresses.grpc.clone(), addresses.http.clone());
+    let servers = match (grpc, http) {
+        (Some(grpc), Some(http)) if is_one(&settings) => {
+            let limits = http_limits(&settings.http);
+            let router = either(grpc, http);
+            let server = Server::new(
+                "http",
+                settings.http.address,
+                router,
+                limits,
+                health.clone(),
+                by_http,
+            );
+            vec![server.also(by_grpc)]
+        }
+        (grpc, http) => {
+            let grpc = grpc.map(|router| {
+                let limits = grpc_limits(&settings.grpc);
+                Server::new(
+                    "grpc",
+                    settings.grpc.address,
+                    router,
+                    limits,
+                    health.clone(),
+                    by_grpc,
+                )
+            });
+            let http = http.map(|router| {
+                let limits = http_limits(&settings.http);
+                Server::new(
+                    "http",
+                    settings.http.address,
+                    router,
+                    limits,
+                    health.clone(),
+                    by_http,
+                )
+            });
+            grpc.into_iter().chain(http).collect()
+        }
+    };
+    let servers = servers.into_iter().map(|s| Arc::new(s) as Arc<dyn AnyPart>);
+    course.servers.extend(servers);
     let known = Arc::new(Known {
         service: shared.name.clone(),
         version: shared.version.clone(),
@@ -160,6 +183,25 @@ pub(super) async fn assemble<C: Configuration>(
         course.register.push(register);
     }
     Ok((course, health, stacks))
+}
+
+/// Whether both transports are served by one listener. Port 0 is another one each time.
+fn is_one(settings: &Settings) -> bool {
+    let address = settings.http.address;
+    address == settings.grpc.address && address.port() != 0
+}
+
+/// Both transports, told apart by the content type.
+fn either(grpc: Router, http: Router) -> Router {
+    let either = tower::service_fn(move |request: http::Request<axum::body::Body>| {
+        let router = if is_grpc(request.headers()) {
+            &grpc
+        } else {
+            &http
+        };
+        router.clone().call(request)
+    });
+    Router::new().fallback_service(either)
 }
 
 /// The configuration in force: ours and the program's own, in one.

@@ -20,7 +20,8 @@ pub(super) struct Known {
 }
 
 impl Known {
-    fn instance(&self) -> Result<Instance, BoxError> {
+    /// `None` where nothing is served, and there is nothing to make known.
+    fn instance(&self) -> Result<Option<Instance>, BoxError> {
         let bound = [
             ("grpc", self.addresses.grpc()),
             ("http", self.addresses.http()),
@@ -30,7 +31,7 @@ impl Known {
             .filter_map(|(scheme, at)| Some((scheme, at?)));
         let bound: Vec<_> = bound.collect();
         let Some((_, first)) = bound.first() else {
-            return Err("there is no server to make known: add a service or routes".into());
+            return Ok(None);
         };
         let id = match &self.settings.id {
             Some(id) => id.clone(),
@@ -40,12 +41,12 @@ impl Known {
             .iter()
             .map(|(scheme, at)| self.address(scheme, *at))
             .collect();
-        Ok(Instance {
+        Ok(Some(Instance {
             version: self.version.clone(),
             zone: self.settings.zone.clone(),
             weight: u32::try_from(self.settings.weight.get()).unwrap_or(1),
             ..Instance::new(self.service.clone(), id, addresses?)
-        })
+        }))
     }
 
     /// Whom others reach, at the port that is bound.
@@ -77,7 +78,12 @@ fn node() -> String {
 pub(super) fn register(registry: Arc<dyn Registry>, known: Arc<Known>) -> Register {
     Box::new(move || {
         Box::pin(async move {
-            let registration = registry.register(known.instance()?);
+            let Some(instance) = known.instance()? else {
+                // A file may be several programs'.
+                tracing::warn!("[registry]: nothing is served here, so nothing is made known");
+                return Ok(nothing());
+            };
+            let registration = registry.register(instance);
             // Shorter than the step may take, which would fail it.
             let state = timeout(REGISTRY / 2, registration.tried()).await;
             match state {
@@ -90,6 +96,10 @@ pub(super) fn register(registry: Arc<dyn Registry>, known: Arc<Known>) -> Regist
             Ok(undo(registration))
         })
     })
+}
+
+fn nothing() -> Hook {
+    Box::new(|| Box::pin(async { Ok(()) }))
 }
 
 fn undo(registration: Registration) -> Hook {

@@ -65,7 +65,7 @@ pub(super) struct Server {
     router: Router,
     limits: Limits,
     health: Health,
-    bound: Arc<Mutex<Option<SocketAddr>>>,
+    bound: Vec<Arc<Mutex<Option<SocketAddr>>>>,
     draining: CancellationToken,
     ended: CancellationToken,
     task: Mutex<Option<AbortHandle>>,
@@ -86,11 +86,17 @@ impl Server {
             router,
             limits,
             health,
-            bound,
+            bound: vec![bound],
             draining: CancellationToken::new(),
             ended: CancellationToken::new(),
             task: Mutex::default(),
         }
+    }
+
+    /// Tells its address here, too.
+    pub(super) fn also(mut self, bound: Arc<Mutex<Option<SocketAddr>>>) -> Self {
+        self.bound.push(bound);
+        self
     }
 
     fn cannot_bind(&self, error: &std::io::Error) -> BoxError {
@@ -118,7 +124,9 @@ impl Part for Server {
         let listener = TcpListener::bind(self.wanted).await;
         let listener = listener.map_err(|error| self.cannot_bind(&error))?;
         let address = listener.local_addr()?;
-        *self.bound.lock() = Some(address);
+        for bound in &self.bound {
+            *bound.lock() = Some(address);
+        }
         tracing::info!(server = self.name, %address, "listening");
         let accept = Accept {
             router: self.router.clone(),

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use axum::Router;
@@ -18,6 +19,7 @@ use super::upstream;
 use super::worker::Worker;
 use crate::Client;
 use crate::api::Service;
+use crate::client::Builder;
 use crate::config::{Upstream, nearest};
 use crate::sync::Snapshot;
 use crate::sync::shutdown::Life;
@@ -33,6 +35,7 @@ pub struct Setup<C = ()> {
 pub(super) struct Shared<C> {
     pub(super) name: String,
     pub(super) version: String,
+    pub(super) file: Option<PathBuf>,
     pub(super) life: Life,
     pub(super) settings: Snapshot<Settings>,
     pub(super) upstreams: BTreeMap<String, Upstream>,
@@ -79,6 +82,13 @@ impl<C> Setup<C> {
     #[must_use]
     pub fn live_config(&self) -> Arc<Snapshot<C>> {
         self.shared.own.clone()
+    }
+
+    /// The file that it is configured by, where there is one: for a part that reads a section of its
+    /// own, or starts another program by the same file.
+    #[must_use]
+    pub fn config_file(&self) -> Option<&Path> {
+        self.shared.file.as_deref()
     }
 
     /// What every program is told, as it is now.
@@ -190,6 +200,46 @@ impl<C> Setup<C> {
         if let Some(client) = self.shared.assembly.lock().clients.get(name) {
             return Ok(client.clone());
         }
+        self.made(name, |builder| builder)
+    }
+
+    /// The client of `[upstreams.NAME]`, told what no configuration says: `adjust` has the builder
+    /// after all that the section says. From then on it is the one that [`client`](Self::client)
+    /// returns.
+    ///
+    /// # Errors
+    /// There is no such section; what it says is no client's; there is a client of this name, which
+    /// somebody has as it was.
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # fn set_up(app: &seawall::app::Setup) -> Result<(), seawall::app::BoxError> {
+    /// let catalog = app.client_with("catalog", |builder| {
+    ///     builder.fallback_stale(8 << 20, Duration::from_secs(60))
+    /// })?;
+    /// # drop(catalog);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn client_with(
+        &self,
+        name: &str,
+        adjust: impl FnOnce(Builder) -> Builder,
+    ) -> Result<Client, BoxError> {
+        if self.shared.assembly.lock().clients.contains_key(name) {
+            return Err(format!(
+                "there is a client of `{name}` already: adjust it where it is first asked for"
+            )
+            .into());
+        }
+        self.made(name, adjust)
+    }
+
+    fn made(
+        &self,
+        name: &str,
+        adjust: impl FnOnce(Builder) -> Builder,
+    ) -> Result<Client, BoxError> {
         let Some(upstream) = self.shared.upstreams.get(name) else {
             let names = self.shared.upstreams.keys().map(String::as_str);
             let near = nearest(name, names);
@@ -200,7 +250,8 @@ impl<C> Setup<C> {
             )
             .into());
         };
-        let client = upstream::client(upstream);
+        let builder = upstream::builder(upstream);
+        let client = builder.and_then(|builder| Ok(adjust(builder).build()?));
         let client = client.map_err(|error| format!("upstreams.{name}: {error}"))?;
         let mut assembly = self.shared.assembly.lock();
         assembly.clients.insert(name.to_owned(), client.clone());

@@ -18,7 +18,7 @@ use crate::discovery::{self, Source};
 
 /// What `[upstreams.NAME]` says, as far as it is a client's: routes, lanes and health questions are
 /// the gateway's.
-pub(super) fn client(upstream: &Upstream) -> Result<Client, BoxError> {
+pub(super) fn builder(upstream: &Upstream) -> Result<Builder, BoxError> {
     let clock = Clock::system();
     let mut builder = Client::builder(upstream.url.to_string().trim_end_matches('/'))
         .timeout(upstream.response_timeout)
@@ -38,8 +38,7 @@ pub(super) fn client(upstream: &Upstream) -> Result<Client, BoxError> {
     if upstream.protocol == Protocol::H2 {
         builder = builder.http2();
     }
-    builder = standby(breaker(builder, upstream, clock.now()), upstream)?;
-    Ok(builder.build()?)
+    standby(breaker(builder, upstream, clock.now()), upstream)
 }
 
 /// Several addresses and names are one source; a list that is followed stands alone.

@@ -79,13 +79,14 @@ impl Held {
         {
             self.outcome = trailers_only;
         }
-        self.left = length_hint.or_else(|| length(headers));
+        // gRPC announces neither a length nor an event stream.
+        self.left = length_hint.or_else(|| (!self.grpc).then(|| length(headers)).flatten());
         if self.left.is_none() {
             self.head_at = self.clock.now();
         }
         if status == StatusCode::SWITCHING_PROTOCOLS {
             self.complete();
-        } else if self.left.is_none() && (self.streams || is_event_stream(headers)) {
+        } else if self.left.is_none() && (self.streams || !self.grpc && is_event_stream(headers)) {
             return self.become_stream();
         }
         Ok(())
