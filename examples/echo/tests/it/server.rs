@@ -11,6 +11,7 @@ use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::Frame;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use seawall::api::Service;
 use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
 use tonic::Status;
@@ -29,7 +30,10 @@ pub(crate) async fn serve() -> Served {
 }
 
 pub(crate) async fn serve_of(echo: impl v1::Echo) -> Served {
-    let service = v1::echo::service(echo);
+    serve_this(v1::echo::service(echo)).await
+}
+
+pub(crate) async fn serve_this(service: Service) -> Served {
     let http = listener().await;
     let grpc = listener().await;
     let served = Served {
@@ -117,6 +121,10 @@ impl Served {
             headers,
             body: body.to_bytes(),
         }
+    }
+
+    pub(crate) fn grpc_url(&self) -> String {
+        format!("http://{}", self.grpc)
     }
 
     pub(crate) async fn grpc(&self) -> EchoClient<Channel> {
