@@ -62,7 +62,10 @@ async fn both_transports_and_the_admin_answer() {
     );
     assert!(metrics.contains("seawall_app_ready 1"), "{metrics}");
     // Under the names of docs/middleware.md.
-    for code in ["transport=\"http\",code=\"200\"", "transport=\"grpc\",code=\"OK\""] {
+    for code in [
+        "transport=\"http\",code=\"200\"",
+        "transport=\"grpc\",code=\"OK\"",
+    ] {
         let line = format!("seawall_requests_total{{method=\"demo.Greeter/Greet\",{code}}} 1");
         assert!(metrics.contains(&line), "{line} is not in {metrics}");
     }

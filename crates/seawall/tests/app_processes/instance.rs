@@ -43,7 +43,11 @@ impl Wanted {
             id,
             etcd,
             hold: "",
-            delay: "500ms",
+            delay: Box::leak(
+                std::env::var("XDELAY")
+                    .unwrap_or("500ms".into())
+                    .into_boxed_str(),
+            ),
             ports: [(); 3].map(|()| free_port().unwrap()),
         }
     }

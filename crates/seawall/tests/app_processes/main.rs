@@ -1,8 +1,8 @@
 //! Whole programs as processes: killed at each step of their start and end, and restarted in turn
 //! under load.
 //!
-//! `SEAWALL_RESTARTS` is how often each instance is restarted, 1 by default; the figures in
-//! docs/app.md are of more.
+//! `SEAWALL_RESTARTS` is how often each instance is restarted, 1 by default, and `SEAWALL_RATE` how
+//! many calls of each kind there are in a second, 100; the figures in docs/app.md are of more.
 
 #![cfg(all(feature = "app", feature = "etcd"))]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]

@@ -14,12 +14,19 @@ use crate::etcd_support as etcd;
 use crate::instance::{Instance, Wanted};
 use crate::load::{Load, greets, orders, reads};
 
-/// Of each kind of call.
-const EVERY: Duration = Duration::from_millis(10);
+fn told(name: &str, otherwise: u64) -> u64 {
+    let told = std::env::var(name).ok();
+    told.map_or(otherwise, |text| text.parse().unwrap())
+}
 
-fn rounds() -> usize {
-    let rounds = std::env::var("SEAWALL_RESTARTS").ok();
-    rounds.map_or(1, |text| text.parse().unwrap())
+/// How often each instance is restarted.
+fn rounds() -> u64 {
+    told("SEAWALL_RESTARTS", 1)
+}
+
+/// Between two calls of a kind.
+fn every() -> Duration {
+    Duration::from_micros(1_000_000 / told("SEAWALL_RATE", 100))
 }
 
 /// As a client is by default, but that each call is one of its own.
@@ -44,9 +51,9 @@ fn loads(http: Source, grpc: Source) -> [Load; 3] {
     let http = client(http).build().unwrap();
     let grpc = client(grpc).http2().build().unwrap();
     [
-        Load::start("reads", EVERY, reads(http.clone())),
-        Load::start("orders", EVERY, orders(http, "n")),
-        Load::start("greets by gRPC", EVERY, greets(grpc)),
+        Load::start("reads", every(), reads(http.clone())),
+        Load::start("orders", every(), orders(http, "n")),
+        Load::start("greets by gRPC", every(), greets(grpc)),
     ]
 }
 

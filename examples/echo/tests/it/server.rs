@@ -88,6 +88,10 @@ pub(crate) struct Raw {
 }
 
 impl Served {
+    pub(crate) fn grpc_url(&self) -> String {
+        format!("http://{}", self.grpc)
+    }
+
     /// Sends these frames as the body of a gRPC call.
     pub(crate) async fn frames(
         &self,
@@ -121,10 +125,6 @@ impl Served {
             headers,
             body: body.to_bytes(),
         }
-    }
-
-    pub(crate) fn grpc_url(&self) -> String {
-        format!("http://{}", self.grpc)
     }
 
     pub(crate) async fn grpc(&self) -> EchoClient<Channel> {
