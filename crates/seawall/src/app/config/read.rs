@@ -338,6 +338,14 @@ impl<'de> Deserializer<'de> for In<'_> {
             self.found.borrow_mut().plain.push(plain);
         }
         let (path, node) = (self.path, self.node);
+        if name == SECRET && !matches!(node.value, Value::Text(_) | Value::Raw(_)) {
+            // serde would tell what stands there.
+            let text = format!(
+                "expected a secret as text, found {}: put it in quotes",
+                node.value.kind()
+            );
+            return Err(Unread::custom(text).at(path, node));
+        }
         let read = visitor.visit_newtype_struct(self);
         read.map_err(|error| error.at(path, node))
     }

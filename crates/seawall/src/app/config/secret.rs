@@ -1,6 +1,7 @@
 //! A text that is shown to nobody.
 
 use std::fmt;
+use std::io::Read as _;
 
 use serde::de::{Deserialize, Deserializer, Error as _, Visitor};
 use serde::{Serialize, Serializer};
@@ -86,15 +87,19 @@ impl<'de> Deserialize<'de> for Secret {
     }
 }
 
+/// The most that is read of a secret's file: `/dev/zero` has no end.
+const LARGEST: u64 = 1 << 20;
+
 fn resolve(text: String) -> Result<Secret, String> {
     let secret = if let Some(name) = text.strip_prefix("env:") {
         std::env::var(name).map_err(|_| {
             format!("the environment variable `{name}` is not set: set it to the secret")
         })?
     } else if let Some(path) = text.strip_prefix("file:") {
-        let read = std::fs::read_to_string(path);
-        let read =
-            read.map_err(|error| format!("cannot read the secret from `{path}`: {error}"))?;
+        let mut read = String::new();
+        let file = std::fs::File::open(path);
+        let all = file.and_then(|file| file.take(LARGEST).read_to_string(&mut read));
+        all.map_err(|error| format!("cannot read the secret from `{path}`: {error}"))?;
         read.trim_end_matches(['\r', '\n']).to_owned()
     } else {
         text

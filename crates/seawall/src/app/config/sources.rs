@@ -1,5 +1,6 @@
 //! Where settings are written: a file, the environment, flags; the later stands over the earlier.
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -125,10 +126,16 @@ fn read(file: &Path) -> Result<Table, Faults> {
     let wrong = |text: String| Faults(vec![fault(Place::File(name.clone(), start), "", &text)]);
     let cannot = |error: std::io::Error| wrong(format!("cannot be read: {error}"));
     let metadata = std::fs::metadata(file).map_err(cannot)?;
-    if !metadata.is_file() || metadata.len() > LARGEST {
+    let mut text = String::new();
+    if metadata.is_file() {
+        // It may have grown, or be another, since.
+        let file = std::fs::File::open(file).map_err(cannot)?;
+        let read = file.take(LARGEST + 1).read_to_string(&mut text);
+        read.map_err(cannot)?;
+    }
+    if !metadata.is_file() || text.len() as u64 > LARGEST {
         return Err(wrong("is no file of at most 1 MiB".to_owned()));
     }
-    let text = std::fs::read_to_string(file).map_err(cannot)?;
     tree::parse(&text, &name).map_err(|errors| {
         Faults(
             errors

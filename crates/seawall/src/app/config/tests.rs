@@ -219,7 +219,7 @@ fn what_is_wrong_in_variables_and_flags() {
         (".=1", "write --set SECTION.NAME=VALUE"),
         (
             "http.adress=x",
-            "--set http.adress=x: `http.adress` unknown setting: did you mean `address`?",
+            "--set http.adress: `http.adress` unknown setting: did you mean `address`?",
         ),
         (
             "data.verbose=maybe",
@@ -293,6 +293,50 @@ fn secrets() {
     // A variable is a good place for one.
     let loaded = with("", &[("SHOP_ORDER__DATA__URL", "hunter2")], &[]).unwrap();
     assert!(loaded.warnings.is_empty());
+}
+
+#[test]
+fn no_message_tells_a_secret() {
+    let loaded = with("", &[], &["data.url=hunter2"]).unwrap();
+    assert!(
+        loaded.warnings[0].contains("--set data.url"),
+        "{:?}",
+        loaded.warnings
+    );
+    let told = format!("{:?}", loaded.warnings);
+    assert!(!told.contains("hunter2"), "{told}");
+    for (file, flags) in [
+        ("[data]\nurl = 8675309", &[][..]),
+        ("[data]\nurl = 8675309.5", &[]),
+        ("[data]\nurl = [\"8675309\"]", &[]),
+        ("[data]\nurl = { a = \"8675309\" }", &[]),
+        ("", &["admin.tokn=8675309"]),
+    ] {
+        let error = with(file, &[], flags).unwrap_err();
+        assert!(!error.contains("8675309"), "{error}");
+    }
+}
+
+#[test]
+fn a_name_without_end_is_refused() {
+    let deep = "A__".repeat(20_000);
+    let name = format!("SHOP_ORDER__{deep}A");
+    let error = with("", &[(&name, "1")], &[]).unwrap_err();
+    assert!(
+        error.contains("nothing can stand below it"),
+        "{}",
+        error.len()
+    );
+    let flag = format!("{}a=1", "a.".repeat(20_000));
+    with("", &[], &[&flag]).unwrap_err();
+    for file in [
+        format!("{}a=1", "a.".repeat(100_000)),
+        format!("a={}", "[".repeat(500_000)),
+    ] {
+        with(&file, &[], &[]).unwrap_err();
+    }
+    let error = with(&format!("a = \"{}\"", "x".repeat(2 << 20)), &[], &[]).unwrap_err();
+    assert!(error.contains("1 MiB"), "{error}");
 }
 
 #[test]

@@ -29,7 +29,8 @@ impl fmt::Display for Place {
             Self::Nowhere => f.write_str("configuration"),
             Self::File(file, at) => write!(f, "{file}, line {}, column {}", at.line, at.column),
             Self::Variable(name) => write!(f, "environment variable {name}"),
-            Self::Flag(flag) => write!(f, "--set {flag}"),
+            // Without what it is set to, which may be a secret.
+            Self::Flag(flag) => write!(f, "--set {}", flag.split('=').next().unwrap_or(flag)),
         }
     }
 }
@@ -121,16 +122,22 @@ fn node(value: &Spanned<DeValue<'_>>, place: &dyn Fn(usize) -> Place) -> Node {
     }
 }
 
+/// As deep as a setting may stand: below that nothing is read, and reading goes down step by step.
+const DEEPEST: usize = 32;
+
 /// Writes `text` over what stands at `path`; the tables on the way are made.
 ///
 /// # Errors
-/// Where something on the way is no table, its path.
+/// Where something on the way is no table, or it is too far down, its path.
 pub(super) fn set(
     table: &mut Table,
     path: &[String],
     text: &str,
     place: &Place,
 ) -> Result<(), String> {
+    if path.len() > DEEPEST {
+        return Err(path[..DEEPEST].join("."));
+    }
     let made = |value| Node {
         value,
         place: place.clone(),
