@@ -110,7 +110,7 @@ impl Bed {
             let _ = write!(
                 text,
                 "[upstreams.{service}]\nurl = \"http://{service}.shop\"\nendpoints = [{}]\n\
-                 retry.per_try_timeout = \"400ms\"\n\n",
+                 retry.per_try_timeout = \"700ms\"\n\n",
                 hosts.join(", ")
             );
         }
@@ -250,6 +250,35 @@ where
 }
 
 impl Seen {
+    /// Says what became of the calls of the classes whose name begins so, and why not better.
+    pub(super) fn tell(&self, name: &str) {
+        for (generator, report) in self.0.iter().enumerate() {
+            for class in report.classes.iter().filter(|c| c.name.starts_with(name)) {
+                let Bucket {
+                    offered,
+                    ok,
+                    timeout,
+                    error,
+                    ..
+                } = class.due;
+                let rejected = class.rejected.iter().map(|(reason, times)| {
+                    let reason = if reason.is_empty() {
+                        "by what is below"
+                    } else {
+                        reason
+                    };
+                    format!(", {reason} {}", times.len())
+                });
+                let rejected: String = rejected.collect();
+                eprintln!(
+                    "  generator {generator}, {}: {ok} of {offered}, timeout {timeout}, \
+                     error {error}{rejected}",
+                    class.name
+                );
+            }
+        }
+    }
+
     /// The 99th percentile of the lateness of the latest generator.
     pub(super) fn lateness(&self) -> Duration {
         let late = self.0.iter().map(Report::lateness_p99);

@@ -70,6 +70,7 @@ impl Scenario for Overload {
             *resumed.lock() = Instant::now();
             hung.signal(Signal::CONT)
         })?;
+        seen.tell("2");
         let mut sample = Sample {
             metrics: metrics(&seen, capacity, &lengths),
             lateness: seen.lateness().max(late),

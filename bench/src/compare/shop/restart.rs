@@ -12,15 +12,15 @@ use crate::load::{Class, Plan, Step};
 use crate::peers::{Peer, Running, seawall_binary, start_gateway};
 
 /// Orders a second, and pages.
-const ORDERS: f64 = 50.0;
-const PAGES: f64 = 150.0;
+const ORDERS: f64 = 30.0;
+const PAGES: f64 = 100.0;
 /// How long customers wait.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// All is well for so long first, and between two restarts.
 const WARM: Duration = Duration::from_secs(2);
 const BETWEEN: Duration = Duration::from_millis(500);
 /// By when all have been restarted.
-const LENGTH: f64 = 40.0;
+const LENGTH: f64 = 25.0;
 
 /// The scenario.
 #[derive(Debug)]
@@ -70,6 +70,7 @@ impl Scenario for Restart {
             }
             Ok(())
         })?;
+        seen.tell("");
         let took = took.into_inner();
         let slowest = took.iter().max().copied().unwrap_or_default();
         let all = seen.due("");
