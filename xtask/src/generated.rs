@@ -1,7 +1,7 @@
 //! What `seawall new` makes, as a newcomer has it: made, checked, tested, started and called.
 //!
-//! Its snapshot shows what is made, this that it works. The projects share a target directory of their
-//! own: their profile has what they depend on built otherwise than this workspace does.
+//! Its snapshot shows what is made, this that it works. It is built into this workspace's own target
+//! directory, where most of what it depends on is already.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use crate::run::{cargo, root, shown, target};
 
-/// With every part.
+/// With every part. No example of ours has these names, so that no binary of one is overwritten.
 const NAME: &str = "newcomer";
 const DEFINITION: &str = "api/proto/newcomer/v1/orders.proto";
 /// With none.
@@ -69,7 +69,7 @@ fn within(project: &Path, arguments: &[&str]) -> Command {
     let mut command = cargo(arguments);
     command
         .current_dir(project)
-        .env("CARGO_TARGET_DIR", target().join("generated/target"));
+        .env("CARGO_TARGET_DIR", target());
     command
 }
 

@@ -40,8 +40,11 @@ pub enum NullValue {
     NullValue = 0,
 }
 
-// prost's derive makes what needs no documentation of its own.
-#[allow(missing_docs, reason = "the variants are JSON's kinds")]
+#[allow(
+    missing_docs,
+    clippy::enum_variant_names,
+    reason = "the names are the definition's, and say what they are"
+)]
 mod kind {
     use super::{ListValue, NullValue, Struct};
 

@@ -22,12 +22,14 @@ macro_rules! wrapper {
             }
         }
 
+        #[allow(clippy::redundant_closure_call, reason = "each is written in its own way")]
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 $write(&self.value).serialize(serializer)
             }
         }
 
+        #[allow(clippy::map_identity, reason = "most, but not all, are read as they are")]
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 let value = Deserialize::deserialize(deserializer).map($read)?;
