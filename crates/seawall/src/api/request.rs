@@ -16,7 +16,10 @@ pub struct MaxBody(pub usize);
 
 impl MaxBody {
     pub(super) fn of(extensions: &Extensions) -> usize {
-        extensions.get::<Self>().map_or(MAX_BODY, |max| max.0)
+        let told = extensions.get::<Self>().map(|max| max.0);
+        // What the method's settings say, where a `Stack` stands above.
+        let set = || usize::try_from(crate::layer::stack::max_body(extensions)?).ok();
+        told.or_else(set).unwrap_or(MAX_BODY)
     }
 }
 

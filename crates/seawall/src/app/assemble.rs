@@ -120,6 +120,7 @@ pub(super) async fn assemble<C: Configuration>(
         settings.admin.address,
         admin,
         few(),
+        health.clone(),
         addresses.admin.clone(),
     );
     course.parts.insert(0, Arc::new(server));
@@ -130,6 +131,7 @@ pub(super) async fn assemble<C: Configuration>(
             settings.grpc.address,
             router,
             limits,
+            health.clone(),
             addresses.grpc.clone(),
         );
         course.servers.push(Arc::new(server) as Arc<dyn AnyPart>);
@@ -141,6 +143,7 @@ pub(super) async fn assemble<C: Configuration>(
             settings.http.address,
             router,
             limits,
+            health.clone(),
             addresses.http.clone(),
         );
         course.servers.push(Arc::new(server) as Arc<dyn AnyPart>);

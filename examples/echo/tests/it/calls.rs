@@ -72,7 +72,7 @@ async fn a_call_is_repeated_where_its_method_is_idempotent_or_it_says_so() {
         reason: EchoError::NobodyThere.into(),
         internal: false,
     };
-    echo.fail(fail.clone()).await.unwrap();
+    echo.fail(fail).await.unwrap();
     assert_eq!(calls(), 2);
     // Without the methods nothing is known of it.
     let mut bare = v1::echo_client::EchoClient::new(client.grpc());

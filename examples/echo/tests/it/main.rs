@@ -6,6 +6,7 @@ mod agree;
 mod calls;
 mod errors;
 mod fields;
+mod hostile;
 mod methods;
 mod server;
 mod strangers;

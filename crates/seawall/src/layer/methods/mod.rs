@@ -200,11 +200,15 @@ impl Methods {
         self.lanes.lock().clone()
     }
 
+    /// What serves the request goes by its path alone: whose settings hold must not hang on a content
+    /// type, which is the caller's to choose.
     pub(super) fn find<B>(&self, request: &Request<B>, wire: Wire) -> u16 {
         let path = request.uri().path();
+        let by_name = || self.grpc.get(path.get(1..)?).copied();
+        let by_path = || self.find_http(request.method(), path);
         let found = match wire {
-            Wire::Grpc => path.get(1..).and_then(|name| self.grpc.get(name).copied()),
-            Wire::Http => self.find_http(request.method(), path),
+            Wire::Grpc => by_name().or_else(by_path),
+            Wire::Http => by_path().or_else(by_name),
         };
         found.unwrap_or_else(|| self.other())
     }
