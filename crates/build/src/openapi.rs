@@ -60,6 +60,50 @@ fn path(binding: &Binding) -> String {
     text
 }
 
+/// What a variable of several segments must look like: `{name=shelves/*}`, `{name=**}`.
+fn several(template: &str, variable: &str) -> Option<String> {
+    let (_, rest) = template.split_once(&format!("{{{variable}="))?;
+    let (segments, _) = rest.split_once('}')?;
+    if segments == "*" {
+        return None;
+    }
+    let segments = segments.split('/').map(|segment| match segment {
+        "*" => "[^/]+".to_owned(),
+        "**" => "[^/]+(/[^/]+)*".to_owned(),
+        literal => literal.chars().fold(String::new(), |text, c| match c {
+            // Those alone: others may not be escaped in ECMAScript, whose patterns these are.
+            '\\' | '^' | '$' | '.' | '|' | '?' | '*' | '+' | '(' | ')' | '[' | ']' | '{' | '}' => {
+                text + "\\" + c.encode_utf8(&mut [0; 4])
+            }
+            _ => text + c.encode_utf8(&mut [0; 4]),
+        }),
+    });
+    Some(format!("^{}$", segments.collect::<Vec<_>>().join("/")))
+}
+
+/// Of a oneof's fields one may be there, and must where its option says so.
+fn choices(message: &MessageDescriptor, source: &Source, schema: &mut Value) {
+    let (mut clashes, mut needed) = (Vec::new(), Vec::new());
+    for oneof in message.oneofs().filter(|oneof| !oneof.is_synthetic()) {
+        let fields = oneof.fields().map(|field| field.json_name().to_owned());
+        let names: Vec<String> = fields.collect();
+        for (at, one) in names.iter().enumerate() {
+            let others = names[at + 1..].iter();
+            clashes.extend(others.map(|other| json!({"required": [one, other]})));
+        }
+        if rules::is_required(&oneof, source) {
+            let any: Vec<Value> = names.iter().map(|n| json!({"required": [n]})).collect();
+            needed.push(json!({"anyOf": any}));
+        }
+    }
+    if !clashes.is_empty() {
+        schema["not"] = json!({"anyOf": clashes});
+    }
+    if !needed.is_empty() {
+        schema["allOf"] = needed.into();
+    }
+}
+
 fn error() -> Value {
     let text = json!({"type": "string"});
     json!({
@@ -157,7 +201,13 @@ impl Writer<'_> {
             .iter()
             .map(|variable| {
                 let field = lead(&method.input(), variable);
-                let schema = field.map_or_else(|| json!({"type": "string"}), |f| self.field(&f));
+                let mut schema =
+                    field.map_or_else(|| json!({"type": "string"}), |f| self.field(&f));
+                if let Some(pattern) = several(&binding.template.text, variable)
+                    && schema["pattern"].is_null()
+                {
+                    schema["pattern"] = pattern.into();
+                }
                 json!({"name": variable, "in": "path", "required": true, "schema": schema})
             })
             .collect();
@@ -256,6 +306,7 @@ impl Writer<'_> {
         if !about.is_empty() {
             schema["description"] = about.into();
         }
+        choices(message, self.source, &mut schema);
         if !required.is_empty() {
             schema["required"] = required.into();
         }

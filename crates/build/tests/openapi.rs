@@ -96,6 +96,40 @@ fn it_tells_what_is_served() {
 }
 
 #[test]
+fn a_oneof_has_one_field() {
+    let api = echo();
+    let all = &api["components"]["schemas"]["echo.v1.All"];
+    let clashes = [["word", "number"], ["word", "whole"], ["number", "whole"]];
+    let clashes = clashes.map(|pair| json!({"required": pair}));
+    // `optional` fields are oneofs of their own to the compiler, and none to anybody else.
+    assert_eq!(all["not"], json!({"anyOf": clashes}));
+    assert!(api["components"]["schemas"]["echo.v1.Inner"]["not"].is_null());
+}
+
+#[test]
+fn a_variable_of_several_segments_has_a_pattern() {
+    let api = echo();
+    let pattern = |path: &str, verb: &str| {
+        let name = &api["paths"][path][verb]["parameters"][0];
+        assert_eq!(name["name"], "inner.name");
+        (
+            name["schema"]["pattern"].clone(),
+            name["schema"]["maxLength"].clone(),
+        )
+    };
+    assert_eq!(
+        pattern("/v1/{inner.name}/pages/{int32}", "put"),
+        (json!("^shelves/[^/]+/books/[^/]+$"), json!(64))
+    );
+    assert_eq!(
+        pattern("/v1/inners/{inner.name}", "get").0,
+        "^[^/]+(/[^/]+)*$"
+    );
+    let text = &api["paths"]["/v1/say/{text}"]["get"]["parameters"][0];
+    assert!(text["schema"]["pattern"].is_null());
+}
+
+#[test]
 fn every_reference_leads_somewhere() {
     let api = echo();
     let mut all = Vec::new();

@@ -70,7 +70,8 @@ async fn both_transports_and_the_admin_answer() {
         assert!(metrics.contains(&line), "{line} is not in {metrics}");
     }
     for line in metrics.lines().filter(|line| !line.starts_with('#')) {
-        assert!(line.starts_with("seawall_"), "{line}");
+        let ours = ["seawall_", "process_"];
+        assert!(ours.iter().any(|prefix| line.starts_with(prefix)), "{line}");
     }
     let (_, config) = see(admin, "/config").await;
     assert!(config.contains("\"timeout\": \"25s\""), "{config}");

@@ -63,7 +63,7 @@ fn rules_of(field: &FieldDescriptor, source: &Source) -> Option<DynamicMessage> 
     options.get_extension(&extension).as_message().cloned()
 }
 
-fn is_required(oneof: &prost_reflect::OneofDescriptor, source: &Source) -> bool {
+pub(crate) fn is_required(oneof: &prost_reflect::OneofDescriptor, source: &Source) -> bool {
     let extension = source
         .pool
         .get_extension_by_name("seawall.api.one_required");

@@ -71,12 +71,12 @@ fn answer(layer: &Path, service: &ServiceDescriptor) -> Result<String, String> {
     let declared = declare(&layer.join("mod.rs"), &module);
     let first = match declared {
         Ok(()) => String::new(),
-        Err(why) => format!("\x20 pub mod {module};    # in src/service/mod.rs: {why}\n"),
+        Err(why) => format!("\x20 pub mod {module};    // in src/service/mod.rs: {why}\n"),
     };
     Ok(format!(
         "{shown} answers {} with UNIMPLEMENTED, until you write it. Next:\n\
          \n{first}\
-         \x20 {}    # in src/server/mod.rs: it is served\n",
+         \x20 {}    // in src/server/mod.rs: it is served\n",
         service.full_name(),
         draft.mount(),
     ))
