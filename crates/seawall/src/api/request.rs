@@ -4,19 +4,25 @@ use http::{Extensions, HeaderMap};
 
 use super::Method;
 use crate::Call;
+use crate::layer::stack;
 
 /// The longest message that is read where a request's extensions hold no [`MaxBody`]: 4 MiB, on
 /// both transports.
 pub(super) const MAX_BODY: usize = 4 << 20;
 
-/// The longest message of this call, in bytes. Put among the request's extensions by a layer above
-/// the adapters; a longer one is refused with 413, or `OUT_OF_RANGE` by gRPC.
+/// The longest message of this call, in bytes, however it comes: of a known length or in pieces. Put
+/// among the request's extensions by a layer above the adapters; without it what
+/// `methods.NAME.max_body` says holds. A longer one is refused with 413, or `OUT_OF_RANGE` by gRPC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MaxBody(pub usize);
 
 impl MaxBody {
     pub(super) fn of(extensions: &Extensions) -> usize {
-        extensions.get::<Self>().map_or(MAX_BODY, |max| max.0)
+        match extensions.get::<Self>() {
+            Some(max) => max.0,
+            None => stack::max_body(extensions)
+                .map_or(MAX_BODY, |max| usize::try_from(max).unwrap_or(usize::MAX)),
+        }
     }
 }
 
