@@ -4,25 +4,22 @@ use http::{Extensions, HeaderMap};
 
 use super::Method;
 use crate::Call;
-use crate::layer::stack;
 
 /// The longest message that is read where a request's extensions hold no [`MaxBody`]: 4 MiB, on
 /// both transports.
 pub(super) const MAX_BODY: usize = 4 << 20;
 
-/// The longest message of this call, in bytes, however it comes: of a known length or in pieces. Put
-/// among the request's extensions by a layer above the adapters; without it what
-/// `methods.NAME.max_body` says holds. A longer one is refused with 413, or `OUT_OF_RANGE` by gRPC.
+/// The longest message of this call, in bytes. Put among the request's extensions by a layer above
+/// the adapters; a longer one is refused with 413, or `OUT_OF_RANGE` by gRPC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MaxBody(pub usize);
 
 impl MaxBody {
     pub(super) fn of(extensions: &Extensions) -> usize {
-        match extensions.get::<Self>() {
-            Some(max) => max.0,
-            None => stack::max_body(extensions)
-                .map_or(MAX_BODY, |max| usize::try_from(max).unwrap_or(usize::MAX)),
-        }
+        let told = extensions.get::<Self>().map(|max| max.0);
+        // What the method's settings say, where a `Stack` stands above.
+        let set = || usize::try_from(crate::layer::stack::max_body(extensions)?).ok();
+        told.or_else(set).unwrap_or(MAX_BODY)
     }
 }
 
