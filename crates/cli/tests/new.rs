@@ -293,6 +293,32 @@ fn where_nothing_can_be_written_the_reason_is_told() {
     assert!(told.contains("cannot write shop to /proc: "), "{told}");
 }
 
+/// A path with a blank in it is one path still, in what cargo, docker and a shell read.
+#[test]
+fn a_checkout_may_be_anywhere() {
+    let dir = tempfile::tempdir().unwrap();
+    let strange = dir.path().join("my checkouts");
+    fs::create_dir(&strange).unwrap();
+    symlink(checkout().join("crates"), strange.join("crates")).unwrap();
+    let strange = strange.canonicalize().unwrap();
+    let path = strange.to_str().unwrap();
+    let output = new(dir.path(), &["shop", "--seawall-path", path]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let files = files(&dir.path().join("shop"));
+    let manifest: toml::Table = files["Cargo.toml"].parse().unwrap();
+    let seawall = &manifest["workspace"]["dependencies"]["seawall"]["path"];
+    assert_eq!(seawall.as_str(), Some(&*format!("{path}/crates/seawall")));
+    let named = files["Dockerfile"]
+        .lines()
+        .filter(|line| line.contains(path));
+    let quoted = |line: &str| line.contains(&format!("[\"crates\", \"{path}/crates\"]"));
+    assert!(named.clone().any(quoted));
+    for line in named {
+        let (before, _) = line.split_once(path).unwrap();
+        assert!(before.matches('"').count() % 2 == 1, "no quotes: {line}");
+    }
+}
+
 #[test]
 fn a_checkout_that_is_none_is_told() {
     let dir = tempfile::tempdir().unwrap();

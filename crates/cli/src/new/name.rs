@@ -32,7 +32,6 @@ const LAYERS: &[&str] = &[
 const DEPENDENCIES: &[&str] = &[
     "axum",
     "pbjson",
-    "pbjson_types",
     "prost",
     "serde",
     "serde_json",

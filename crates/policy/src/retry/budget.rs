@@ -92,6 +92,12 @@ pub struct Withdrawal(From);
 enum From {
     Shard(Shard, SliceNumber),
     Floor,
+    /// What costs nobody anything.
+    Nothing,
+}
+
+impl Withdrawal {
+    pub(super) const FREE: Self = Self(From::Nothing);
 }
 
 impl Budget {
@@ -131,6 +137,7 @@ impl Budget {
         match withdrawal.0 {
             From::Shard(shard, slice) => self.shards.get(shard).take_back_second(slice),
             From::Floor => self.floor.refund(),
+            From::Nothing => {}
         }
     }
 

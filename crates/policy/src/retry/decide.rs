@@ -219,6 +219,10 @@ impl Retry {
     /// `typical` is the upstream's usual latency, where it is known: a retry that would take
     /// longer than the time left is not begun. (Where the time per try is shorter, that counts.)
     /// The budget is asked last, so nothing is spent on what is not sent for another reason.
+    /// It is not asked for the first time that a call was not sent: no host has worked for it, so
+    /// that sending it elsewhere is no more load than sending it there at once had been. gRPC does
+    /// so too (gRFC A6, transparent retries). Otherwise a restart of one host of three would take a
+    /// budget of a tenth at once.
     pub fn decide(
         &self,
         call: &Call,
@@ -240,7 +244,11 @@ impl Retry {
         if wait.saturating_add(work) >= call.deadline.since(now) {
             return Verdict::Stop(Why::Deadline);
         }
-        match budget.withdraw(now) {
+        let paid = match Self::costs_nothing(reply) {
+            true => Some(Withdrawal::FREE),
+            false => budget.withdraw(now),
+        };
+        match paid {
             Some(paid) => Verdict::After(wait, paid),
             None => Verdict::Stop(Why::Budget),
         }
@@ -263,6 +271,11 @@ impl Retry {
             || reply.attempts > 1
             || why == Why::Budget
             || (willing && matches!(reply.rejected, Rejected::There(_)))
+    }
+
+    fn costs_nothing(reply: &Reply) -> bool {
+        let not_sent = !reply.may_have_run && reply.rejected == Rejected::No;
+        not_sent && reply.attempts <= 1 && reply.pushback == Pushback::Unsaid
     }
 
     fn forbidden(&self, call: &Call, reply: &Reply) -> Option<Why> {

@@ -340,3 +340,25 @@ proptest! {
         }
     }
 }
+
+/// What was not sent is sent elsewhere for nothing, once: then it is paid for.
+#[test]
+fn the_first_that_was_not_sent_costs_nothing() {
+    let budget = Budget::new(&BudgetSettings {
+        ratio: 0.0,
+        floor: 0.0,
+        ..BudgetSettings::default()
+    });
+    let retry = Retry::new(RetrySettings::default());
+    let decide =
+        |reply: &Reply| retry.decide(&Call::default(), reply, None, &budget, Tick::ZERO, 0);
+    let Verdict::After(_, free) = decide(&Reply::not_sent()) else {
+        panic!("it is sent again");
+    };
+    budget.refund(free);
+    let again = Reply {
+        attempts: 2,
+        ..Reply::not_sent()
+    };
+    assert_eq!(decide(&again), Verdict::Stop(Why::Budget));
+}

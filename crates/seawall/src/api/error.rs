@@ -85,7 +85,12 @@ impl Error {
     ) -> Self {
         Self {
             inner: Box::new(Inner {
-                code,
+                // A failure that said so would be taken for a success by whoever reads it.
+                code: if code == Code::Ok {
+                    Code::Unknown
+                } else {
+                    code
+                },
                 status: None,
                 domain: Cow::Borrowed(""),
                 reason: reason.into(),
@@ -177,7 +182,7 @@ impl Error {
         self.inner.reason == reason.reason() && self.inner.domain == R::DOMAIN
     }
 
-    /// What it is to a caller that does not know the reason.
+    /// What it is to a caller that does not know the reason; never [`Code::Ok`].
     #[must_use]
     pub fn code(&self) -> Code {
         self.inner.code
@@ -224,13 +229,13 @@ impl Error {
         let Some(source) = &self.inner.source else {
             return;
         };
-        tracing::error!(
-            method,
-            reason = &*self.inner.reason,
-            error = %Chain(&**source),
-            "{}",
-            self.inner.message
-        );
+        let (reason, error) = (&*self.inner.reason, Chain(&**source));
+        if self.inner.code == Code::Cancelled {
+            // Whoever calls can bring it about as often as they like.
+            tracing::debug!(method, reason, %error, "{}", self.inner.message);
+        } else {
+            tracing::error!(method, reason, %error, "{}", self.inner.message);
+        }
     }
 }
 
@@ -279,6 +284,17 @@ impl From<crate::Rejection> for Error {
         }
         error
     }
+}
+
+/// At most about `most` bytes of it: a text that came from outside and goes back there.
+pub(super) fn cut(text: &str, most: usize) -> Cow<'_, str> {
+    if text.len() <= most {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(format!(
+        "{}\u{2026}",
+        &text[..text.floor_char_boundary(most)]
+    ))
 }
 
 /// A rejection's reason as reasons are written here: `queue-full` is `QUEUE_FULL`.

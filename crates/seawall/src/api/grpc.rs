@@ -3,6 +3,7 @@
 //! One boxed future a call, made by the generated service. tonic's own generated server boxes
 //! three times (the call, its service, the trait's method); it is used for clients alone.
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
@@ -18,7 +19,7 @@ use tonic_prost::ProstCodec;
 use tower::{ServiceExt, service_fn};
 
 use super::request::MaxBody;
-use super::{Error, Messages, Method, Replies, Request, Validate};
+use super::{Code, Error, Messages, Method, Replies, Request, Validate};
 
 /// A call's answer, whatever method it is of.
 pub type Answer = Pin<Box<dyn Future<Output = http::Response<Body>> + Send>>;
@@ -97,6 +98,9 @@ impl fmt::Debug for Served {
     }
 }
 
+/// A request as tonic hands it over.
+type Sent<A> = tonic::Request<tonic::Streaming<A>>;
+
 type Grpc<A, B> = tonic::server::Grpc<ProstCodec<B, A>>;
 
 fn server<A, B>(request: &http::Request<Body>) -> Grpc<A, B>
@@ -122,7 +126,7 @@ where
 {
     let mut server = server::<A, B>(&request);
     let mut handler = Some(handler);
-    let service = service_fn(move |request: tonic::Request<A>| {
+    let service = service_fn(move |request: Sent<A>| {
         let handler = handler.take();
         async move {
             let handler = handler.ok_or_else(called_twice)?;
@@ -132,7 +136,7 @@ where
                 .map_err(|e| status(method, e))
         }
     });
-    server.unary(service, request).await
+    server.client_streaming(service, request).await
 }
 
 /// One message there, many back.
@@ -149,7 +153,7 @@ where
 {
     let mut server = server::<A, B>(&request);
     let mut handler = Some(handler);
-    let service = service_fn(move |request: tonic::Request<A>| {
+    let service = service_fn(move |request: Sent<A>| {
         let handler = handler.take();
         async move {
             let handler = handler.ok_or_else(called_twice)?;
@@ -157,7 +161,7 @@ where
             streamed(method, replies)
         }
     });
-    server.server_streaming(service, request).await
+    server.streaming(service, request).await
 }
 
 /// Many messages there, one back.
@@ -174,7 +178,7 @@ where
 {
     let mut server = server::<A, B>(&request);
     let mut handler = Some(handler);
-    let service = service_fn(move |request: tonic::Request<tonic::Streaming<A>>| {
+    let service = service_fn(move |request: Sent<A>| {
         let handler = handler.take();
         async move {
             let handler = handler.ok_or_else(called_twice)?;
@@ -201,7 +205,7 @@ where
 {
     let mut server = server::<A, B>(&request);
     let mut handler = Some(handler);
-    let service = service_fn(move |request: tonic::Request<tonic::Streaming<A>>| {
+    let service = service_fn(move |request: Sent<A>| {
         let handler = handler.take();
         async move {
             let handler = handler.ok_or_else(called_twice)?;
@@ -219,26 +223,56 @@ pub fn unimplemented(request: &http::Request<Body>) -> Answer {
     Box::pin(std::future::ready(status.into_http()))
 }
 
+/// The one message of a call that has one. tonic would put the request's trailers among its headers,
+/// where a layer above has looked already and would let nobody write.
+async fn one<A>(mut stream: tonic::Streaming<A>) -> Result<A, Error> {
+    let message = stream.message().await.map_err(unreadable)?;
+    let message = message.ok_or_else(|| malformed("there is no message"))?;
+    match stream.message().await.map_err(unreadable)? {
+        None => Ok(message),
+        Some(_) => Err(malformed("there is more than one message")),
+    }
+}
+
+fn malformed(text: impl Into<Cow<'static, str>>) -> Error {
+    Error::ours(Code::InvalidArgument, "BODY_MALFORMED", text)
+}
+
+/// What is wrong with a body is its sender's fault. tonic has gRPC's `INTERNAL` for it, which would
+/// count as a failure of the service wherever those are counted.
+pub(super) fn unreadable(status: Status) -> Error {
+    let text = status.message().to_owned();
+    match status.code() {
+        Code::Internal => malformed(text),
+        Code::OutOfRange | Code::ResourceExhausted => {
+            Error::ours(Code::OutOfRange, "BODY_TOO_LARGE", text)
+                .http_status(http::StatusCode::PAYLOAD_TOO_LARGE)
+        }
+        _ => {
+            let text = "the body broke off";
+            Error::ours(Code::Cancelled, "BODY_BROKEN", text).because(status)
+        }
+    }
+}
+
 async fn answer<A, B, F, R>(
     method: &'static Method,
-    request: tonic::Request<A>,
+    request: Sent<A>,
     handler: F,
 ) -> Result<B, Error>
 where
-    A: Validate,
+    A: Validate + 'static,
     F: FnOnce(Request<A>) -> R,
     R: Future<Output = Result<B, Error>>,
 {
-    let (metadata, extensions, message) = request.into_parts();
+    let (metadata, extensions, stream) = request.into_parts();
+    let message = one(stream).await?;
     message.check()?;
     let headers = metadata.into_headers();
     handler(Request::new(method, message, headers, extensions)).await
 }
 
-fn messages<A: Validate>(
-    method: &'static Method,
-    request: tonic::Request<tonic::Streaming<A>>,
-) -> Request<Messages<A>> {
+fn messages<A: Validate>(method: &'static Method, request: Sent<A>) -> Request<Messages<A>> {
     let (metadata, extensions, stream) = request.into_parts();
     let headers = metadata.into_headers();
     Request::new(method, Messages::grpc(stream), headers, extensions)

@@ -82,7 +82,9 @@ impl Error {
             HeaderValue::from_static("application/json"),
         );
         if let Some(wait) = self.inner.retry_after {
-            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+            let seconds = wait
+                .as_secs()
+                .saturating_add(u64::from(wait.subsec_nanos() > 0));
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
         }
         reply
@@ -117,11 +119,13 @@ impl Error {
 
 impl Told<'_> {
     fn into_error(self, status: StatusCode) -> Error {
-        let code = code_of(&self.status).unwrap_or_else(|| of_status(status));
+        let told = code_of(&self.status).filter(|code| *code != Code::Ok);
+        let code = told.unwrap_or_else(|| of_status(status));
         let message = self.message.into_owned();
         let mut error =
             Error::new(code, self.reason.into_owned(), message).domain(self.domain.into_owned());
-        if of_code(code) != status {
+        let fails = status.is_client_error() || status.is_server_error();
+        if fails && of_code(code) != status {
             error = error.http_status(status);
         }
         for (key, value) in self.metadata {

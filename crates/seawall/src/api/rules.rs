@@ -2,13 +2,23 @@
 //! caller is told of all at once.
 
 use std::collections::BTreeSet;
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::net::IpAddr;
 use std::sync::OnceLock;
 
 use regex::Regex;
 
 use super::validate::{Path, Violations};
+
+/// So many of something: `1 byte`, `2 bytes`.
+struct Counted(usize, &'static str);
+
+impl Display for Counted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plural = if self.0 == 1 { "" } else { "s" };
+        write!(f, "{} {}{plural}", self.0, self.1)
+    }
+}
 
 /// Something must be there: a message, a value other than the type's default.
 pub fn required(there: bool, at: &Path<'_>, out: &mut Violations) {
@@ -24,7 +34,7 @@ pub fn min_len(value: &str, min: usize, at: &Path<'_>, out: &mut Violations) {
         out.add(
             at,
             "min_len",
-            format_args!("must have at least {min} characters"),
+            format_args!("must have at least {}", Counted(min, "character")),
         );
     }
 }
@@ -35,7 +45,7 @@ pub fn max_len(value: &str, max: usize, at: &Path<'_>, out: &mut Violations) {
         out.add(
             at,
             "max_len",
-            format_args!("must have at most {max} characters"),
+            format_args!("must have at most {}", Counted(max, "character")),
         );
     }
 }
@@ -46,7 +56,7 @@ pub fn min_bytes(value: &[u8], min: usize, at: &Path<'_>, out: &mut Violations) 
         out.add(
             at,
             "min_len",
-            format_args!("must have at least {min} bytes"),
+            format_args!("must have at least {}", Counted(min, "byte")),
         );
     }
 }
@@ -54,7 +64,11 @@ pub fn min_bytes(value: &[u8], min: usize, at: &Path<'_>, out: &mut Violations) 
 /// Bytes, at most.
 pub fn max_bytes(value: &[u8], max: usize, at: &Path<'_>, out: &mut Violations) {
     if value.len() > max {
-        out.add(at, "max_len", format_args!("must have at most {max} bytes"));
+        out.add(
+            at,
+            "max_len",
+            format_args!("must have at most {}", Counted(max, "byte")),
+        );
     }
 }
 
@@ -64,7 +78,7 @@ pub fn min_items(len: usize, min: usize, at: &Path<'_>, out: &mut Violations) {
         out.add(
             at,
             "min_items",
-            format_args!("must have at least {min} items"),
+            format_args!("must have at least {}", Counted(min, "item")),
         );
     }
 }
@@ -75,7 +89,7 @@ pub fn max_items(len: usize, max: usize, at: &Path<'_>, out: &mut Violations) {
         out.add(
             at,
             "max_items",
-            format_args!("must have at most {max} items"),
+            format_args!("must have at most {}", Counted(max, "item")),
         );
     }
 }
@@ -300,6 +314,26 @@ mod tests {
             !passes(|at, out| gte(nan, 0.0, at, out)) && !passes(|at, out| lte(nan, 0.0, at, out))
         );
         assert!(!passes(|at, out| among(nan, &[nan], at, out)));
+    }
+
+    #[test]
+    fn one_is_told_in_the_singular() {
+        let told = faults(|at, out| {
+            min_len("", 1, at, out);
+            max_len("abc", 2, at, out);
+            min_bytes(b"", 1, at, out);
+            max_items(2, 1, at, out);
+        });
+        let messages: Vec<_> = told.iter().map(|v| v.message.as_str()).collect();
+        assert_eq!(
+            messages,
+            [
+                "must have at least 1 character",
+                "must have at most 2 characters",
+                "must have at least 1 byte",
+                "must have at most 1 item"
+            ]
+        );
     }
 
     #[test]

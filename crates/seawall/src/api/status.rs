@@ -9,17 +9,31 @@ use tonic::metadata::MetadataMap;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetail, ErrorInfo, FieldViolation, RetryInfo, StatusExt};
 
-use super::error::{Error, OURS, Violation, reason_of};
-use crate::context::{advice, names};
+use super::error::{Error, OURS, Violation, cut, reason_of};
+use crate::context::{MAX_RETRY_AFTER, advice, names};
+
+/// A status is headers, and its receiver breaks the connection where they are too many: some take
+/// 8 KiB. In bytes: its message, a value of its metadata, and all of these; all violations.
+const LONGEST_MESSAGE: usize = 512;
+const LONGEST_VALUE: usize = 256;
+const MOST_METADATA: usize = 1_536;
+const MOST_VIOLATIONS: usize = 1_536;
 
 impl From<Error> for Status {
+    /// Longer texts than a header can hold are cut, and what is left of metadata and violations
+    /// beyond some 1.5 KiB each does not go along.
     fn from(error: Error) -> Self {
         let inner = *error.inner;
-        let metadata: HashMap<String, String> = inner.metadata.into_iter().collect();
+        let value = |(key, value): (String, String)| (key, cut(&value, LONGEST_VALUE).into_owned());
+        let size = |(key, value): &(String, String)| key.len() + value.len();
+        let metadata = inner.metadata.into_iter().map(value);
+        let metadata: HashMap<_, _> = within(metadata, MOST_METADATA, size).collect();
         let mut details: Vec<ErrorDetail> = Vec::with_capacity(3);
         details.push(ErrorInfo::new(inner.reason, inner.domain, metadata).into());
         if !inner.violations.is_empty() {
-            let fields: Vec<_> = inner.violations.into_iter().map(field).collect();
+            let size = |v: &Violation| v.field.len() + v.rule.len() + v.message.len();
+            let all = within(inner.violations.into_iter(), MOST_VIOLATIONS, size);
+            let fields: Vec<_> = all.map(field).collect();
             details.push(tonic_types::BadRequest::new(fields).into());
         }
         let mut headers = HeaderMap::new();
@@ -29,8 +43,23 @@ impl From<Error> for Status {
             headers.insert(names::GRPC_PUSHBACK, HeaderValue::from(millis));
         }
         let metadata = MetadataMap::from_headers(headers);
-        Self::with_error_details_vec_and_metadata(inner.code, inner.message, details, metadata)
+        let message = cut(&inner.message, LONGEST_MESSAGE);
+        Self::with_error_details_vec_and_metadata(inner.code, message, details, metadata)
     }
+}
+
+/// As many from the first on as have `most` bytes together.
+fn within<T>(
+    all: impl Iterator<Item = T>,
+    most: usize,
+    size: impl Fn(&T) -> usize,
+) -> impl Iterator<Item = T> {
+    let mut left = most;
+    all.take_while(move |one| {
+        let fits = left.checked_sub(size(one));
+        left = fits.unwrap_or(0);
+        fits.is_some()
+    })
 }
 
 fn field(violation: Violation) -> FieldViolation {
@@ -59,7 +88,9 @@ impl From<Status> for Error {
                     let fields = bad.field_violations.into_iter();
                     error.inner.violations = fields.map(violation).collect();
                 }
-                ErrorDetail::RetryInfo(info) => error.inner.retry_after = info.retry_delay,
+                ErrorDetail::RetryInfo(info) => {
+                    error.inner.retry_after = info.retry_delay.map(|w| w.min(MAX_RETRY_AFTER));
+                }
                 _ => {}
             }
         }
@@ -99,10 +130,11 @@ impl Error {
         self
     }
 
-    /// The wait that `retry-after` tells, in whole seconds.
+    /// The wait that `retry-after` tells, in whole seconds; an hour at the most.
     pub(super) fn waited_for(headers: &HeaderMap) -> Option<Duration> {
         let text = headers.get(http::header::RETRY_AFTER)?.to_str().ok()?;
-        text.trim().parse().ok().map(Duration::from_secs)
+        let wait = text.trim().parse().ok().map(Duration::from_secs);
+        wait.map(|wait| wait.min(MAX_RETRY_AFTER))
     }
 }
 

@@ -106,7 +106,7 @@ impl<T> Stream for Messages<T> {
         let next = match &mut self.from {
             From::Grpc(stream) => stream
                 .poll_next_unpin(context)
-                .map(|next| next.map(|read| read.map_err(Error::from))),
+                .map(|next| next.map(|read| read.map_err(super::grpc::unreadable))),
             From::Http(lines) => lines.poll_next_unpin(context),
             From::Held(stream) => stream.as_mut().poll_next(context),
         };

@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use super::error::cut;
 use super::{Error, Violation};
 
 /// A message with rules. Implemented by generated code; a message without rules checks nothing.
@@ -29,6 +30,8 @@ pub trait Validate {
 
 /// The most that are told of one message: what a hostile one costs is bounded.
 const MOST: usize = 64;
+/// The longest name of a field that is told, in bytes: keys of maps are the caller's.
+const LONGEST: usize = 256;
 
 /// What is at fault in a message.
 #[derive(Debug, Default)]
@@ -45,7 +48,7 @@ impl Violations {
     ) {
         if self.0.len() < MOST {
             self.0.push(Violation {
-                field: at.to_string(),
+                field: cut(&at.to_string(), LONGEST).into_owned(),
                 rule: rule.into(),
                 message: message.to_string(),
             });
@@ -123,7 +126,7 @@ impl fmt::Display for Path<'_> {
             Part::Field(name) if parent.is_root() => f.write_str(name),
             Part::Field(name) => write!(f, ".{name}"),
             Part::Index(index) => write!(f, "[{index}]"),
-            Part::Key(key) => write!(f, "[{key:?}]", key = key.to_string()),
+            Part::Key(key) => write!(f, "[{key:?}]", key = cut(&key.to_string(), LONGEST / 4)),
         }
     }
 }

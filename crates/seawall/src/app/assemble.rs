@@ -101,7 +101,11 @@ pub(super) async fn assemble<C: Configuration>(
     let methods: Vec<_> = methods.collect();
     let stacks = Stacks::new(&methods, &settings, with.log, with.spans)?;
     let counts = Box::new(stacks.http.metrics());
-    shared.metrics.lock().register_collector(counts);
+    let mut metrics = shared.metrics.lock();
+    // Its names come without the prefix, as the gateway's do.
+    let ours = metrics.sub_registry_with_prefix("seawall");
+    ours.register_collector(counts);
+    drop(metrics);
     let addresses = with.addresses;
     // First up and last down, so that what happens in between can be seen.
     let shows = Admin {
@@ -116,6 +120,7 @@ pub(super) async fn assemble<C: Configuration>(
         settings.admin.address,
         admin,
         few(),
+        health.clone(),
         addresses.admin.clone(),
     );
     course.parts.insert(0, Arc::new(server));
@@ -126,6 +131,7 @@ pub(super) async fn assemble<C: Configuration>(
             settings.grpc.address,
             router,
             limits,
+            health.clone(),
             addresses.grpc.clone(),
         );
         course.servers.push(Arc::new(server) as Arc<dyn AnyPart>);
@@ -137,6 +143,7 @@ pub(super) async fn assemble<C: Configuration>(
             settings.http.address,
             router,
             limits,
+            health.clone(),
             addresses.http.clone(),
         );
         course.servers.push(Arc::new(server) as Arc<dyn AnyPart>);
@@ -201,11 +208,20 @@ fn grpc_router(
             let all = all.filter(|descriptors| !descriptors.is_empty());
             let builder = Reflection::configure()
                 .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
-            all.fold(builder, Reflection::register_encoded_file_descriptor_set)
+            let builder = all.fold(builder, Reflection::register_encoded_file_descriptor_set);
+            // A package's descriptors hold services that are not served here.
+            let served = services.iter().map(|service| service.name);
+            served
+                .chain(["grpc.health.v1.Health"])
+                .fold(builder, Reflection::with_service_name)
         };
+        let (v1, v1alpha) = (
+            describe().with_service_name("grpc.reflection.v1.ServerReflection"),
+            describe().with_service_name("grpc.reflection.v1alpha.ServerReflection"),
+        );
         open = open
-            .add_service(describe().build_v1()?)
-            .add_service(describe().build_v1alpha()?);
+            .add_service(v1.build_v1()?)
+            .add_service(v1alpha.build_v1alpha()?);
     }
     let open = open.into_axum_router().reset_fallback();
     Ok(Some(open.merge(router)))
@@ -227,8 +243,10 @@ fn http_router<C>(
         return Ok(None);
     }
     let described = settings.http.docs && !services.is_empty();
-    let parts = services.iter().map(|service| service.openapi);
-    let parts = parts.filter(|part| !part.is_empty());
+    let parts = services
+        .iter()
+        .map(|service| (service.name, service.openapi));
+    let parts = parts.filter(|(_, part)| !part.is_empty());
     let description = openapi::merged(&shared.name, &shared.version, parts);
     let description = description.map_err(|error| format!("OpenAPI of a service: {error}"))?;
     let mut routes = crate::api::Routes::new();

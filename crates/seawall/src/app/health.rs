@@ -45,6 +45,11 @@ impl Health {
         PHASES[usize::from(self.phase.load(SeqCst)).min(3)]
     }
 
+    /// It has begun to leave.
+    pub(super) fn is_going(&self) -> bool {
+        matches!(self.phase(), Phase::Leaving | Phase::Draining)
+    }
+
     pub(super) async fn tell(&self, phase: Phase) {
         self.phase.store(phase as u8, SeqCst);
         let status = match phase {

@@ -4,6 +4,12 @@
 //! The listener is bound when the program starts, so that an address in use is an error before
 //! anything is announced. When the server drains, it first takes what already waits to be accepted:
 //! the system would answer those with a reset.
+//!
+//! HTTP/2 has a way to say which calls are no longer taken; HTTP/1.1 has none. A server that closes
+//! an idle connection cannot know whether a request is on its way, and its caller cannot know whether
+//! that has run. So from the moment the program begins to leave, every answer says `connection:
+//! close`, and a connection that is still idle at the drain, or has not asked anything yet, is given
+//! another moment ([`LINGER`]).
 
 use std::borrow::Cow;
 use std::convert::Infallible;
@@ -11,13 +17,14 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::ConnectInfo;
-use futures_util::FutureExt as _;
-use http::Request;
+use axum::response::Response;
+use http::header::CONNECTION;
+use http::{HeaderValue, Request, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -26,14 +33,19 @@ use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::timeout;
 use tower::Service as _;
 
+use super::health::Health;
 use super::part::{BoxError, Part};
 use crate::sync::CancellationToken;
 use crate::sync::shutdown::Life;
 
 /// After an error of `accept` that is the system's (descriptors are short).
 const AGAIN: Duration = Duration::from_millis(50);
+
+/// How much longer than its server a connection without a call under way is read from.
+const LINGER: Duration = Duration::from_millis(100);
 
 /// What a connection may do.
 #[derive(Clone, Copy, Debug)]
@@ -52,6 +64,7 @@ pub(super) struct Server {
     wanted: SocketAddr,
     router: Router,
     limits: Limits,
+    health: Health,
     bound: Arc<Mutex<Option<SocketAddr>>>,
     draining: CancellationToken,
     ended: CancellationToken,
@@ -64,6 +77,7 @@ impl Server {
         wanted: SocketAddr,
         router: Router,
         limits: Limits,
+        health: Health,
         bound: Arc<Mutex<Option<SocketAddr>>>,
     ) -> Self {
         Self {
@@ -71,6 +85,7 @@ impl Server {
             wanted,
             router,
             limits,
+            health,
             bound,
             draining: CancellationToken::new(),
             ended: CancellationToken::new(),
@@ -108,6 +123,7 @@ impl Part for Server {
         let accept = Accept {
             router: self.router.clone(),
             limits: self.limits,
+            health: self.health.clone(),
             places: Arc::new(Semaphore::new(self.limits.max_connections)),
             draining: self.draining.clone(),
             connections: JoinSet::new(),
@@ -139,6 +155,7 @@ impl Part for Server {
 struct Accept {
     router: Router,
     limits: Limits,
+    health: Health,
     places: Arc<Semaphore>,
     draining: CancellationToken,
     /// Cut when this is dropped.
@@ -156,21 +173,44 @@ impl Accept {
                 Some(_) = self.connections.join_next() => {}
             }
         }
-        while let Some(waiting) = next(&listener, &self.places).now_or_never() {
-            self.serve(waiting);
-        }
-        drop(listener);
+        self.serve_waiting(listener);
         while self.connections.join_next().await.is_some() {}
+    }
+
+    /// All who wait to be accepted, and the end of the listener.
+    ///
+    /// Asks the system, and not what the runtime has last heard of it.
+    fn serve_waiting(&mut self, listener: TcpListener) {
+        let Ok(listener) = listener.into_std() else {
+            return;
+        };
+        while let Ok(place) = self.places.clone().try_acquire_owned() {
+            match listener.accept() {
+                Ok((stream, peer)) => {
+                    let stream = stream.set_nonblocking(true).map(|()| stream);
+                    if let Ok(stream) = stream.and_then(TcpStream::from_std) {
+                        self.serve((stream, peer, place));
+                    }
+                }
+                Err(error) if is_of_one(&error) => {}
+                Err(_) => return,
+            }
+        }
     }
 
     fn serve(&mut self, (stream, peer, place): (TcpStream, SocketAddr, OwnedSemaphorePermit)) {
         // Answers are written whole, so there is nothing to gather.
         let _ = stream.set_nodelay(true);
-        let (router, limits) = (self.router.clone(), self.limits);
-        let draining = self.draining.clone();
+        let (limits, draining) = (self.limits, self.draining.clone());
+        let calls = Calls {
+            router: self.router.clone(),
+            peer,
+            health: self.health.clone(),
+            seen: Arc::default(),
+        };
         self.connections.spawn(async move {
             let _place = place;
-            connection(stream, peer, router, limits, draining).await;
+            connection(stream, calls, limits, draining).await;
         });
     }
 }
@@ -204,34 +244,61 @@ fn is_of_one(error: &std::io::Error) -> bool {
     )
 }
 
-async fn connection(
-    stream: TcpStream,
-    peer: SocketAddr,
+/// The calls of one connection.
+#[derive(Clone)]
+struct Calls {
     router: Router,
-    limits: Limits,
-    draining: CancellationToken,
-) {
-    let asked = Arc::new(AtomicU64::new(0));
-    let counts = asked.clone();
-    let service = service_fn(move |mut request: Request<Incoming>| {
-        counts.fetch_add(1, Relaxed);
-        request.extensions_mut().insert(ConnectInfo(peer));
-        let mut router = router.clone();
-        async move { Ok::<_, Infallible>(infallible(router.call(request).await)) }
-    });
+    peer: SocketAddr,
+    health: Health,
+    seen: Arc<Seen>,
+}
+
+#[derive(Default)]
+struct Seen {
+    calls: AtomicU64,
+    http2: AtomicBool,
+}
+
+impl Calls {
+    async fn answer(mut self, mut request: Request<Incoming>) -> Result<Response, Infallible> {
+        self.seen.calls.fetch_add(1, Relaxed);
+        let http2 = request.version() == Version::HTTP_2;
+        if http2 {
+            self.seen.http2.store(true, Relaxed);
+        }
+        request.extensions_mut().insert(ConnectInfo(self.peer));
+        let mut answer = infallible(self.router.call(request).await);
+        let ends = !http2 && answer.status() != StatusCode::SWITCHING_PROTOCOLS;
+        if ends && self.health.is_going() {
+            let close = HeaderValue::from_static("close");
+            answer.headers_mut().insert(CONNECTION, close);
+        }
+        Ok(answer)
+    }
+}
+
+async fn connection(stream: TcpStream, calls: Calls, limits: Limits, draining: CancellationToken) {
+    let seen = calls.seen.clone();
+    let service = service_fn(move |request| calls.clone().answer(request));
     let builder = builder(limits);
     let mut serving = pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
-    let mut seen = 0;
+    let mut before = 0;
     let mut going = false;
     loop {
         tokio::select! {
+            biased;
             // How a connection ends is its client's affair.
             _ = &mut serving => return,
-            () = draining.cancelled(), if !going => {}
+            () = draining.cancelled(), if !going => {
+                let told = seen.http2.load(Relaxed);
+                if !told && timeout(LINGER, &mut serving).await.is_ok() {
+                    return;
+                }
+            }
             () = tokio::time::sleep(limits.idle_timeout), if !going => {
-                let now = asked.load(Relaxed);
-                if now != seen {
-                    seen = now;
+                let now = seen.calls.load(Relaxed);
+                if now != before {
+                    before = now;
                     continue;
                 }
             }

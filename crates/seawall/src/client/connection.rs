@@ -173,10 +173,15 @@ impl fmt::Display for Told {
 
 impl StdError for Told {}
 
-/// REFUSED_STREAM, or beyond the last stream of a GOAWAY that is no error (RFC 9113, 8.7).
+/// REFUSED_STREAM, or beyond the last stream of a GOAWAY that is no error (RFC 9113, 8.7); or the
+/// connection ended before anything of it was sent: hyper calls that cancelled, and nothing else.
 fn was_not_begun(error: &(dyn StdError + 'static)) -> bool {
     let mut cause = Some(error);
     while let Some(error) = cause {
+        let hyper = error.downcast_ref::<hyper::Error>();
+        if hyper.is_some_and(hyper::Error::is_canceled) {
+            return true;
+        }
         if let Some(error) = error.downcast_ref::<h2::Error>() {
             let reason = error.reason();
             return reason == Some(h2::Reason::REFUSED_STREAM)

@@ -96,7 +96,7 @@ impl Service<Request<Body>> for Greeter {
 
 /// Messages that are texts.
 #[derive(Clone, Copy, Debug, Default)]
-struct Text;
+pub(crate) struct Text;
 
 impl Codec for Text {
     type Encode = String;

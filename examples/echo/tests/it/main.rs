@@ -3,8 +3,12 @@
 #![allow(clippy::unwrap_used)]
 
 mod agree;
+mod calls;
 mod errors;
 mod fields;
+mod hostile;
+mod methods;
 mod server;
+mod strangers;
 mod streams;
 mod words;

@@ -1,15 +1,20 @@
 //! The service on two sockets, and clients that know nothing but HTTP and gRPC.
 
+use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use ::echo::v1::echo_client::EchoClient;
 use ::echo::{Echo, v1};
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full};
-use hyper_util::rt::TokioIo;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::Frame;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use seawall::api::Service;
 use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
+use tonic::Status;
 use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Channel, Endpoint, Server};
 
@@ -21,7 +26,14 @@ pub(crate) struct Served {
 }
 
 pub(crate) async fn serve() -> Served {
-    let service = v1::echo::service(Echo);
+    serve_of(Echo).await
+}
+
+pub(crate) async fn serve_of(echo: impl v1::Echo) -> Served {
+    serve_this(v1::echo::service(echo)).await
+}
+
+pub(crate) async fn serve_this(service: Service) -> Served {
     let http = listener().await;
     let grpc = listener().await;
     let served = Served {
@@ -67,7 +79,54 @@ impl Reply {
     }
 }
 
+/// What came back by gRPC, of whose frames nothing is believed.
+#[derive(Debug)]
+pub(crate) struct Raw {
+    pub(crate) status: Status,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
 impl Served {
+    pub(crate) fn grpc_url(&self) -> String {
+        format!("http://{}", self.grpc)
+    }
+
+    /// Sends these frames as the body of a gRPC call.
+    pub(crate) async fn frames(
+        &self,
+        method: &str,
+        frames: Vec<Frame<Bytes>>,
+        headers: &[(&str, &str)],
+    ) -> Raw {
+        let stream = TcpStream::connect(self.grpc).await.unwrap();
+        let mut client = http2::Builder::new(TokioExecutor::new());
+        let (mut sender, connection) = client
+            .max_header_list_size(1 << 24)
+            .handshake(TokioIo::new(stream))
+            .await
+            .unwrap();
+        tokio::spawn(connection);
+        let mut request = Request::post(format!("http://localhost/echo.v1.Echo/{method}"))
+            .header("content-type", "application/grpc")
+            .header("te", "trailers");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let frames = frames.into_iter().map(Ok::<_, Infallible>);
+        let body = StreamBody::new(futures_util::stream::iter(frames));
+        let reply = sender.send_request(request.body(body).unwrap()).await;
+        let (parts, body) = reply.unwrap().into_parts();
+        let body = body.collect().await.unwrap();
+        let mut headers = parts.headers;
+        headers.extend(body.trailers().cloned().unwrap_or_default());
+        Raw {
+            status: Status::from_header_map(&headers).unwrap(),
+            headers,
+            body: body.to_bytes(),
+        }
+    }
+
     pub(crate) async fn grpc(&self) -> EchoClient<Channel> {
         let endpoint = Endpoint::from_shared(format!("http://{}", self.grpc)).unwrap();
         EchoClient::new(endpoint.connect().await.unwrap())

@@ -3,6 +3,7 @@
 mod money;
 pub mod queue;
 pub mod rpc;
+pub mod scarce;
 pub mod sql;
 mod time;
 

@@ -8,7 +8,7 @@ use http::request::Parts;
 use http::{HeaderMap, StatusCode, header};
 use http_body::Body as _;
 
-use crate::api::error::Error;
+use crate::api::error::{Error, cut};
 use crate::api::request::MaxBody;
 use crate::api::{Code, Violation};
 use crate::config::nearest;
@@ -109,6 +109,7 @@ pub(super) fn malformed(error: &serde_json::Error) -> Error {
     let place = format!("line {} column {}", error.line(), error.column());
     let says = text.strip_suffix(&format!(" at {place}")).unwrap_or(&text);
     if let Some((name, near)) = unknown_field(says) {
+        let name = &*cut(name, 64);
         let near = near.map_or_else(String::new, |n| format!(": did you mean `{n}`?"));
         let says = format!("there is no field `{name}`{near}");
         let whole = format!("body, {place}: {says}");
@@ -126,7 +127,7 @@ pub(super) fn malformed(error: &serde_json::Error) -> Error {
     Error::ours(
         Code::InvalidArgument,
         reason,
-        format!("body, {place}: {says}"),
+        format!("body, {place}: {}", cut(says, 512)),
     )
 }
 

@@ -1,11 +1,13 @@
 //! The well-known types of protobuf, as generated code names them.
 //!
-//! Those of `pbjson-types`, which know their JSON forms, but for two: `FieldMask`, whose form is one
-//! text, `"displayName,owner.id"`, and `Timestamp`, which is written in UTC with a `Z` and goes to
-//! and from the standard library's time. `Any` has no JSON form here, since what is in it is not known
-//! without reflection: the build refuses it in a message.
+//! Own ones, as they are few: with their JSON forms, to and from the standard library's times, without
+//! a crate of dates below them. `Any` has no JSON form here, since what is in it is not known without
+//! reflection: the build refuses it in a message.
 
+mod duration;
 mod timestamp;
+pub mod value;
+mod wrappers;
 
 use std::fmt;
 
@@ -14,12 +16,30 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use crate::api::rest::{Fields, Wrong};
 use crate::api::validate::Validate;
 
+pub use duration::{Duration, NoDuration};
 pub use timestamp::{NoMoment, Timestamp};
 
-pub use pbjson_types::{
-    Any, BoolValue, BytesValue, DoubleValue, Duration, Empty, FloatValue, Int32Value, Int64Value,
-    ListValue, NullValue, StringValue, Struct, UInt32Value, UInt64Value, Value, value,
+pub use value::{ListValue, NullValue, Struct, Value};
+pub use wrappers::{
+    BoolValue, BytesValue, DoubleValue, FloatValue, Int32Value, Int64Value, StringValue,
+    UInt32Value, UInt64Value,
 };
+
+/// Nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, prost::Message, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Empty {}
+
+/// A message of any type.
+#[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
+pub struct Any {
+    /// Its name, after a `/`.
+    #[prost(string, tag = "1")]
+    pub type_url: String,
+    /// Encoded.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub value: bytes::Bytes,
+}
 
 /// Which fields of a message are meant, by their paths in the definition's spelling.
 #[derive(Clone, PartialEq, Eq, Hash, prost::Message)]

@@ -2,21 +2,22 @@
 
 use std::time::{Duration, SystemTime};
 
-use sqlx::sqlite::{SqlitePool, SqliteRow};
-use sqlx::{FromRow, Row};
+use seawall::data::{self, Database};
+use sqlx::sqlite::SqliteRow;
+use sqlx::{FromRow, Row, Sqlite};
 
-use super::failed;
 use crate::biz::notes::{Draft, Error, Note, Store};
 
-/// The table `notes`.
-#[derive(Clone, Debug)]
+/// The table `notes`. A read takes a connection that reads, a write the one that writes: with replicas,
+/// too, a caller sees what he has written.
+#[derive(Clone)]
 pub struct Notes {
-    pool: SqlitePool,
+    database: Database<Sqlite>,
 }
 
 impl Notes {
-    pub fn new(pool: SqlitePool) -> Self {
-        Self { pool }
+    pub fn new(database: Database<Sqlite>) -> Self {
+        Self { database }
     }
 }
 
@@ -54,56 +55,55 @@ impl From<NoteRow> for Note {
 impl Store for Notes {
     async fn add(&self, draft: Draft, written: SystemTime) -> Result<Note, Error> {
         let insert = "INSERT INTO notes (title, text, written) VALUES (?, ?, ?) RETURNING *";
+        let mut write = self.database.write().await?;
         let row = sqlx::query_as::<_, NoteRow>(insert)
             .bind(&draft.title)
             .bind(&draft.text)
             .bind(milliseconds(written))
-            .fetch_one(&self.pool)
+            .fetch_one(&mut write)
             .await;
-        row.map(Note::from).map_err(|error| match error {
-            sqlx::Error::Database(why) if why.is_unique_violation() => {
-                Error::TitleTaken(draft.title)
-            }
-            other => failed(other),
-        })
+        match row.map_err(data::Error::from) {
+            Ok(row) => Ok(row.into()),
+            Err(error) if error.is_duplicate() => Err(Error::TitleTaken(draft.title)),
+            Err(error) => Err(error.into()),
+        }
     }
 
     async fn get(&self, id: u64) -> Result<Note, Error> {
+        let mut read = self.database.read().await?;
         let row = sqlx::query_as::<_, NoteRow>("SELECT * FROM notes WHERE id = ?")
             .bind(number(id))
-            .fetch_optional(&self.pool)
-            .await
-            .map_err(failed)?;
+            .fetch_optional(&mut read)
+            .await?;
         row.map(Note::from).ok_or(Error::NotFound(id))
     }
 
     async fn list(&self, before: u64, limit: u32) -> Result<Vec<Note>, Error> {
         let select = "SELECT * FROM notes WHERE id < ? ORDER BY id DESC LIMIT ?";
+        let mut read = self.database.read().await?;
         let rows = sqlx::query_as::<_, NoteRow>(select)
             .bind(number(before))
             .bind(limit)
-            .fetch_all(&self.pool)
-            .await
-            .map_err(failed)?;
+            .fetch_all(&mut read)
+            .await?;
         Ok(rows.into_iter().map(Note::from).collect())
     }
 {{#admin}}
 
     async fn count(&self) -> Result<u64, Error> {
-        let row = sqlx::query("SELECT count(*) FROM notes")
-            .fetch_one(&self.pool)
-            .await
-            .map_err(failed)?;
-        let count: i64 = row.try_get(0).map_err(failed)?;
+        let mut read = self.database.read().await?;
+        let count: i64 = sqlx::query_scalar("SELECT count(*) FROM notes")
+            .fetch_one(&mut read)
+            .await?;
         Ok(count.try_into().unwrap_or(0))
     }
 
     async fn remove(&self, id: u64) -> Result<(), Error> {
+        let mut write = self.database.write().await?;
         let done = sqlx::query("DELETE FROM notes WHERE id = ?")
             .bind(number(id))
-            .execute(&self.pool)
-            .await
-            .map_err(failed)?;
+            .execute(&mut write)
+            .await?;
         match done.rows_affected() {
             0 => Err(Error::NotFound(id)),
             _ => Ok(()),
@@ -113,11 +113,11 @@ impl Store for Notes {
 {{#job}}
 
     async fn remove_before(&self, time: SystemTime) -> Result<u64, Error> {
+        let mut write = self.database.write().await?;
         let done = sqlx::query("DELETE FROM notes WHERE written < ?")
             .bind(milliseconds(time))
-            .execute(&self.pool)
-            .await
-            .map_err(failed)?;
+            .execute(&mut write)
+            .await?;
         Ok(done.rows_affected())
     }
 {{/job}}

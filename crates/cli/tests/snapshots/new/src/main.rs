@@ -18,8 +18,10 @@ fn main() -> ExitCode {
         .run(async |app| {
             let config = app.config();
 
-            let pool = data::open(&config.data).await?;
-            let store = data::notes::Notes::new(pool);
+            let database = data::open(&config.data).await?;
+            let metrics = Box::new(database.clone());
+            app.metrics(|registry| registry.register_collector(metrics));
+            let store = data::notes::Notes::new(database);
             let notes = Arc::new(biz::notes::Notes::new(store, SystemTime::now));
 
             server::serve(&app, service::notes::Notes::new(Arc::clone(&notes)));

@@ -3,23 +3,24 @@
 pub mod notes;
 
 use std::path::PathBuf;
-use std::time::Duration;
 
+use seawall::data::{self, Database};
 use serde::{Deserialize, Serialize};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions};
+use sqlx::Sqlite;
 
 use crate::biz::notes::Error;
 
-/// The tables; each statement may run again.
-const SCHEMA: &str = "
-CREATE TABLE IF NOT EXISTS notes (
-    id      INTEGER PRIMARY KEY AUTOINCREMENT,
-    title   TEXT NOT NULL UNIQUE,
-    text    TEXT NOT NULL,
-    written INTEGER NOT NULL -- milliseconds since 1970
-) STRICT;
-CREATE INDEX IF NOT EXISTS notes_written ON notes (written);
-";
+/// The tables, step by step. Each step is applied once: a change of the tables is a step more.
+const STEPS: &[(&str, &str)] = &[(
+    "0001_notes",
+    "CREATE TABLE notes (
+        id      INTEGER PRIMARY KEY AUTOINCREMENT,
+        title   TEXT NOT NULL UNIQUE,
+        text    TEXT NOT NULL,
+        written INTEGER NOT NULL -- milliseconds since 1970
+    ) STRICT;
+    CREATE INDEX notes_written ON notes (written);",
+)];
 
 /// `[data]`: where things are kept.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -37,19 +38,24 @@ impl Default for Settings {
     }
 }
 
-/// Opens the database, and makes its tables.
-pub async fn open(settings: &Settings) -> Result<SqlitePool, Error> {
-    let options = SqliteConnectOptions::new()
-        .filename(&settings.file)
-        .create_if_missing(true)
-        .journal_mode(SqliteJournalMode::Wal)
-        .busy_timeout(Duration::from_secs(1));
-    let pool = SqlitePoolOptions::new().connect_with(options).await;
-    let pool = pool.map_err(failed)?;
-    sqlx::raw_sql(SCHEMA).execute(&pool).await.map_err(failed)?;
-    Ok(pool)
+/// Opens the database, and brings its tables up to date.
+pub async fn open(settings: &Settings) -> Result<Database<Sqlite>, data::Error> {
+    // In a URL these two signs mean something else.
+    let file = settings.file.display().to_string();
+    let file = file.replace('%', "%25").replace('?', "%3F");
+    let database = Database::open(&data::Settings::new(format!("sqlite://{file}"))).await?;
+    database.migrate(STEPS).await?;
+    Ok(database)
 }
 
-fn failed(error: sqlx::Error) -> Error {
-    Error::Store(error.into())
+impl From<data::Error> for Error {
+    fn from(error: data::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        data::Error::from(error).into()
+    }
 }

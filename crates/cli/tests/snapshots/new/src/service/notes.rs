@@ -5,7 +5,6 @@ use std::sync::Arc;
 use api::shop::v1;
 use seawall::api::{Code, Error, Request};
 
-use super::timestamp;
 use crate::biz::notes as biz;
 
 /// The service, on either transport.
@@ -54,7 +53,7 @@ fn message(note: biz::Note) -> v1::Note {
         id: note.id,
         title: note.title,
         text: note.text,
-        written: Some(timestamp(note.written)),
+        written: Some(note.written.into()),
     }
 }
 
