@@ -241,7 +241,7 @@ fn a_wrong_unit_is_told_with_the_right_ones() {
         ),
         (
             "drain_timeout",
-            "\"1d\"",
+            "\"1w\"",
             "unknown unit `w`: one of us, ms, s, m, h, d",
         ),
         (
