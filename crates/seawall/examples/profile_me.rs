@@ -80,7 +80,7 @@ async fn serve(life: Life) -> std::io::Result<()> {
     profile::watch_runtime("main", &tokio::runtime::Handle::current());
     let public = TcpListener::bind((Ipv4Addr::LOCALHOST, 3000)).await?;
     let admin = TcpListener::bind((Ipv4Addr::LOCALHOST, 9090)).await?;
-    // An admin listener answers best from a thread of its own; `App` gives it one.
+    // `App` does all this by itself; here it is by hand, to be seen.
     let admin = tokio::spawn(async move { axum::serve(admin, profile::router()).await });
     let stop = async move { life.stopping().await };
     axum::serve(public, service(Shop::new()))

@@ -46,7 +46,7 @@ async fn workers_jobs_and_requests_are_on_the_board() {
             life.stopping().await;
             Ok(())
         });
-        app.add_job(Job::new("expire", "every 1ms", || async {
+        app.add_job(Job::new("expire", "every 100ms", || async {
             GO_ON.notified().await;
             Ok(())
         }));

@@ -232,17 +232,17 @@ fn a_wrong_unit_is_told_with_the_right_ones() {
         (
             "drain_timeout",
             "\"30sec\"",
-            "unknown unit `sec`: one of us, ms, s, m, h (did you mean \"30s\"?)",
+            "unknown unit `sec`: one of us, ms, s, m, h, d (did you mean \"30s\"?)",
         ),
         (
             "drain_timeout",
             "\"2 Min\"",
-            "unknown unit `Min`: one of us, ms, s, m, h (did you mean \"2m\"?)",
+            "unknown unit `Min`: one of us, ms, s, m, h, d (did you mean \"2m\"?)",
         ),
         (
             "drain_timeout",
-            "\"1d\"",
-            "unknown unit `d`: one of us, ms, s, m, h",
+            "\"1w\"",
+            "unknown unit `w`: one of us, ms, s, m, h, d",
         ),
         (
             "drain_timeout",

@@ -111,7 +111,7 @@ impl Error {
     }
 
     /// What the kit itself says.
-    pub(super) fn ours(
+    pub(crate) fn ours(
         code: Code,
         reason: &'static str,
         message: impl Into<Cow<'static, str>>,
@@ -167,7 +167,7 @@ impl Error {
         self
     }
 
-    pub(super) fn http_status(mut self, status: StatusCode) -> Self {
+    pub(crate) fn http_status(mut self, status: StatusCode) -> Self {
         self.inner.status = Some(status);
         self
     }

@@ -70,7 +70,11 @@ impl Error {
     /// The whole reply.
     #[must_use]
     pub fn into_http(self) -> Response<Body> {
-        let mut reply = Response::new(Body::from(Bytes::from(self.body())));
+        self.http_reply().map(Body::from)
+    }
+
+    pub(crate) fn http_reply(&self) -> Response<Bytes> {
+        let mut reply = Response::new(Bytes::from(self.body()));
         *reply.status_mut() = self.status();
         let headers = reply.headers_mut();
         headers.insert(

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::future::Future;
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -20,13 +20,13 @@ use super::follow::{self, Follow, Validate};
 use super::lifecycle::{self, Phase, REGISTRY, Times};
 use super::metrics::Reloads;
 use super::part::{BoxError, guarded};
-use super::settings::{DOCS, Settings};
+use super::settings::{DOCS, Format, Settings};
 use super::setup::{Setup, Shared};
 use super::spans::Spans;
 use crate::config::Watch;
 use crate::sync::shutdown::{Cause, Event, Life, Signal, Signals};
 use crate::sync::{Shutdown, Snapshot};
-use crate::telemetry::{LevelHandle, Log, LogGuard, LogSettings};
+use crate::telemetry::{LevelHandle, Log, LogFormat, LogGuard, LogSettings};
 
 /// Unless told otherwise, callers have this long to hear that we go.
 const DELAY: Duration = Duration::from_secs(5);
@@ -483,7 +483,16 @@ fn times(settings: &Settings, registered: bool) -> Times {
 
 /// Lines to stderr, by a thread of their own.
 fn log(settings: &Settings) -> std::io::Result<(Logging, LogGuard)> {
-    let (log, guard) = Log::start(std::io::stderr(), LogSettings::default())?;
+    let format = match settings.log.format {
+        Format::Auto if std::io::stderr().is_terminal() => LogFormat::Text,
+        Format::Auto | Format::Json => LogFormat::Json,
+        Format::Text => LogFormat::Text,
+    };
+    let written = LogSettings {
+        format,
+        ..LogSettings::default()
+    };
+    let (log, guard) = Log::start(std::io::stderr(), written)?;
     let levels = LevelHandle::new(settings.log.level.clone());
     let spans = Spans::default();
     let subscriber = tracing_subscriber::registry()

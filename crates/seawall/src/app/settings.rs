@@ -229,15 +229,31 @@ impl Default for RegistrySettings {
 pub struct LogSettings {
     /// The least level, also by module: `"info,shop::biz=debug"`.
     pub level: Levels,
+    /// How a line is written. Needs a restart.
+    pub format: Format,
     /// The share of calls without a fault of the service that get a line, 0 to 1. Calls that the
     /// service failed always get one.
     pub access: f64,
+}
+
+/// How a line of the log is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// For people where stderr is a terminal, as JSON otherwise.
+    #[default]
+    Auto,
+    /// An object of JSON.
+    Json,
+    /// A text for people.
+    Text,
 }
 
 impl Default for LogSettings {
     fn default() -> Self {
         Self {
             level: Levels::default(),
+            format: Format::Auto,
             access: layer::settings::LogSettings::default().access,
         }
     }
@@ -272,6 +288,7 @@ pub(super) const DOCS: &[(&str, &str)] = &[
     ("registry.zone", "Where it runs. Needs a restart"),
     ("registry.weight", "Its share of the calls: 1 to 65535. Needs a restart"),
     ("log.level", "error, warn, info, debug, trace; by module: \"info,shop::biz=debug\""),
+    ("log.format", "json, text, or auto: for people where stderr is a terminal, else JSON. Needs a restart"),
     ("log.access", "The share of calls that get a line, 0 to 1; those that the service failed always get one"),
     ("trace.sample", "The share of calls that are traced where the caller does not decide, 0 to 1"),
     ("trace.endpoint", "The collector that spans go to, by OTLP over gRPC: \"http://HOST:4317\"; nowhere, where left out. Needs the feature `otel`, and a restart"),
@@ -296,6 +313,9 @@ pub(super) fn frozen(old: &Settings, new: &Settings) -> Vec<&'static str> {
     }
     if old.registry != new.registry {
         names.push("registry");
+    }
+    if old.log.format != new.log.format {
+        names.push("log.format");
     }
     if old.trace.endpoint != new.trace.endpoint {
         names.push("trace.endpoint");

@@ -143,6 +143,14 @@ impl<C> Setup<C> {
         add(&mut self.shared.metrics.lock());
     }
 
+    /// Shows what `database` counts at `/metrics`. One a program: of a second one the metrics would have
+    /// the same names.
+    #[cfg(any(feature = "mysql", feature = "sqlite"))]
+    pub fn database<DB: crate::data::Backend>(&self, database: &crate::data::Database<DB>) {
+        let counts = Box::new(database.clone());
+        self.metrics(|registry| registry.register_collector(counts));
+    }
+
     /// Starts and stops `part` with the program.
     pub fn part(&self, part: impl Part) {
         self.shared

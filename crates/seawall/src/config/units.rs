@@ -64,8 +64,9 @@ static TIME: Quantity = Quantity {
         unit("s", 1.0, &["sec", "secs", "second", "seconds"]),
         unit("m", 60.0, &["min", "mins", "minute", "minutes"]),
         unit("h", 3600.0, &["hr", "hrs", "hour", "hours"]),
+        unit("d", 86_400.0, &["day", "days"]),
     ],
-    names: "us, ms, s, m, h",
+    names: "us, ms, s, m, h, d",
     other: &SIZE,
     usual: None,
 };
@@ -129,7 +130,7 @@ fn split(text: &str) -> (&str, &str) {
     (number, unit.trim_start())
 }
 
-/// Reads a time: a number and one of `us ms s m h`.
+/// Reads a time: a number and one of `us ms s m h d`; a day has 24 hours.
 ///
 /// # Errors
 /// No number, no unit or an unknown one. A time beyond [`Duration::MAX`] is that maximum.
@@ -256,6 +257,7 @@ mod tests {
             ("1.5s", 1_500_000),
             ("2 m", 120_000_000),
             ("1h", 3_600_000_000),
+            ("2d", 172_800_000_000),
             ("7us", 7),
             ("0s", 0),
         ] {

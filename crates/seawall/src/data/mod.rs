@@ -178,6 +178,8 @@ mod migrate;
 mod pool;
 mod position;
 mod probe;
+#[cfg(feature = "api")]
+mod reply;
 mod server;
 mod settings;
 mod transaction;

@@ -8,6 +8,7 @@ use tonic::Code as Grpc;
 
 use crate::Outcome;
 use crate::admission::outcome;
+use crate::api::Error;
 use crate::context::{Wire, names};
 
 /// The code of an answer.
@@ -104,9 +105,6 @@ pub(super) struct Refusal {
     pub(super) message: &'static str,
 }
 
-/// The domain of the reasons that are the stack's.
-pub(super) const DOMAIN: &str = "seawall";
-
 impl Refusal {
     /// A handler that panicked. Nothing of the panic is told to the caller.
     pub(super) const PANIC: Self = Self {
@@ -135,45 +133,35 @@ impl Refusal {
     };
 
     pub(super) fn response(self, wire: Wire) -> Response<Bytes> {
-        let mut response = Response::new(Bytes::new());
         match wire {
             Wire::Http => {
-                *response.status_mut() = self.status;
-                let json = HeaderValue::from_static("application/json");
-                response.headers_mut().insert(header::CONTENT_TYPE, json);
+                let mut response = self.error().http_reply();
                 if self.status == StatusCode::UNAUTHORIZED {
                     let bearer = HeaderValue::from_static("Bearer");
                     response
                         .headers_mut()
                         .insert(header::WWW_AUTHENTICATE, bearer);
                 }
-                *response.body_mut() = self.json();
+                response
             }
             Wire::Grpc => {
+                let mut response = Response::new(Bytes::new());
                 let kind = HeaderValue::from_static("application/grpc");
                 *response.headers_mut() = self.trailers();
                 response.headers_mut().insert(header::CONTENT_TYPE, kind);
+                response
             }
         }
-        response
     }
 
-    fn json(self) -> Bytes {
-        let body = serde_json::json!({
-            "code": self.status.as_u16(),
-            "reason": self.reason,
-            "message": self.message,
-            "metadata": {},
-            "violations": [],
-        });
-        Bytes::from(body.to_string())
+    /// As handlers say it.
+    fn error(self) -> Error {
+        Error::ours(self.code, self.reason, self.message).http_status(self.status)
     }
 
     /// gRPC's status, with `google.rpc.ErrorInfo` among its details.
     pub(super) fn trailers(self) -> HeaderMap {
-        use tonic_types::{ErrorDetails, StatusExt};
-        let details = ErrorDetails::with_error_info(self.reason, DOMAIN, []);
-        let status = tonic::Status::with_error_details(self.code, self.message, details);
+        let status = tonic::Status::from(self.error());
         let mut trailers = HeaderMap::with_capacity(4);
         if status.add_header(&mut trailers).is_err() {
             let code = HeaderValue::from(self.code as i32);
@@ -192,17 +180,25 @@ mod tests {
         let http = Refusal::PANIC.response(Wire::Http);
         assert_eq!(http.status(), 500);
         let json: serde_json::Value = serde_json::from_slice(http.body()).unwrap();
+        let told = serde_json::json!({
+            "code": 500, "status": "INTERNAL", "reason": "PANIC", "domain": "seawall",
+            "message": Refusal::PANIC.message,
+        });
+        assert_eq!(json, told);
+        let body = Refusal::BODY_TOO_LARGE.response(Wire::Http);
+        let read = Error::from_http(body.status(), body.headers(), body.body());
         assert_eq!(
-            (&json["code"], &json["reason"]),
-            (&500.into(), &"PANIC".into())
+            (read.status(), read.reason()),
+            (body.status(), "BODY_TOO_LARGE")
         );
+        assert_eq!(read.code(), Grpc::ResourceExhausted);
         let grpc = Refusal::PANIC.response(Wire::Grpc);
         assert_eq!((grpc.status(), grpc.body().len()), (StatusCode::OK, 0));
         let status = tonic::Status::from_header_map(grpc.headers()).unwrap();
         assert_eq!(status.code(), Grpc::Internal);
         use tonic_types::StatusExt;
         let info = status.get_details_error_info().unwrap();
-        assert_eq!((&*info.reason, &*info.domain), ("PANIC", DOMAIN));
+        assert_eq!((&*info.reason, &*info.domain), ("PANIC", "seawall"));
     }
 
     #[test]

@@ -12,8 +12,10 @@ use serde::{Deserialize, Serialize};
 
 #[cfg(feature = "jwt")]
 pub use super::auth::settings::{AuthKey, AuthSettings};
+use super::methods::OTHER;
 use crate::Criticality;
 use crate::config::units_serde::{some_size, some_time};
+use crate::config::{BUILT_IN_LANES, MAX_NAMED_LANES, nearest};
 
 /// All that can change while the stack runs.
 ///
@@ -73,7 +75,6 @@ pub struct TraceSettings {
     pub sample: f64,
     /// Where spans go, `http://host:4317` (OTLP over gRPC). Absent: ids are passed on, and nothing
     /// is exported.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
 }
 
@@ -150,7 +151,9 @@ pub struct MethodSettings {
     /// Whether a call must bring a token; `required` by default where `[auth]` is configured.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub auth: Option<AuthMode>,
-    /// The longest request body, by its `content-length`; none by default.
+    /// The longest request body; by default 4 MiB where generated code reads it. One that says its
+    /// length is refused by its head, one that comes in pieces once it is longer. Of a call with many
+    /// messages it holds for each that has no length of its own.
     #[serde(with = "some_size", skip_serializing_if = "Option::is_none")]
     pub max_body: Option<u64>,
     /// As [`LogSettings::access`], for this method.
@@ -224,6 +227,11 @@ impl Settings {
         share(&mut wrong, "log.access", self.log.access);
         share(&mut wrong, "trace.sample", self.trace.sample);
         self.admission.check(&mut wrong);
+        let own = |name: &&String| !BUILT_IN_LANES.contains(&name.as_str());
+        if self.lanes.keys().filter(own).count() > MAX_NAMED_LANES {
+            let problem = format!("are too many: at most {MAX_NAMED_LANES} of your own");
+            wrong.push(SettingError::new("lanes", problem));
+        }
         for (name, lane) in &self.lanes {
             if lane
                 .share
@@ -240,6 +248,13 @@ impl Settings {
                     share(&mut wrong, &key(field), value);
                 }
             }
+            if !is_a_name(name) {
+                let problem = "is no method: write \"package.Service/Method\", \"package.Service/*\" or \"*\"";
+                wrong.push(SettingError::new(format!("methods.\"{name}\""), problem));
+            }
+            if let Some(lane) = &method.lane {
+                self.check_lane(&mut wrong, key("lane"), lane);
+            }
             if method.timeout == Some(Duration::ZERO) {
                 let problem = "a call needs some time: write \"2s\", say, or leave it out";
                 wrong.push(SettingError::new(key("timeout"), problem));
@@ -250,6 +265,36 @@ impl Settings {
         } else {
             Err(SettingErrors(wrong))
         }
+    }
+}
+
+impl Settings {
+    /// Whether there is a lane of this name.
+    fn check_lane(&self, wrong: &mut Vec<SettingError>, key: String, lane: &str) {
+        let names = || {
+            let own = self.lanes.keys().map(String::as_str);
+            BUILT_IN_LANES.into_iter().chain(own)
+        };
+        if names().any(|name| name == lane) {
+            return;
+        }
+        let meant = match nearest(lane, names()) {
+            Some(meant) => format!("did you mean `{meant}`?"),
+            None => format!("add `[lanes.{lane}]`"),
+        };
+        let problem = format!("there is no lane `{lane}`: {meant}");
+        wrong.push(SettingError::new(key, problem));
+    }
+}
+
+/// Whether a method, or all of a service, may have this name.
+fn is_a_name(name: &str) -> bool {
+    let word = |text: &str| {
+        !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+    };
+    match name.split_once('/') {
+        None => name == "*" || name == OTHER,
+        Some((service, method)) => service.split('.').all(word) && (method == "*" || word(method)),
     }
 }
 
@@ -307,6 +352,7 @@ mod tests {
         let text = r#"
             [log]
             access = 1.0
+            [lanes.reports]
             [methods."a.B/*"]
             timeout = "250ms"
             idle_timeout = "0s"

@@ -6,7 +6,7 @@
 //! that finds its lane full is dropped and counted, and the count is itself written. Where the
 //! output stalls, an error waits for at most the one buffer that was being written.
 //!
-//! Lines are JSON objects, one each. [`Log::layer`] is a `tracing` layer; [`Log::access`] takes an
+//! Lines are JSON objects, one each, or [texts](LogFormat::Text) for people. [`Log::layer`] is a `tracing` layer; [`Log::access`] takes an
 //! [`AccessEntry`], which is made into text on the writer's thread, not on the request's. Which
 //! levels are written, a [`LevelHandle`] changes while the program runs.
 
@@ -21,6 +21,7 @@ mod otel;
 mod span;
 #[cfg(feature = "api")]
 mod spans;
+mod text;
 mod writer;
 
 pub use access::{AccessEntry, Sampler};
@@ -33,4 +34,4 @@ pub use otel::{Otlp, OtlpError};
 pub use span::{FinishedSpan, SpanKind, SpanSink};
 #[cfg(feature = "api")]
 pub use spans::SpanLayer;
-pub use writer::{Log, LogGuard, LogLane, LogSettings};
+pub use writer::{Log, LogFormat, LogGuard, LogLane, LogSettings};

@@ -13,6 +13,7 @@ use super::access::AccessEntry;
 use super::call::CallEntry;
 use super::layer::LogLayer;
 use super::line::{Entry, begin, member};
+use super::text;
 
 /// A class of lines, most urgent first. An array index is `self as usize`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +42,17 @@ impl LogLane {
     }
 }
 
-/// How much a [`Log`] holds.
+/// How lines are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// An object of JSON each: for machines.
+    #[default]
+    Json,
+    /// A text each, without colours and with nothing that a terminal would obey: for people.
+    Text,
+}
+
+/// How a [`Log`] writes, and how much it holds.
 #[derive(Clone, Copy, Debug)]
 pub struct LogSettings {
     /// Lines per lane, by [`LogLane`]. By default 1,024, 4,096 and 16,384: some megabytes at worst.
@@ -51,6 +62,8 @@ pub struct LogSettings {
     pub batch_bytes: usize,
     /// Lines dropped are reported at most this often; 1 s by default.
     pub report_every: Duration,
+    /// How lines are written; as JSON by default.
+    pub format: LogFormat,
 }
 
 impl Default for LogSettings {
@@ -59,6 +72,7 @@ impl Default for LogSettings {
             capacity: [1_024, 4_096, 16_384],
             batch_bytes: 16 << 10,
             report_every: Duration::from_secs(1),
+            format: LogFormat::Json,
         }
     }
 }
@@ -195,6 +209,8 @@ struct Writer<'s, W> {
     shared: &'s Shared,
     output: W,
     buffer: Vec<u8>,
+    /// A line of JSON that is made into text.
+    line: Vec<u8>,
     reported: [u64; 3],
     last_report: Option<Instant>,
 }
@@ -205,6 +221,7 @@ impl<'s, W: Write> Writer<'s, W> {
             shared,
             output,
             buffer: Vec::new(),
+            line: Vec::new(),
             reported: [0; 3],
             last_report: None,
         }
@@ -235,7 +252,14 @@ impl<'s, W: Write> Writer<'s, W> {
                 let Some(entry) = lane.waiting.lock().pop_front() else {
                     break;
                 };
-                entry.write(&mut self.buffer);
+                match self.shared.settings.format {
+                    LogFormat::Json => entry.write(&mut self.buffer),
+                    LogFormat::Text => {
+                        self.line.clear();
+                        entry.write(&mut self.line);
+                        text::write(&mut self.buffer, &self.line);
+                    }
+                }
             }
             if !self.buffer.is_empty() {
                 return;
@@ -278,20 +302,18 @@ impl<'s, W: Write> Writer<'s, W> {
             .zip(dropped.into_iter().zip(&mut self.reported))
         {
             if dropped > *reported {
-                begin(
-                    &mut self.buffer,
-                    SystemTime::now(),
-                    "WARN",
-                    "seawall::telemetry",
-                );
-                member(
-                    &mut self.buffer,
-                    "message",
-                    "log lines dropped: the output is slower than what is written",
-                );
-                member(&mut self.buffer, "lane", lane.as_str());
-                member(&mut self.buffer, "dropped", dropped - *reported);
-                self.buffer.extend_from_slice(b"}\n");
+                let line = &mut self.line;
+                line.clear();
+                begin(line, SystemTime::now(), "WARN", "seawall::telemetry");
+                let says = "log lines dropped: the output is slower than what is written";
+                member(line, "message", says);
+                member(line, "lane", lane.as_str());
+                member(line, "dropped", dropped - *reported);
+                line.extend_from_slice(b"}\n");
+                match self.shared.settings.format {
+                    LogFormat::Json => self.buffer.extend_from_slice(line),
+                    LogFormat::Text => text::write(&mut self.buffer, line),
+                }
                 *reported = dropped;
             }
         }

@@ -177,4 +177,41 @@ mod tests {
             "{syntax}"
         );
     }
+
+    /// A body in pieces has no length for the stack to look at.
+    #[tokio::test]
+    async fn what_the_settings_take_at_most_holds_for_a_body_in_pieces() {
+        use crate::api::{Method, Streaming};
+        use crate::layer::settings::{MethodSettings, Settings};
+        use crate::layer::{Methods, Stack};
+        use tower::{Layer as _, ServiceExt as _, service_fn};
+
+        const SAY: Method = Method::new("a.B/Say", &[("POST", "/say")], Streaming::NONE, true);
+        let mut settings = Settings::default();
+        let method = MethodSettings {
+            max_body: Some(10),
+            ..MethodSettings::default()
+        };
+        settings.methods.insert("a.B/*".to_owned(), method);
+        let stack = Stack::builder(Methods::new(&[SAY]).unwrap());
+        let stack = stack.settings(settings).build().unwrap();
+        let service = stack.layer(service_fn(async |request: http::Request<Body>| {
+            let (parts, body) = request.into_parts();
+            let answer = match read(&parts, body).await {
+                Ok(_) => http::Response::new(Body::empty()),
+                Err(error) => error.into_http(),
+            };
+            Ok::<_, std::convert::Infallible>(answer.map(|_| http_body_util::Empty::<Bytes>::new()))
+        }));
+        for (pieces, status) in [
+            (&["12345", "67890"][..], 200),
+            (&["12345", "67890", "1"], 413),
+        ] {
+            let pieces = pieces.iter().map(|piece| Ok::<_, std::io::Error>(*piece));
+            let body = Body::from_stream(futures_util::stream::iter(pieces));
+            let request = http::Request::post("/say").body(body).unwrap();
+            let answer = service.clone().oneshot(request).await.unwrap();
+            assert_eq!(answer.status(), status);
+        }
+    }
 }

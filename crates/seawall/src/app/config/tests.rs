@@ -136,11 +136,11 @@ fn what_is_wrong_in_a_file() {
             "`mode` `fansy` is not known here: one of plain, fancy (did you mean `fancy`?)",
         ),
         ("[table]\na = 70000", "line 2, column 5: `table.a`"),
+        ("[log]\nlevel = 'inf'", "\"inf\" is no level: write error"),
         (
-            "[log]\nlevel = 'inf'",
-            "`inf` is no level: one of off, error",
+            "[log]\nlevel = 'info,shop=loud'",
+            "\"shop=loud\" is no level",
         ),
-        ("[log]\nlevel = 'info,shop=loud'", "`loud` is no level"),
         (
             "[data]\nurl = 'env:SEAWALL_NOT_SET'",
             "the environment variable `SEAWALL_NOT_SET` is not set",
@@ -428,4 +428,46 @@ fn a_variable_with_one_underscore_is_told_of() {
         told[0].contains("ORDER_HTTP_ADDRESS is ignored"),
         "{told:?}"
     );
+}
+
+/// What needs no methods to be judged by: `--check` runs no service.
+#[test]
+fn names_of_methods_and_lanes_are_judged_where_they_stand() {
+    let text = r#"
+[lanes.reports]
+share = 0.3
+[methods."shop.v1.Reports/*"]
+lane = "report"
+[methods."shop.v1.Orders/Place"]
+lane = "reports"
+[methods."shop.v1.Orders.Place"]
+timeout = "2s"
+[methods."*"]
+lane = "bulk"
+"#;
+    let wrong = with(text, &[], &[]).unwrap_err().to_string();
+    let lines: Vec<_> = wrong.lines().collect();
+    assert_eq!(lines.len(), 2, "{wrong}");
+    assert!(
+        lines[0].contains("line 8") && lines[0].contains("write \"package.Service/Method\""),
+        "{wrong}"
+    );
+    assert!(
+        lines[1].contains("line 5") && lines[1].contains("did you mean `reports`?"),
+        "{wrong}"
+    );
+}
+
+#[test]
+fn spans_are_sent_or_refused() {
+    let wrong = with("[trace]\nendpoint = \"collector:4317\"\n", &[], &[]).unwrap_err();
+    let wrong = wrong.to_string();
+    let says = if cfg!(feature = "otel") {
+        "write \"http://HOST:4317\""
+    } else {
+        "built without the feature `otel`"
+    };
+    assert!(wrong.contains("line 2") && wrong.contains(says), "{wrong}");
+    let right = with("[trace]\nendpoint = \"http://collector:4317\"\n", &[], &[]);
+    assert_eq!(right.is_ok(), cfg!(feature = "otel"));
 }

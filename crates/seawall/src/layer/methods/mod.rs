@@ -185,9 +185,10 @@ impl Methods {
     /// # Errors
     /// Everything wrong with them; nothing has changed then.
     pub fn configure(&self, settings: &Settings) -> Result<(), SettingErrors> {
+        settings.check()?;
         // Kept until the plan is swapped in, so that of two changes the later holds.
         let mut lanes = self.lanes.lock();
-        let named = rules::lanes(&lanes, settings)?;
+        let named = rules::lanes(&lanes, settings);
         let plan = Plan::of(&self.known, &named, settings)?;
         self.plan.store(plan);
         *lanes = named;

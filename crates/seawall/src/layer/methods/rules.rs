@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Known;
 use crate::Criticality;
 use crate::admission::Lane;
-use crate::config::{BUILT_IN_LANES, MAX_NAMED_LANES, nearest};
+use crate::config::{BUILT_IN_LANES, nearest};
 use crate::layer::settings::{AuthMode, MethodSettings, SettingError, SettingErrors, Settings};
 use crate::telemetry::Sampler;
 
@@ -45,16 +45,16 @@ impl Plan {
         }
     }
 
-    /// `lanes`: names by number, as of [`lanes`].
+    /// Of settings that have been [checked](Settings::check); `lanes`: names by number, as of
+    /// [`lanes`].
     pub(super) fn of(
         known: &[Known],
         lanes: &[String],
         settings: &Settings,
     ) -> Result<Self, SettingErrors> {
-        settings.check()?;
         let mut wrong = Vec::new();
         for (name, method) in &settings.methods {
-            check(&mut wrong, known, lanes, name, method);
+            check(&mut wrong, known, name, method);
         }
         #[cfg(feature = "jwt")]
         let auth = settings.auth.as_ref().and_then(|auth| {
@@ -130,13 +130,7 @@ fn merged(settings: &Settings, name: &str) -> MethodSettings {
     })
 }
 
-fn check(
-    wrong: &mut Vec<SettingError>,
-    known: &[Known],
-    lanes: &[String],
-    name: &str,
-    method: &MethodSettings,
-) {
+fn check(wrong: &mut Vec<SettingError>, known: &[Known], name: &str, method: &MethodSettings) {
     let key = |field: &str| format!("methods.\"{name}\"{field}");
     let service = name.strip_suffix('*');
     let hits = |known: &&Known| match service {
@@ -157,21 +151,6 @@ fn check(
             wrong.push(SettingError::new(key(".idle_timeout"), problem));
         }
         Some(_) => {}
-    }
-    if let Some(lane) = &method.lane
-        && lane_of(lanes, lane).is_none()
-    {
-        let names = lanes
-            .iter()
-            .map(String::as_str)
-            .filter(|name| !name.is_empty());
-        let meant = nearest(lane, names);
-        let meant = meant.map_or_else(
-            || format!("add `[lanes.{lane}]`"),
-            |meant| format!("did you mean `{meant}`?"),
-        );
-        let problem = format!("there is no lane `{lane}`: {meant}");
-        wrong.push(SettingError::new(key(".lane"), problem));
     }
 }
 
@@ -217,7 +196,7 @@ pub(super) fn built_in_lanes() -> Vec<String> {
 }
 
 /// The lanes' names by number: one that stays keeps its number, and with it what the gate knows.
-pub(super) fn lanes(before: &[String], settings: &Settings) -> Result<Vec<String>, SettingErrors> {
+pub(super) fn lanes(before: &[String], settings: &Settings) -> Vec<String> {
     let mut names = before.to_vec();
     for name in names.iter_mut().skip(BUILT_IN_LANES.len()) {
         if !settings.lanes.contains_key(name) {
@@ -233,9 +212,5 @@ pub(super) fn lanes(before: &[String], settings: &Settings) -> Result<Vec<String
             None => names.push(name.clone()),
         }
     }
-    if names.len() > BUILT_IN_LANES.len() + MAX_NAMED_LANES {
-        let problem = format!("are too many: at most {MAX_NAMED_LANES} of your own");
-        return Err(SettingErrors(vec![SettingError::new("lanes", problem)]));
-    }
-    Ok(names)
+    names
 }

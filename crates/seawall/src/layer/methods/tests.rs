@@ -144,9 +144,10 @@ fn a_wrong_name_is_told_with_the_nearest_and_nothing_changes() {
             "did you mean `shop.v1.Orders/Place`?",
         ),
         ("shop.v1.Order/*", "did you mean `shop.v1.Orders/*`?"),
-        ("shop.v1.Ord*", "there is no such method"),
+        ("shop.v1.Ord*", "is no method: write"),
         ("Orders/Place", "did you mean `shop.v1.Orders/Place`?"),
-        ("nothing.like.It/At/All", "there is no such method"),
+        ("nothing.like.It/At/All", "is no method: write"),
+        ("nothing.like.It/At", "there is no such method"),
     ] {
         let wrong = methods.configure(&settings(&[(name, some())])).unwrap_err();
         assert!(wrong.to_string().contains(says), "{name}: {wrong}");
