@@ -1,7 +1,7 @@
 //! The ports of the business over SQLite, as the shop runs by default: what the fakes of the unit
 //! tests only claim, a database must keep.
 
-use shop::pkg::sql::Settings;
+use seawall::data::Settings;
 use tempfile::TempDir;
 
 use crate::laws;

@@ -17,8 +17,8 @@ pub(crate) struct Shop {
     pub(crate) order: Running,
     pub(crate) notify: Running,
     worker: Running,
-    admin: Running,
-    directory: TempDir,
+    pub(crate) admin: Running,
+    pub(crate) directory: TempDir,
 }
 
 impl Shop {
@@ -26,11 +26,16 @@ impl Shop {
     pub(crate) async fn start() -> Self {
         let directory = TempDir::with_prefix("shop-").expect("temporary directory");
         let at = directory.path().display();
+        let data = |name| format!("[data.{name}]\nurl = \"sqlite://{at}/{name}.db\"\n\n");
+        let data = ["catalog", "order", "notify"].map(data).concat();
+        Self::start_on(directory, &data).await
+    }
+
+    /// The same over what this part of the configuration names.
+    pub(crate) async fn start_on(directory: TempDir, data: &str) -> Self {
+        let at = directory.path().display();
         let mut text =
-            format!("[operator]\nfile = \"{at}/shop.toml\"\n\n[drain]\ndelay = \"0s\"\n\n");
-        for name in ["catalog", "order", "notify"] {
-            text += &format!("[data.{name}]\nurl = \"sqlite://{at}/{name}.db\"\n\n");
-        }
+            format!("[operator]\nfile = \"{at}/shop.toml\"\n\n[drain]\ndelay = \"0s\"\n\n{data}");
         let write = |text: &str| std::fs::write(directory.path().join("shop.toml"), text);
         write(&text).expect("written");
         let catalog = launch("catalog", &directory, catalog::set_up).await;
@@ -65,7 +70,7 @@ impl Shop {
     }
 }
 
-async fn launch<F, Fut>(name: &str, directory: &TempDir, set_up: F) -> Running
+pub(crate) async fn launch<F, Fut>(name: &str, directory: &TempDir, set_up: F) -> Running
 where
     F: FnOnce(Setup<Config>) -> Fut + Send + 'static,
     Fut: Future<Output = Result<(), BoxError>> + Send + 'static,
@@ -124,7 +129,10 @@ pub(crate) async fn get(client: &Client, path: &str) -> (u16, serde_json::Value)
 }
 
 /// Asks until it is so; five seconds at most.
-async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut ask: impl FnMut() -> F) -> T {
+pub(crate) async fn until<T, F: Future<Output = Option<T>>>(
+    what: &str,
+    mut ask: impl FnMut() -> F,
+) -> T {
     let end = Instant::now() + Duration::from_secs(5);
     loop {
         if let Some(answer) = ask().await {
@@ -135,7 +143,7 @@ async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut ask: impl FnMut
     }
 }
 
-fn place(key: &str, quantity: u32) -> serde_json::Value {
+pub(crate) fn place(key: &str, quantity: u32) -> serde_json::Value {
     let line = serde_json::json!({"productId": 2, "quantity": quantity});
     serde_json::json!({"customer": "ann", "key": key, "lines": [line]})
 }
@@ -232,6 +240,51 @@ async fn an_operator_turns_recommendations_off_for_everyone() {
             })
             .await;
         }
+    }
+    shop.stop().await;
+}
+
+/// Looks at an instance, 20 ms apart: what is promised within a second is there at the fiftieth.
+const LOOKS: u32 = 50;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_instance_hears_of_the_switch_within_a_second() {
+    let shop = Shop::start().await;
+    let second = launch("catalog", &shop.directory, catalog::set_up).await;
+    let third = launch("catalog", &shop.directory, catalog::set_up).await;
+    let instances = [http(&shop.catalog), http(&second), http(&third)];
+    let path = "/v1/products/1/recommendations";
+    let shown = async |client| {
+        let (_, page) = get(client, path).await;
+        page["products"]
+            .as_array()
+            .is_some_and(|some| !some.is_empty())
+    };
+    for on in [false, true] {
+        let file = shop.directory.path().join("shop.toml");
+        let state = if on { "off" } else { "on" };
+        let arguments = [state.into(), "--file".into(), file.into_os_string()];
+        let begun = Instant::now();
+        let exit = admin::command::main(&arguments);
+        assert_eq!(
+            format!("{exit:?}"),
+            format!("{:?}", std::process::ExitCode::SUCCESS)
+        );
+        for (n, client) in instances.iter().enumerate() {
+            let mut looks = 0;
+            while shown(client).await != on {
+                looks += 1;
+                assert!(looks <= LOOKS, "instance {n} has not heard of it");
+                sleep(Duration::from_millis(20)).await;
+            }
+        }
+        println!(
+            "recommendations {on}: all three after {:?}",
+            begun.elapsed()
+        );
+    }
+    for service in [second, third] {
+        assert_eq!(service.stop().await, 0);
     }
     shop.stop().await;
 }
