@@ -7,7 +7,12 @@ use seawall_testkit::{Breaches, Layer, Layers};
 const VALUES: [&str; 3] = ["pkg::Money", "pkg::Time", "pkg::TooMuch"];
 
 /// Neither transport nor database nor framework. Of the runtime, what its tests run on.
-const BARE: [&str; 4] = ["sha2", "thiserror", "tokio::runtime::Builder", "tokio::test"];
+const BARE: [&str; 4] = [
+    "sha2",
+    "thiserror",
+    "tokio::runtime::Builder",
+    "tokio::test",
+];
 
 #[test]
 fn each_layer_knows_what_it_may() -> Result<(), Breaches> {
@@ -55,11 +60,7 @@ fn rules(package: &str) -> Layers {
     for service in ["catalog", "order", "notify"] {
         let of = |layer: &str| format!("{service}::{layer}");
         let biz = of("biz");
-        layers = layers.layer(
-            Layer::named(&biz)
-                .knows(&VALUES)
-                .crates(&BARE),
-        );
+        layers = layers.layer(Layer::named(&biz).knows(&VALUES).crates(&BARE));
         // The ports' implementations: the database, the cache, and who is called; nothing served.
         let data = Layer::named(&of("data")).knows(&[&*biz, "config", "pkg"]);
         layers = layers.layer(data.crates_but(&["seawall::app", "clap", "seawall_testkit"]));

@@ -3,10 +3,10 @@
 
 use std::sync::{Arc, Mutex};
 
+use ::http::HeaderMap;
 use seawall::Criticality;
 use seawall::api::{Error, Request};
 use seawall::app::{App, Running};
-use seawall::http::HeaderMap;
 use shop::config::Config;
 use shop_api::v1;
 use tempfile::TempDir;
