@@ -2,6 +2,7 @@
 //! tests only claim, a database must keep.
 
 use seawall::data::Settings;
+use shop::config::Rows;
 use tempfile::TempDir;
 
 use crate::laws;
@@ -10,7 +11,7 @@ use crate::laws;
 fn file() -> (TempDir, Settings) {
     let directory = TempDir::with_prefix("shop-").expect("temporary directory");
     let url = format!("sqlite://{}/shop.db", directory.path().display());
-    (directory, Settings::new(url))
+    (directory, Rows::new(url).settings())
 }
 
 #[tokio::test]

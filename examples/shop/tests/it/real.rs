@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use seawall::data::Settings;
 use seawall_testkit::{MariaDb, Recipe, Redis, Server};
 use shop::catalog::data::cache::{Cache, Cached, Forgetting};
+use shop::config::Rows;
 use tempfile::TempDir;
 
 use crate::laws;
@@ -68,7 +69,7 @@ impl Suite {
     }
 
     fn settings(&self, name: &str) -> Settings {
-        Settings::new(self.url(name))
+        Rows::new(self.url(name)).settings()
     }
 
     /// A Redis has sixteen databases, told apart by number.
@@ -86,7 +87,8 @@ impl Suite {
     }
 }
 
-/// Tear-down.
+/// Tear-down. It waits for what the server is still told by the test's connections, which end on the
+/// runtime's other thread.
 impl Drop for Suite {
     fn drop(&mut self) {
         for name in DATABASES {
@@ -97,7 +99,7 @@ impl Drop for Suite {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn rows_that_redis_keeps_are_those_that_are_sold() {
     use shop::catalog::data::Views as _;
     use shop::catalog::data::mysql::{Shelves, Shown, open, seed};
@@ -150,7 +152,7 @@ async fn over_real_servers_an_order_is_placed_listed_paid_and_told() {
     shop.stop().await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn shelves_keep_what_the_catalog_relies_on() {
     use shop::catalog::data::mysql::{Shelves, Shown, open, seed};
     let suite = Suite::new();
@@ -160,7 +162,7 @@ async fn shelves_keep_what_the_catalog_relies_on() {
     laws::catalog(Shelves::new(database.clone()), Shown::new(database)).await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn books_keep_what_orders_rely_on() {
     use shop::order::data::mysql::{Books, Listed, open};
     let suite = Suite::new();
@@ -168,7 +170,7 @@ async fn books_keep_what_orders_rely_on() {
     laws::order(Books::new(database.clone()), Listed::new(database)).await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn notes_keep_what_notices_rely_on() {
     use shop::notify::data::mysql::{Notes, open};
     let suite = Suite::new();
