@@ -35,6 +35,8 @@ enum Command {
     Faults(CompareArgs),
     /// Compares what a service's middleware costs with bare tonic and bare axum.
     Kit(CompareArgs),
+    /// Measures what customers see of a shop of several services under overload and restarts.
+    Shop(CompareArgs),
     /// Measures the concurrency kit beside other libraries, in process.
     Sync(CompareArgs),
     /// Runs the least proxy hyper can make, the reference of `proxy`.
@@ -58,6 +60,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
         Command::Client(args) => compare::client(&args),
         Command::Faults(args) => compare::faults(&args),
         Command::Kit(args) => compare::kit(&args),
+        Command::Shop(args) => compare::shop(&args),
         Command::Sync(args) => compare::sync(&args),
         Command::Bare(args) => Ok(bare::serve(&args)?),
         Command::Load(args) => {

@@ -25,9 +25,14 @@ pub(crate) fn run(args: &Args) -> Result<(), String> {
     // One build for both: the benches look for `seawall` beside themselves.
     let mut build = cargo(&["build", "--locked", "--profile", &args.profile]);
     build.args(["--package", "seawall-cli", "--package", "seawall-bench"]);
-    if args.rest.first().is_some_and(|name| name == "kit") {
-        let mut servers = cargo(&["build", "--locked", "--profile", &args.profile]);
-        shown(servers.args(["--package", "seawall-bench-kit"]))?;
+    let servers = match args.rest.first().map(String::as_str) {
+        Some("kit") => Some("seawall-bench-kit"),
+        Some("shop") => Some("shop"),
+        _ => None,
+    };
+    if let Some(servers) = servers {
+        let mut build = cargo(&["build", "--locked", "--profile", &args.profile]);
+        shown(build.args(["--package", servers]))?;
     }
     shown(&mut build)?;
     let folder = match args.profile.as_str() {

@@ -6,16 +6,18 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use crate::run::{cargo, root, shown, target};
 
-/// No example of ours has this name, so that no binary of one is overwritten.
+/// With every part. No example of ours has these names, so that no binary of one is overwritten.
 const NAME: &str = "newcomer";
 const DEFINITION: &str = "api/proto/newcomer/v1/orders.proto";
+/// With none.
+const PLAIN: &str = "plain-newcomer";
 /// How long the program may take to answer, and to end.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -23,26 +25,36 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) fn check() -> Result<Duration, String> {
     let start = Instant::now();
     let directory = target().join("generated");
-    let project = directory.join(NAME);
+    let plain = made(&directory, PLAIN, &[])?;
+    sound(&plain)?;
+    let project = made(&directory, NAME, &["--with", "job,admin"])?;
+    inside(&project, &["fmt", "--check"])?;
+    seawall(&project, &["proto", "add", DEFINITION])?;
+    seawall(&project, &["proto", "server", DEFINITION])?;
+    sound(&project)?;
+    started(&project)?;
+    Ok(start.elapsed())
+}
+
+/// Makes a project anew.
+fn made(directory: &Path, name: &str, with: &[&str]) -> Result<PathBuf, String> {
+    let project = directory.join(name);
     let failed = |error| format!("{}: {error}", directory.display());
     if project.exists() {
         fs::remove_dir_all(&project).map_err(failed)?;
     }
-    fs::create_dir_all(&directory).map_err(failed)?;
+    fs::create_dir_all(directory).map_err(failed)?;
+    seawall(directory, &[&["new", name], with].concat())?;
+    Ok(project)
+}
 
-    seawall(&directory, &["new", NAME, "--with", "job,admin"])?;
-    inside(&project, &["fmt", "--check"])?;
-    seawall(&project, &["proto", "add", DEFINITION])?;
-    seawall(&project, &["proto", "server", DEFINITION])?;
-    inside(&project, &["fmt", "--check"])?;
+/// Its format, lints and tests.
+fn sound(project: &Path) -> Result<(), String> {
+    inside(project, &["fmt", "--check"])?;
     let clippy = ["clippy", "--workspace", "--all-targets", "--locked"];
-    inside(
-        &project,
-        &[&clippy[..], &["--quiet", "--", "-D", "warnings"]].concat(),
-    )?;
-    inside(&project, &["test", "--workspace", "--locked"])?;
-    started(&project)?;
-    Ok(start.elapsed())
+    let strict = ["--quiet", "--", "-D", "warnings"];
+    inside(project, &[&clippy[..], &strict].concat())?;
+    inside(project, &["test", "--workspace", "--locked"])
 }
 
 fn seawall(directory: &Path, arguments: &[&str]) -> Result<(), String> {

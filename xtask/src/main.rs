@@ -49,6 +49,7 @@ enum Task {
     ///   cargo xtask bench proxy --rounds 5
     ///   cargo xtask bench client --before ../before/target/release/seawall
     ///   cargo xtask bench faults --rows stopped --rows reload
+    ///   cargo xtask bench shop --rows overload
     #[command(verbatim_doc_comment)]
     Bench(bench::Args),
     /// Looks for data races: ThreadSanitizer over tests and over the gateway under load.

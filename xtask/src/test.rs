@@ -3,6 +3,8 @@
 use std::process::Command;
 use std::time::Duration;
 
+use clap::builder::PossibleValuesParser;
+
 use crate::debian;
 use crate::generated;
 use crate::run::{cargo, shown, summary};
@@ -16,6 +18,9 @@ pub(crate) struct Args {
     /// Leaves missing servers missing; tests that need them fail and say so.
     #[arg(long)]
     no_install: bool,
+    /// Runs this step alone; may be given several times.
+    #[arg(long, value_name = "STEP", value_parser = PossibleValuesParser::new(names()))]
+    only: Vec<String>,
 }
 
 type Step = (&'static str, fn() -> Command);
@@ -47,22 +52,33 @@ const STEPS: &[Step] = &[
     }),
 ];
 
+/// Made, checked, tested and started: see `generated`. The last, as it builds the most.
+const GENERATED: &str = "generated project";
+
+fn names() -> impl Iterator<Item = &'static str> {
+    let commands = STEPS.iter().map(|(name, _)| *name);
+    commands.chain([GENERATED])
+}
+
+fn step(name: &str) -> Result<Duration, String> {
+    let command = STEPS.iter().find(|(of, _)| *of == name);
+    command.map_or_else(generated::check, |(_, command)| shown(&mut command()))
+}
+
 pub(crate) fn run(args: &Args) -> Result<(), String> {
     if !args.no_install {
         debian::ensure()?;
     }
-    let mut results: Vec<(&str, Result<Duration, String>)> = Vec::new();
-    let mut stop = false;
-    for (name, command) in STEPS {
-        let result = shown(&mut command());
-        stop = args.fail_fast && result.is_err();
-        results.push((name, result));
+    let asked = |name: &&str| args.only.is_empty() || args.only.iter().any(|only| only == name);
+    let steps: Vec<_> = names().filter(asked).collect();
+    let mut results = Vec::new();
+    for name in &steps {
+        let result = step(name);
+        let stop = args.fail_fast && result.is_err();
+        results.push((*name, result));
         if stop {
             break;
         }
     }
-    if !stop {
-        results.push(("generated project", generated::check()));
-    }
-    summary(&results, STEPS.len() + 1)
+    summary(&results, steps.len())
 }

@@ -19,6 +19,7 @@ mod policy;
 mod proxy;
 mod rounds;
 mod shape;
+mod shop;
 mod simulated;
 mod sync;
 mod table;
@@ -32,6 +33,7 @@ pub use overload::overload;
 pub use policy::policy;
 pub use proxy::proxy;
 pub use shape::Shape;
+pub use shop::shop;
 pub use sync::sync;
 pub use table::{Row, Rows};
 

@@ -40,6 +40,7 @@ struct Call {
 struct Conn {
     stream: TcpStream,
     call: Option<Call>,
+    head: Rc<[u8]>,
     parser: Parser,
     head_sent: usize,
     body_left: usize,
@@ -221,6 +222,7 @@ impl<'p> Engine<'p> {
         self.conns[index] = Some(Conn {
             stream,
             call: None,
+            head: Rc::default(),
             parser: Parser::default(),
             head_sent: 0,
             body_left: 0,
@@ -237,6 +239,10 @@ impl<'p> Engine<'p> {
             return;
         };
         conn.call = Some(call);
+        conn.head = match &class.json {
+            Some(body) => posted(&self.heads[call.class], body, self.plan.seed, call.number),
+            None => Rc::clone(&self.heads[call.class]),
+        };
         conn.head_sent = 0;
         conn.body_left = class.upload;
         conn.resumes = None;
@@ -259,7 +265,7 @@ impl<'p> Engine<'p> {
             return Ok(());
         }
         let pace = self.plan.classes[call.class].pace;
-        let head = Rc::clone(&self.heads[call.class]);
+        let head = Rc::clone(&conn.head);
         while conn.head_sent < head.len() || conn.body_left > 0 {
             let rest = &head[conn.head_sent..];
             let piece = if rest.is_empty() {
@@ -459,7 +465,8 @@ fn would_block(error: &io::Error) -> bool {
 }
 
 fn head(class: &Class, host: &str) -> Rc<[u8]> {
-    let method = if class.upload > 0 { "POST" } else { "GET" };
+    let posts = class.upload > 0 || class.json.is_some();
+    let method = if posts { "POST" } else { "GET" };
     let mut head = format!("{method} {} HTTP/1.1\r\nhost: {host}\r\n", class.path);
     for (name, value) in &class.headers {
         head.push_str(&format!("{name}: {value}\r\n"));
@@ -467,6 +474,35 @@ fn head(class: &Class, host: &str) -> Rc<[u8]> {
     if class.upload > 0 {
         head.push_str(&format!("content-length: {}\r\n", class.upload));
     }
-    head.push_str("\r\n");
+    if class.json.is_none() {
+        head.push_str("\r\n");
+    }
     head.into_bytes().into()
+}
+
+/// The head, its end, and the body, whose `@n@` is this call's number.
+fn posted(head: &[u8], body: &str, seed: u64, number: u64) -> Rc<[u8]> {
+    let body = body.replace("@n@", &format!("{seed:06}-{number:08}"));
+    let end = format!("content-length: {}\r\n\r\n{body}", body.len());
+    [head, end.as_bytes()].concat().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_call_posts_a_number_of_its_own() {
+        let class = Class::new("a", Vec::new()).json(r#"{"key":"k@n@"}"#);
+        let head = head(&class, "here");
+        let one = String::from_utf8(posted(&head, r#"{"key":"k@n@"}"#, 7, 1).to_vec());
+        let one = one.expect("text");
+        assert!(
+            one.starts_with("POST / HTTP/1.1\r\nhost: here\r\n"),
+            "{one}"
+        );
+        let body = r#"{"key":"k000007-00000001"}"#;
+        let end = format!("content-length: {}\r\n\r\n{body}", body.len());
+        assert!(one.ends_with(&end), "{one}");
+    }
 }

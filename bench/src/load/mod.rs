@@ -67,6 +67,9 @@ pub struct Class {
     pub headers: Vec<(String, String)>,
     /// Bytes of request body; more than 0 makes it a POST.
     pub upload: usize,
+    /// A JSON body instead, which makes it a POST; `@n@` in it becomes a number that no other call
+    /// of a plan with another seed has either. HTTP/1.1 only.
+    pub json: Option<String>,
     /// The least time between pieces of 64 KiB of the upload: a slow sender.
     pub pace: Duration,
     /// From the due time to the last byte; then the client hangs up.
@@ -84,6 +87,7 @@ impl Class {
             path: "/".to_owned(),
             headers: Vec::new(),
             upload: 0,
+            json: None,
             pace: Duration::ZERO,
             timeout: Duration::from_millis(250),
             steps,
@@ -116,6 +120,13 @@ impl Class {
     pub fn upload(mut self, bytes: usize) -> Self {
         self.upload = bytes;
         self
+    }
+
+    /// The same as a POST of this JSON, see [`Class::json`](field@Class::json); HTTP/1.1 only.
+    #[must_use]
+    pub fn json(mut self, body: &str) -> Self {
+        self.json = Some(body.to_owned());
+        self.header("content-type", "application/json")
     }
 
     /// The same with at least `pace` between pieces of 64 KiB of the upload; HTTP/1.1 only.

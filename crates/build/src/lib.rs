@@ -316,6 +316,7 @@ pub const OPENAPI: &str = include_str!(\"{package}.openapi.json\");
             builder.exclude([proto]);
         }
         builder.exclude([".google.api", ".seawall.api"]);
+        builder.emit_fields();
         let failed = |e| Error::one(format!("pbjson: {e}"), "");
         let all = builder
             .generate(&["."], |_| Ok(Vec::new()))

@@ -11,6 +11,20 @@ pub(crate) fn camel(name: &str) -> String {
     raw(name.to_upper_camel_case())
 }
 
+/// The module of a client as tonic names it, which splits before every capital: `HTTPEcho` is
+/// `h_t_t_p_echo_client`.
+pub(crate) fn client(service: &str) -> String {
+    let mut name = String::new();
+    let mut letters = service.chars().peekable();
+    while let Some(letter) = letters.next() {
+        name.extend(letter.to_lowercase());
+        if letters.peek().is_some_and(|next| next.is_uppercase()) {
+            name.push('_');
+        }
+    }
+    name + "_client"
+}
+
 /// Reserved words with `r#`, or an underscore where that is not allowed.
 fn raw(name: String) -> String {
     const RESERVED: [&str; 47] = [

@@ -238,6 +238,11 @@ impl Writer<'_> {
             if !about.is_empty() {
                 schema["description"] = about.into();
             }
+            if !rules::is_ruled(&field, self.source)
+                && let Some(default) = default(&field)
+            {
+                schema["default"] = default;
+            }
             if rules::is_required_field(&field, self.source) {
                 required.push(field.json_name().to_owned());
             }
@@ -295,6 +300,28 @@ impl Writer<'_> {
             Kind::Bytes => json!({"type": "string", "format": "byte"}),
         }
     }
+}
+
+/// What a request without the field means, and a reply says: a field without presence is in every
+/// reply.
+fn default(field: &FieldDescriptor) -> Option<Value> {
+    if field.supports_presence() {
+        return None;
+    }
+    if field.is_map() {
+        return Some(json!({}));
+    }
+    if field.is_list() {
+        return Some(json!([]));
+    }
+    Some(match field.kind() {
+        Kind::Message(_) => return None,
+        Kind::Enum(e) => json!(e.default_value().name()),
+        Kind::Bool => json!(false),
+        Kind::String | Kind::Bytes => json!(""),
+        Kind::Int64 | Kind::Sint64 | Kind::Sfixed64 | Kind::Uint64 | Kind::Fixed64 => json!("0"),
+        _ => json!(0),
+    })
 }
 
 fn enumeration(e: &EnumDescriptor) -> Value {

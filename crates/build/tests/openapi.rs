@@ -61,6 +61,21 @@ fn it_tells_what_is_served() {
     let expected =
         json!({"type": "string", "minLength": 1, "maxLength": 100, "description": "What to say."});
     assert_eq!(*text, expected);
+    let all = &api["components"]["schemas"]["echo.v1.All"]["properties"];
+    for (field, default) in [
+        ("int32", json!(0)),
+        ("int64", json!("0")),
+        ("string", json!("")),
+        ("int64s", json!([])),
+        ("byNumber", json!({})),
+        // Left out where it is not set, or bound to rules that its default may break.
+        ("maybeNumber", Value::Null),
+        ("inner", Value::Null),
+        ("number", Value::Null),
+        ("type", Value::Null),
+    ] {
+        assert_eq!(all[field]["default"], default, "{field}");
+    }
     let count = &api["paths"]["/v1/count/{to}"]["get"];
     assert_eq!(count["parameters"][0]["in"], "path");
     assert_eq!(count["parameters"][0]["schema"]["maximum"], 1_000_000);

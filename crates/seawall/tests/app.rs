@@ -61,6 +61,14 @@ async fn both_transports_and_the_admin_answer() {
         "{metrics}"
     );
     assert!(metrics.contains("seawall_app_ready 1"), "{metrics}");
+    // Under the names of docs/middleware.md.
+    for code in ["transport=\"http\",code=\"200\"", "transport=\"grpc\",code=\"OK\""] {
+        let line = format!("seawall_requests_total{{method=\"demo.Greeter/Greet\",{code}}} 1");
+        assert!(metrics.contains(&line), "{line} is not in {metrics}");
+    }
+    for line in metrics.lines().filter(|line| !line.starts_with('#')) {
+        assert!(line.starts_with("seawall_"), "{line}");
+    }
     let (_, config) = see(admin, "/config").await;
     assert!(config.contains("\"timeout\": \"25s\""), "{config}");
     assert_eq!(see(admin, "/nowhere").await.0, 404);

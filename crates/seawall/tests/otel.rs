@@ -18,7 +18,7 @@ use seawall::context::Trust;
 use seawall::layer::{Methods, Stack};
 use seawall::telemetry::{Otlp, SpanLayer};
 use tokio::net::TcpListener;
-use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tonic::{Status, transport::Server};
 use tower::{Layer, ServiceExt, service_fn};
 use tracing::Instrument;
@@ -54,9 +54,9 @@ async fn listener() -> TcpListener {
     }
 }
 
-#[tokio::test]
-async fn a_sampled_call_and_the_spans_in_it_reach_the_collector() {
-    let (sender, mut received) = unbounded_channel();
+/// A collector, and what it is sent.
+async fn collector() -> (SocketAddr, UnboundedReceiver<ExportTraceServiceRequest>) {
+    let (sender, received) = unbounded_channel();
     let listener = listener().await;
     let address: SocketAddr = listener.local_addr().unwrap();
     let incoming = tonic::transport::server::TcpIncoming::from(listener);
@@ -66,7 +66,12 @@ async fn a_sampled_call_and_the_spans_in_it_reach_the_collector() {
             .add_service(collector)
             .serve_with_incoming(incoming),
     );
+    (address, received)
+}
 
+#[tokio::test]
+async fn a_sampled_call_and_the_spans_in_it_reach_the_collector() {
+    let (address, mut received) = collector().await;
     let otlp = Arc::new(Otlp::start(&format!("http://{address}"), "echo", "1.2.3").unwrap());
     let stack = Stack::builder(Methods::new(&[SAY]).unwrap())
         .trust(Trust::Internal)
@@ -111,4 +116,43 @@ async fn a_sampled_call_and_the_spans_in_it_reach_the_collector() {
     assert_eq!(parse.parent_span_id, load.span_id);
     assert_eq!(parse.trace_id, call.trace_id);
     assert_eq!(parse.status.as_ref().unwrap().code, 2, "an error within it");
+}
+
+/// Nothing but a setting, and the last spans are sent at the end.
+#[cfg(feature = "app")]
+#[tokio::test]
+async fn a_program_sends_spans_where_its_configuration_says() {
+    use seawall::app::App;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    let (address, mut received) = collector().await;
+    let endpoint = format!("trace.endpoint=http://{address}");
+    let settings = [
+        "http.address=127.0.0.1:0",
+        "admin.address=127.0.0.1:0",
+        "trace.sample=1.0",
+        &endpoint,
+    ];
+    let arguments = settings.iter().flat_map(|setting| ["--set", setting]);
+    let app = App::<()>::new("echo").version("1.2.3").environment([]);
+    let running = app.arguments(arguments).launch(async |app| {
+        let say = axum::routing::get(async || "hello");
+        app.http(axum::Router::new().route("/say", say));
+        Ok(())
+    });
+    let running = running.await.unwrap();
+    let http = running.addresses().http().unwrap();
+    let mut stream = tokio::net::TcpStream::connect(http).await.unwrap();
+    let request = b"GET /say HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+    stream.write_all(request).await.unwrap();
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).await.unwrap();
+    assert!(reply.ends_with("hello"), "{reply}");
+    assert_eq!(running.stop().await, 0);
+
+    let batch = received.try_recv().unwrap();
+    let resource = &batch.resource_spans[0];
+    let told = format!("{:?}", resource.resource);
+    assert!(told.contains("echo") && told.contains("1.2.3"), "{told}");
+    assert_eq!(resource.scope_spans[0].spans[0].name, "other");
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use seawall::app::Secret;
-use seawall::config::Time;
+use seawall::config::{Count, Time};
 use seawall::data::{DatabaseUrl, LaneSettings, Settings};
 use seawall::sync::Snapshot;
 use serde::{Deserialize, Serialize};
@@ -26,6 +26,8 @@ pub struct Config {
     pub terms: Terms,
     /// Who operates the shop.
     pub operator: Operator,
+    /// What the catalog lacks on purpose.
+    pub plant: Plant,
 }
 
 /// `[data]`: a database for each service that keeps rows.
@@ -163,6 +165,26 @@ impl Default for Operator {
     fn default() -> Self {
         Self {
             file: "shop.toml".to_owned(),
+        }
+    }
+}
+
+/// `[plant]`: a scarce resource behind the catalog, for benches: the capacity of an instance is then
+/// `slots / service_time`, whatever the machine can do. Nothing is scarce unless said.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Plant {
+    /// How long a call that reads or sells products holds a slot; 0 for not at all.
+    pub service_time: Time<0, 60_000>,
+    /// Slots.
+    pub slots: Count<1, 10_000>,
+}
+
+impl Default for Plant {
+    fn default() -> Self {
+        Self {
+            service_time: Time::new(Duration::ZERO),
+            slots: Count::new(4),
         }
     }
 }

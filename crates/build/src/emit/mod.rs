@@ -69,7 +69,9 @@ pub(crate) fn reserved_in_json(code: &str) -> String {
             code = code.replace(from, to);
         }
     }
+    // What is asked of a field that is always written.
     code.replace("::Self__", "::Self_")
+        .replace("if true {", "{")
 }
 
 #[cfg(test)]

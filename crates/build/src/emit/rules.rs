@@ -475,6 +475,11 @@ pub(crate) fn is_required_field(field: &FieldDescriptor, source: &Source) -> boo
 }
 
 /// Adds to a JSON schema what a field's rules say.
+/// Whether a field has rules, which its default may break.
+pub(crate) fn is_ruled(field: &FieldDescriptor, source: &Source) -> bool {
+    rules_of(field, source).is_some()
+}
+
 pub(crate) fn describe(field: &FieldDescriptor, source: &Source, schema: &mut serde_json::Value) {
     if let Some(rules) = rules_of(field, source) {
         describe_by(&rules, schema);

@@ -57,6 +57,7 @@ pub(crate) fn emit(bound: &Bound, source: &Source, externs: &[(String, String)])
         full = literal(full)
     )
     .ok();
+    the_client(&mut out, bound);
     by_grpc(&mut out, bound);
     by_http(&mut out, bound, here(1));
     out.push_str("}\n\n");
@@ -132,6 +133,23 @@ fn is_idempotent(method: &MethodDescriptor, bindings: &[Binding]) -> bool {
     let stated = level.is_some_and(|o| o.idempotency_level.unwrap_or(0) != 0);
     let gets = bindings.iter().all(|b| b.verb == "GET");
     stated || (gets && !bindings.is_empty())
+}
+
+fn the_client(out: &mut String, bound: &Bound) {
+    let name = names::camel(bound.service.name());
+    let name = name.trim_start_matches("r#");
+    let module = names::client(bound.service.name());
+    writeln!(
+        out,
+        "    private::with_client! {{
+        /// The service, called by gRPC. Calls of its idempotent methods may be sent again.
+        pub fn client(client: &::seawall::Client) -> super::{module}::{name}Client<::seawall::client::Grpc> {{
+            super::{module}::{name}Client::new(client.grpc().methods(METHODS))
+        }}
+    }}
+"
+    )
+    .ok();
 }
 
 fn adapter(method: &MethodDescriptor) -> &'static str {

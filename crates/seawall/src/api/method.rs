@@ -24,7 +24,7 @@ pub struct Method {
     /// Service and method as configuration, metrics and traces name them: `shop.v1.Orders/Place`.
     /// With a slash in front it is the path of the gRPC call.
     pub name: &'static str,
-    /// Verbs and path templates of `google.api.http`, in axum's form: `("GET", "/v1/orders/{id}")`.
+    /// Verbs and path templates of `google.api.http`: `("GET", "/v1/orders/{id}")`.
     pub http: &'static [(&'static str, &'static str)],
     /// What goes in many messages.
     pub streaming: Streaming,

@@ -28,13 +28,32 @@ pub use request::{MaxBody, Request};
 pub use rest::{Clash, Found, Paths, Routes};
 pub use service::Service;
 pub use streams::{Messages, Replies};
+/// For callers, whose `Request`, `Status` and `Code` are those of generated clients.
+pub use tonic;
 pub use tonic::Code;
 pub use validate::{Path, Validate, Violations};
 
 /// What generated code names, so that a service's crate depends on `seawall` alone. Not for others.
 #[doc(hidden)]
 pub mod private {
+    pub use crate::__with_client as with_client;
     pub use {axum, bytes, http, pbjson, prost, serde, serde_json, tonic, tonic_prost, tower};
+}
+
+/// What generated code has where there is a [`Client`](crate::Client) to have it with.
+#[cfg(feature = "client")]
+#[macro_export]
+#[doc(hidden)]
+macro_rules! __with_client {
+    ($($code:tt)*) => { $($code)* };
+}
+
+/// What generated code has where there is a `Client` to have it with.
+#[cfg(not(feature = "client"))]
+#[macro_export]
+#[doc(hidden)]
+macro_rules! __with_client {
+    ($($code:tt)*) => {};
 }
 
 /// The code that `seawall-build` made from a proto package, in the module where this stands:

@@ -11,9 +11,8 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
-use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 
-use super::admin::LevelHandle;
 use super::assemble::{Addresses, With, assemble, whole};
 use super::command::{self, Task};
 use super::config::{Configuration, Loaded, Sources, toml};
@@ -23,10 +22,11 @@ use super::metrics::Reloads;
 use super::part::{BoxError, guarded};
 use super::settings::{DOCS, Settings};
 use super::setup::{Setup, Shared};
+use super::spans::Spans;
 use crate::config::Watch;
 use crate::sync::shutdown::{Cause, Event, Life, Signal, Signals};
 use crate::sync::{Shutdown, Snapshot};
-use crate::telemetry::{Log, LogGuard, LogSettings};
+use crate::telemetry::{LevelHandle, Log, LogGuard, LogSettings};
 
 /// Unless told otherwise, callers have this long to hear that we go.
 const DELAY: Duration = Duration::from_secs(5);
@@ -343,6 +343,7 @@ enum Ended {
 struct Logging {
     levels: Option<LevelHandle>,
     log: Option<Log>,
+    spans: Spans,
 }
 
 /// Everything that is known before the runtime is there.
@@ -392,12 +393,18 @@ impl<C: Configuration> Plan<C> {
             shared: shared.clone(),
         };
         let course = async {
+            let settings = shared.settings.load_full();
+            let spans =
+                logging
+                    .spans
+                    .start(&settings.trace, &shared.name, &shared.version, &life)?;
             guarded("set-up", async { set_up(setup).await }).await?;
             let with = With {
                 addresses: &self.addresses,
                 reloads: reloads.clone(),
                 levels: logging.levels.clone(),
                 log: logging.log,
+                spans,
             };
             assemble(&shared, with).await
         };
@@ -476,16 +483,17 @@ fn times(settings: &Settings, registered: bool) -> Times {
 /// Lines to stderr, by a thread of their own.
 fn log(settings: &Settings) -> std::io::Result<(Logging, LogGuard)> {
     let (log, guard) = Log::start(std::io::stderr(), LogSettings::default())?;
-    let targets = settings.log.level.targets();
-    let (filter, levels) = tracing_subscriber::reload::Layer::new(targets);
+    let levels = LevelHandle::new(settings.log.level.clone());
+    let spans = Spans::default();
     let subscriber = tracing_subscriber::registry()
-        .with(filter)
-        .with(log.layer());
+        .with(spans.layer(&settings.trace))
+        .with(log.layer().with_filter(levels.filter()));
     // The program may have one already, and then that one is right.
     let ours = tracing::subscriber::set_global_default(subscriber).is_ok();
     let logging = Logging {
         levels: ours.then_some(levels),
         log: Some(log),
+        spans,
     };
     Ok((logging, guard))
 }

@@ -8,7 +8,7 @@ use axum::Router;
 use parking_lot::Mutex;
 use tonic_reflection::server::Builder as Reflection;
 
-use super::admin::{self, Admin, LevelHandle};
+use super::admin::{self, Admin};
 use super::config::Configuration;
 use super::health::Health;
 use super::lifecycle::Course;
@@ -21,7 +21,7 @@ use super::settings::{GrpcSettings, HttpSettings, Settings};
 use super::setup::{Assembly, Shared};
 use super::stack::{Stacks, over};
 use crate::api::Service;
-use crate::telemetry::Log;
+use crate::telemetry::{LevelHandle, Log, SpanSink};
 
 /// Where the program's servers listen, once they do; `None` for those it has not.
 #[derive(Clone, Debug, Default)]
@@ -59,6 +59,7 @@ pub(super) struct With<'w> {
     pub(super) reloads: Arc<Reloads>,
     pub(super) levels: Option<LevelHandle>,
     pub(super) log: Option<Log>,
+    pub(super) spans: Option<Arc<dyn SpanSink>>,
 }
 
 /// The servers, and what the way goes by.
@@ -90,11 +91,21 @@ pub(super) async fn assemble<C: Configuration>(
             reloads: with.reloads,
             jobs,
         }));
+    #[cfg(feature = "profile")]
+    {
+        crate::profile::watch_runtime("main", &tokio::runtime::Handle::current());
+        let counts = Box::new(crate::profile::Metrics);
+        shared.metrics.lock().register_collector(counts);
+    }
     let methods = services.iter().flat_map(|service| service.methods).copied();
     let methods: Vec<_> = methods.collect();
-    let stacks = Stacks::new(&methods, &settings, with.log)?;
+    let stacks = Stacks::new(&methods, &settings, with.log, with.spans)?;
     let counts = Box::new(stacks.http.metrics());
-    shared.metrics.lock().register_collector(counts);
+    let mut metrics = shared.metrics.lock();
+    // Its names come without the prefix, as the gateway's do.
+    let ours = metrics.sub_registry_with_prefix("seawall");
+    ours.register_collector(counts);
+    drop(metrics);
     let addresses = with.addresses;
     // First up and last down, so that what happens in between can be seen.
     let shows = Admin {
@@ -194,11 +205,20 @@ fn grpc_router(
             let all = all.filter(|descriptors| !descriptors.is_empty());
             let builder = Reflection::configure()
                 .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
-            all.fold(builder, Reflection::register_encoded_file_descriptor_set)
+            let builder = all.fold(builder, Reflection::register_encoded_file_descriptor_set);
+            // A package's descriptors hold services that are not served here.
+            let served = services.iter().map(|service| service.name);
+            served
+                .chain(["grpc.health.v1.Health"])
+                .fold(builder, Reflection::with_service_name)
         };
+        let (v1, v1alpha) = (
+            describe().with_service_name("grpc.reflection.v1.ServerReflection"),
+            describe().with_service_name("grpc.reflection.v1alpha.ServerReflection"),
+        );
         open = open
-            .add_service(describe().build_v1()?)
-            .add_service(describe().build_v1alpha()?);
+            .add_service(v1.build_v1()?)
+            .add_service(v1alpha.build_v1alpha()?);
     }
     let open = open.into_axum_router().reset_fallback();
     Ok(Some(open.merge(router)))
@@ -220,8 +240,10 @@ fn http_router<C>(
         return Ok(None);
     }
     let described = settings.http.docs && !services.is_empty();
-    let parts = services.iter().map(|service| service.openapi);
-    let parts = parts.filter(|part| !part.is_empty());
+    let parts = services
+        .iter()
+        .map(|service| (service.name, service.openapi));
+    let parts = parts.filter(|(_, part)| !part.is_empty());
     let description = openapi::merged(&shared.name, &shared.version, parts);
     let description = description.map_err(|error| format!("OpenAPI of a service: {error}"))?;
     let mut routes = crate::api::Routes::new();

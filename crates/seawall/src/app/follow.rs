@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use super::admin::LevelHandle;
 use super::config::{Configuration, Faults, Loaded, Sources};
 use super::metrics::Reloads;
 use super::part::BoxError;
@@ -13,6 +12,7 @@ use super::setup::Shared;
 use super::stack::Stacks;
 use crate::config::Watch;
 use crate::sync::shutdown::{Signal, Signals};
+use crate::telemetry::LevelHandle;
 
 /// How often the file is looked at. A change is taken up when it has stood for one look.
 const LOOK: Duration = Duration::from_millis(100);
@@ -87,12 +87,11 @@ impl<C: Configuration> Follow<C> {
         for section in frozen(&old, &loaded.settings) {
             tracing::warn!("`{section}` has changed, which takes effect with a restart");
         }
-        if old.log != loaded.settings.log
+        // What was set by hand holds until the file says something else.
+        if old.log.level != loaded.settings.log.level
             && let Some(levels) = &self.levels
         {
-            let targets = loaded.settings.log.level.targets();
-            // It is there as long as the process.
-            let _ = levels.modify(|now| *now = targets);
+            levels.set(loaded.settings.log.level.clone());
         }
         self.shared.settings.store(loaded.settings);
         self.shared.own.store(loaded.own);

@@ -24,7 +24,7 @@
 //!   dependency that they share take the whole service away.
 //! - *A configuration is taken whole or refused whole*, at the start and while it runs.
 
-mod admin;
+pub(crate) mod admin;
 #[expect(
     clippy::module_inception,
     reason = "it is the one type that the module is named after"
@@ -44,10 +44,12 @@ mod registration;
 mod server;
 pub mod settings;
 mod setup;
+mod spans;
 mod stack;
 mod upstream;
 mod worker;
 
+pub use admin::log_level;
 pub use app::{App, NotStarted, Running};
 pub use assemble::Addresses;
 pub use config::{Configuration, Fault, Faults, Place, Secret};

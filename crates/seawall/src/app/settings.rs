@@ -2,11 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::str::FromStr;
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
-use tracing_subscriber::filter::Targets;
+use serde::{Deserialize, Serialize};
 
 use super::config::Secret;
 use crate::config::{Count, Size, Time};
@@ -16,6 +14,7 @@ pub use crate::layer::settings::AuthSettings;
 pub use crate::layer::settings::{
     AdmissionSettings, AuthMode, LaneSettings, MethodSettings, TraceSettings,
 };
+pub use crate::telemetry::Levels;
 
 const HOUR: u64 = 3_600_000;
 
@@ -244,73 +243,6 @@ impl Default for LogSettings {
     }
 }
 
-/// Which log lines are written: a level, or levels by target.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Levels {
-    text: String,
-    targets: Targets,
-}
-
-impl Levels {
-    /// As a filter.
-    #[must_use]
-    pub fn targets(&self) -> Targets {
-        self.targets.clone()
-    }
-
-    /// As it is written.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.text
-    }
-}
-
-impl Default for Levels {
-    fn default() -> Self {
-        Self {
-            text: "info".to_owned(),
-            targets: Targets::new().with_default(tracing::Level::INFO),
-        }
-    }
-}
-
-impl FromStr for Levels {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
-        for part in text.split(',') {
-            let level = part.rsplit('=').next().unwrap_or(part).trim();
-            // A lone word that is no level would be taken for a module's name.
-            if !LEVELS.contains(&level.to_ascii_lowercase().as_str()) {
-                return Err(format!(
-                    "`{level}` is no level: one of {}; by module: \"info,shop::biz=debug\"",
-                    LEVELS.join(", ")
-                ));
-            }
-        }
-        let targets = text
-            .parse()
-            .map_err(|error| format!("`{text}` is no list of levels: {error}"))?;
-        Ok(Self {
-            text: text.to_owned(),
-            targets,
-        })
-    }
-}
-
-impl<'de> Deserialize<'de> for Levels {
-    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        String::deserialize(d)?.parse().map_err(D::Error::custom)
-    }
-}
-
-impl Serialize for Levels {
-    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        s.serialize_str(&self.text)
-    }
-}
-
 /// What each setting does, for the printed configuration; tests hold it to the types.
 #[rustfmt::skip] // A table, to be read as one.
 pub(super) const DOCS: &[(&str, &str)] = &[
@@ -342,6 +274,7 @@ pub(super) const DOCS: &[(&str, &str)] = &[
     ("log.level", "error, warn, info, debug, trace; by module: \"info,shop::biz=debug\""),
     ("log.access", "The share of calls that get a line, 0 to 1; those that the service failed always get one"),
     ("trace.sample", "The share of calls that are traced where the caller does not decide, 0 to 1"),
+    ("trace.endpoint", "The collector that spans go to, by OTLP over gRPC: \"http://HOST:4317\"; nowhere, where left out. Needs the feature `otel`, and a restart"),
     ("admission.shadow", "Decide and count, but turn nobody away and make nobody wait"),
     ("admission.min_limit", "The least that the concurrency limit may be: 1 to max_limit"),
     ("admission.max_limit", "The most that it may be: 1 to 1000000"),
@@ -363,6 +296,9 @@ pub(super) fn frozen(old: &Settings, new: &Settings) -> Vec<&'static str> {
     }
     if old.registry != new.registry {
         names.push("registry");
+    }
+    if old.trace.endpoint != new.trace.endpoint {
+        names.push("trace.endpoint");
     }
     if old.upstreams != new.upstreams {
         names.push("upstreams");

@@ -1,5 +1,7 @@
 //! What stands before every handler, on both transports: the one place where it is chosen.
 
+use std::sync::Arc;
+
 use axum::Router;
 use tower::Layer as _;
 
@@ -8,7 +10,7 @@ use crate::api::Method;
 use crate::context::Trust;
 use crate::layer::settings::SettingErrors;
 use crate::layer::{Methods, Stack};
-use crate::telemetry::Log;
+use crate::telemetry::{Log, SpanSink};
 
 /// The stack of each transport. They share one entrance, since they compete for the same CPUs, and
 /// the methods' settings; whom they believe may differ.
@@ -23,16 +25,21 @@ impl Stacks {
         methods: &[Method],
         settings: &Settings,
         log: Option<Log>,
+        spans: Option<Arc<dyn SpanSink>>,
     ) -> Result<Self, super::BoxError> {
-        let methods = std::sync::Arc::new(Methods::new(methods)?);
+        let methods = Arc::new(Methods::new(methods)?);
         let builder = |believed: Believed| {
             let builder = Stack::builder(methods.clone()).settings(settings.stack());
             let builder = builder.trust(match believed {
                 Believed::Edge => Trust::Edge,
                 Believed::Internal => Trust::Internal,
             });
-            match &log {
+            let builder = match &log {
                 Some(log) => builder.log(log.clone()),
+                None => builder,
+            };
+            match &spans {
+                Some(spans) => builder.spans(spans.clone()),
                 None => builder,
             }
         };

@@ -11,6 +11,7 @@ use tokio::task::AbortHandle;
 use super::part::{BoxError, Doing, Part, message};
 use crate::sync::CancellationToken;
 use crate::sync::shutdown::Life;
+use crate::sync::tasks::{self, Kind};
 
 type Begin = Box<dyn FnOnce(Life) -> Doing + Send>;
 
@@ -50,8 +51,9 @@ impl Part for Worker {
         let task = tokio::spawn(async move {
             let _ended = ended.drop_guard();
             // A panic before its first await is caught as well.
-            let work = AssertUnwindSafe(async { begin(life.clone()).await }).catch_unwind();
-            match work.await {
+            let work = async { begin(life.clone()).await };
+            let work = tasks::track(Kind::Worker, name.clone(), work);
+            match AssertUnwindSafe(work).catch_unwind().await {
                 Ok(Ok(())) => tracing::info!(worker = %name, "finished"),
                 Ok(Err(error)) => life.fatal(format!("{name}: {error}")),
                 Err(panic) => life.fatal(format!("{name}: panicked: {}", message(&*panic))),

@@ -22,11 +22,35 @@ use crate::context::{Wire, names};
 #[derive(Clone, Debug)]
 pub struct Grpc {
     client: Client,
+    #[cfg(feature = "api")]
+    methods: &'static [crate::api::Method],
 }
 
 impl Grpc {
     pub(super) const fn new(client: Client) -> Self {
-        Self { client }
+        Self {
+            client,
+            #[cfg(feature = "api")]
+            methods: &[],
+        }
+    }
+
+    /// Calls of those that are idempotent may run twice, as if each were marked
+    /// [`Repeatable`](super::Repeatable). Generated code does it: `orders::client(&client)`.
+    #[cfg(feature = "api")]
+    #[must_use]
+    pub fn methods(mut self, methods: &'static [crate::api::Method]) -> Self {
+        self.methods = methods;
+        self
+    }
+
+    #[cfg(feature = "api")]
+    fn mark<B>(&self, request: &mut Request<B>) {
+        let name = request.uri().path().trim_start_matches('/');
+        let method = self.methods.iter().find(|method| method.name == name);
+        if method.is_some_and(|method| method.idempotent) {
+            request.extensions_mut().insert(super::Repeatable);
+        }
     }
 }
 
@@ -43,7 +67,12 @@ where
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<B>) -> GrpcFuture {
+    fn call(
+        &mut self,
+        #[cfg_attr(not(feature = "api"), expect(unused_mut))] mut request: Request<B>,
+    ) -> GrpcFuture {
+        #[cfg(feature = "api")]
+        self.mark(&mut request);
         GrpcFuture {
             future: self.client.call(request),
         }

@@ -56,6 +56,8 @@ mod body;
 mod breaker;
 #[cfg(feature = "client")]
 mod builder;
+#[cfg(feature = "api")]
+mod call;
 mod coalesce;
 #[cfg(feature = "client")]
 mod connection;
@@ -82,6 +84,8 @@ mod whole;
 pub use balance::{BalanceFuture, BalanceOptions, Balanced, HashKey, Sent};
 pub use body::{Body, READ_LIMIT};
 pub use breaker::{BreakerFuture, BreakerLayer, BreakerService, Passed};
+#[cfg(feature = "api")]
+pub use call::CallExt;
 pub use coalesce::{
     Again, CoalesceFuture, CoalesceLayer, CoalesceLayerOf, CoalesceService, SHARED_LIMIT,
 };

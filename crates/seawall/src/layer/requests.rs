@@ -23,7 +23,8 @@ pub struct RequestName(pub &'static str);
 /// [`Arrival`]; without one the deadline is unknown. Costs some 25 ns a request and 1 ns a poll, and
 /// a look at one extension and one header; allocates nothing.
 ///
-/// Until the head of the reply: what a body still takes is not seen.
+/// Until the head of the reply: what a body still takes is not seen. A `Stack` does all this by itself,
+/// with the feature `profile`; the layer is for what has none.
 ///
 /// ```
 /// use seawall::layer::RequestsLayer;
@@ -73,15 +74,54 @@ impl RequestsLayer {
             .name
             .or_else(|| extensions.get().map(|name: &RequestName| name.0));
         let name = name.unwrap_or_else(|| verb(request.method()));
-        let arrival = Arrival::of(extensions);
-        let instant = |tick: Tick| self.clock.instant(tick).map(tokio::time::Instant::into_std);
-        let since = arrival.and_then(|arrival| instant(arrival.at));
-        let since = since.unwrap_or_else(std::time::Instant::now);
-        let mut about = About::new(Kind::Request, name, since);
-        about.until = arrival.and_then(|arrival| instant(arrival.call.deadline));
-        about.trace = trace_id(request).unwrap_or(0);
-        about
+        let trace = trace_id(request).unwrap_or(0);
+        about(name, Arrival::of(extensions), &self.clock, trace)
     }
+}
+
+/// What the board is told of a request.
+fn about(name: &'static str, arrival: Option<Arrival>, clock: &Clock, trace: u128) -> About {
+    let instant = |tick: Tick| clock.instant(tick).map(tokio::time::Instant::into_std);
+    let since = arrival.and_then(|arrival| instant(arrival.at));
+    let since = since.unwrap_or_else(std::time::Instant::now);
+    let mut about = About::new(Kind::Request, name, since);
+    about.until = arrival.and_then(|arrival| instant(arrival.call.deadline));
+    about.trace = trace;
+    about
+}
+
+/// The future of a request, on the board where there is somebody to look at it.
+#[cfg(feature = "profile")]
+pub(super) type OnBoard<F> = Tracked<F>;
+#[cfg(all(feature = "api", not(feature = "profile")))]
+pub(super) type OnBoard<F> = F;
+
+/// Puts a call's future on the board: by its method, its arrival and its trace, which the stack knows
+/// already.
+#[cfg(feature = "profile")]
+#[inline]
+pub(super) fn on_board<F: Future>(
+    name: &'static str,
+    arrival: Arrival,
+    clock: &Clock,
+    trace: u128,
+    future: impl FnOnce() -> F,
+) -> OnBoard<F> {
+    let entry = tasks::enter(about(name, Some(arrival), clock, trace));
+    let future = future();
+    entry.track(future)
+}
+
+#[cfg(all(feature = "api", not(feature = "profile")))]
+#[inline]
+pub(super) fn on_board<F: Future>(
+    _: &'static str,
+    _: Arrival,
+    _: &Clock,
+    _: u128,
+    future: impl FnOnce() -> F,
+) -> OnBoard<F> {
+    future()
 }
 
 fn verb(method: &http::Method) -> &'static str {
@@ -197,6 +237,35 @@ mod tests {
         assert_eq!(about.trace, 0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c);
         let whole = about.until.unwrap() - about.since;
         assert_eq!(whole, Duration::from_millis(1_500));
+    }
+
+    #[cfg(feature = "profile")]
+    #[tokio::test]
+    async fn a_stack_puts_its_calls_on_the_board() {
+        use crate::api::{Method, Streaming};
+        use crate::layer::{Methods, Stack, Trace};
+
+        const SEEN: Method = Method::new(
+            "board.v1.Board/Seen",
+            &[("GET", "/seen")],
+            Streaming::NONE,
+            true,
+        );
+        let handler = service_fn(async |_: Request<()>| {
+            let mut all = tasks::all().into_iter();
+            let seen = all.find(|seen| seen.about.name == SEEN.name).unwrap();
+            assert_eq!(seen.about.kind, Kind::Request);
+            assert_eq!(Some(seen.about.trace), Trace::current().map(|t| t.trace_id));
+            let left = seen.about.until.unwrap() - seen.about.since;
+            assert_eq!((left, seen.polls), (Duration::from_millis(1_500), 1));
+            Ok::<_, Infallible>(http::Response::new(http_body_util::Empty::new()))
+        });
+        let stack = Stack::new(Methods::new(&[SEEN]).unwrap());
+        let mut service = stack.layer(handler);
+        let request = Request::get("/seen").header("seawall-timeout-ms", "1500");
+        let answer = service.call(request.body(()).unwrap()).await.unwrap();
+        assert_eq!(answer.status(), 200);
+        assert!(!tasks::all().iter().any(|seen| seen.about.name == SEEN.name));
     }
 
     #[test]

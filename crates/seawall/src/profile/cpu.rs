@@ -19,10 +19,10 @@ use http::{Uri, header};
 use parking_lot::Mutex;
 use tokio::task::spawn_blocking;
 
-use super::asked::Asked;
-use super::refused::Refused;
 use super::stacks::{Stack, Stacks, Taken, Unit};
 use super::{MAX_HZ, MAX_SECONDS};
+use crate::app::admin::asked::Asked;
+use crate::app::admin::refused::Refused;
 
 /// The right to take a profile. There is one.
 #[derive(Debug)]

@@ -8,7 +8,7 @@
 use axum::response::Response;
 use http::Uri;
 
-use super::refused::Refused;
+use crate::app::admin::refused::Refused;
 
 #[cfg(feature = "jemalloc")]
 mod jemalloc;

@@ -6,8 +6,8 @@ use axum::response::Response;
 use http::Uri;
 use serde::Serialize;
 
-use super::asked::json_or_text;
-use super::refused::Refused;
+use crate::app::admin::asked::json_or_text;
+use crate::app::admin::refused::Refused;
 use crate::sync::lock::{self, Contention, PlaceContention};
 
 #[derive(Serialize)]

@@ -22,15 +22,12 @@
 //!
 //! docs/profiling.md finds a hot spot, a leak and a lock convoy with them.
 
-mod asked;
 mod cpu;
 mod heap;
-mod levels;
 mod locks;
 mod metrics;
 mod pprof;
 mod process;
-mod refused;
 mod runtime;
 mod stacks;
 mod tasks;
@@ -39,10 +36,10 @@ mod watch;
 use axum::Router;
 use axum::routing::get;
 
+pub use crate::app::log_level;
 pub use heap::is_supported as heap_is_supported;
 #[cfg(feature = "jemalloc")]
 pub use heap::{Jemalloc, MALLOC_CONF};
-pub use levels::log_level;
 pub use metrics::Metrics;
 pub use runtime::watch as watch_runtime;
 pub use watch::{Blocked, blocked};

@@ -8,9 +8,9 @@ use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::runtime::{Handle, RuntimeMetrics};
 
-use super::asked::json_or_text;
 use super::process::Process;
-use super::refused::Refused;
+use crate::app::admin::asked::json_or_text;
+use crate::app::admin::refused::Refused;
 
 /// A runtime under watch.
 struct Watched {

@@ -9,8 +9,8 @@ use http::Uri;
 use parking_lot::Mutex;
 use serde::Serialize;
 
-use super::asked::json_or_text;
-use super::refused::Refused;
+use crate::app::admin::asked::json_or_text;
+use crate::app::admin::refused::Refused;
 use crate::sync::tasks::{self, Seen};
 
 /// Polls as they were at the look before, and since which look they have been so.

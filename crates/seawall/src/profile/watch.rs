@@ -11,9 +11,9 @@ use http::Uri;
 use parking_lot::Mutex;
 use serde::{Serialize, Serializer};
 
-use super::asked::json_or_text;
-use super::refused::Refused;
 use super::{process, runtime};
+use crate::app::admin::asked::json_or_text;
+use crate::app::admin::refused::Refused;
 use crate::sync::tasks::{self, Kind, Seen};
 
 /// How often the watch looks. A poll is told of that is there at two looks: one of twice this length

@@ -11,6 +11,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use tracing::level_filters::LevelFilter;
 use tracing::subscriber::Interest;
 use tracing::{Metadata, callsite};
@@ -121,6 +122,18 @@ impl std::fmt::Display for Levels {
         write!(f, "{}", self.default)?;
         let mut targets = self.targets.iter();
         targets.try_for_each(|(target, level)| write!(f, ",{target}={level}"))
+    }
+}
+
+impl<'de> Deserialize<'de> for Levels {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        String::deserialize(d)?.parse().map_err(D::Error::custom)
+    }
+}
+
+impl Serialize for Levels {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(self)
     }
 }
 

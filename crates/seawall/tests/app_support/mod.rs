@@ -96,7 +96,7 @@ impl Service<Request<Body>> for Greeter {
 
 /// Messages that are texts.
 #[derive(Clone, Copy, Debug, Default)]
-struct Text;
+pub(crate) struct Text;
 
 impl Codec for Text {
     type Encode = String;
@@ -169,7 +169,7 @@ pub(crate) async fn ask(address: SocketAddr, head: &str, body: &str) -> (u16, St
     let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
     let length = body.len();
     let request = format!(
-        "{head} HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
+        "{head} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
     );
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut reply = String::new();

@@ -3,8 +3,11 @@
 #![allow(clippy::unwrap_used)]
 
 mod agree;
+mod calls;
 mod errors;
 mod fields;
+mod methods;
 mod server;
+mod strangers;
 mod streams;
 mod words;

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
+use seawall::api::Service;
 use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
 use tonic::transport::server::TcpIncoming;
@@ -21,7 +22,10 @@ pub(crate) struct Served {
 }
 
 pub(crate) async fn serve() -> Served {
-    let service = v1::echo::service(Echo);
+    serve_this(v1::echo::service(Echo)).await
+}
+
+pub(crate) async fn serve_this(service: Service) -> Served {
     let http = listener().await;
     let grpc = listener().await;
     let served = Served {
@@ -68,6 +72,10 @@ impl Reply {
 }
 
 impl Served {
+    pub(crate) fn grpc_url(&self) -> String {
+        format!("http://{}", self.grpc)
+    }
+
     pub(crate) async fn grpc(&self) -> EchoClient<Channel> {
         let endpoint = Endpoint::from_shared(format!("http://{}", self.grpc)).unwrap();
         EchoClient::new(endpoint.connect().await.unwrap())

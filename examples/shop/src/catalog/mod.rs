@@ -9,6 +9,7 @@ use shop_api::v1;
 
 use crate::config::{Config, Switches};
 use crate::pkg::Time;
+use crate::pkg::scarce::Scarce;
 use data::cache::{Cache, Cached, Forgetting};
 
 /// Puts the catalog together.
@@ -45,7 +46,10 @@ where
     let catalog = biz::Catalog::new(Forgetting::new(store, cache.clone()));
     let views = Cached::new(views, cache);
     let switches = Switches::of(app.live_config());
-    let service = service::Service::new(catalog.clone(), views, switches);
+    let plant = app.config().plant;
+    let slots = usize::try_from(plant.slots.get()).unwrap_or(usize::MAX);
+    let scarce = Scarce::new(slots, plant.service_time.get());
+    let service = service::Service::new(catalog.clone(), views, switches, scarce);
     app.service(v1::catalog::service(service));
     app.job("take-back", "every 5s", move || {
         let catalog = catalog.clone();

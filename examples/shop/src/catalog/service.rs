@@ -7,6 +7,7 @@ use shop_api::v1::CatalogError as Why;
 use super::biz::{self, Catalog, Held, ProductId, Reservation, ReservationId, Wanted};
 use super::data::{ProductView, Views};
 use crate::config::Switches;
+use crate::pkg::scarce::Scarce;
 use crate::pkg::{Money, rpc};
 
 /// Products on a page unless said.
@@ -19,15 +20,17 @@ pub struct Service<S, V> {
     commands: Catalog<S>,
     queries: V,
     switches: Switches,
+    scarce: Scarce,
 }
 
 impl<S: biz::Store, V: Views> Service<S, V> {
     /// Over these.
-    pub fn new(commands: Catalog<S>, queries: V, switches: Switches) -> Self {
+    pub fn new(commands: Catalog<S>, queries: V, switches: Switches, scarce: Scarce) -> Self {
         Self {
             commands,
             queries,
             switches,
+            scarce,
         }
     }
 }
@@ -37,6 +40,7 @@ impl<S: biz::Store, V: Views> v1::Catalog for Service<S, V> {
         &self,
         request: Request<v1::GetProductRequest>,
     ) -> Result<v1::Product, Error> {
+        self.scarce.work().await;
         let id = request.message().id;
         let found = self.queries.product(id).await.map_err(Error::internal)?;
         found.map(product).ok_or_else(|| no_product(id))
@@ -102,6 +106,7 @@ impl<S: biz::Store, V: Views> v1::Catalog for Service<S, V> {
         &self,
         request: Request<v1::ReserveRequest>,
     ) -> Result<v1::Reservation, Error> {
+        self.scarce.work().await;
         let request = request.into_message();
         let wanted = request.lines.iter().map(|line| Wanted {
             product: ProductId(line.product_id),

@@ -4,6 +4,7 @@ mod money;
 pub mod number;
 pub mod queue;
 pub mod rpc;
+pub mod scarce;
 mod time;
 
 pub use money::{Money, TooMuch};

@@ -5,7 +5,6 @@
 //! before a variable, a variable before the rest, and where that leads nowhere the next is tried.
 //! Each node is visited at most once a search, so a search costs at most the templates there are.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::ops::Range;
 
@@ -36,7 +35,8 @@ pub struct Paths<T> {
 
 #[derive(Clone, Debug, Default)]
 struct Node {
-    literals: HashMap<Box<str>, usize>,
+    /// In order, for a binary search: the texts are few, and hashing one costs more.
+    literals: Vec<(Box<str>, usize)>,
     one: Option<usize>,
     rest: Option<usize>,
     ends: Vec<usize>,
@@ -187,7 +187,13 @@ impl<T> Paths<T> {
         let new = self.nodes.len();
         let here = &mut self.nodes[node];
         let child = match segment {
-            Segment::Literal(text) => *here.literals.entry((*text).into()).or_insert(new),
+            Segment::Literal(text) => match here.literal(text) {
+                Ok(at) => here.literals[at].1,
+                Err(at) => {
+                    here.literals.insert(at, ((*text).into(), new));
+                    new
+                }
+            },
             Segment::One => *here.one.get_or_insert(new),
             Segment::Rest => *here.rest.get_or_insert(new),
         };
@@ -201,13 +207,8 @@ impl<T> Paths<T> {
     /// something does; a HEAD is a GET where no template is for it.
     #[must_use]
     pub fn find(&self, verb: &Verb, path: &str) -> Found<'_, T> {
-        if let Some((end, variables)) = self.search(verb, path) {
-            return Found::Here(&end.value, variables);
-        }
-        if *verb == Verb::HEAD
-            && let Some((end, variables)) = self.search(&Verb::GET, path)
-        {
-            return Found::Here(&end.value, variables);
+        if let Some((value, variables)) = self.at(verb, path) {
+            return Found::Here(value, variables);
         }
         let mut verbs: Vec<&Verb> = Vec::new();
         let known = self.ends.iter().map(|end| &end.verb);
@@ -222,6 +223,16 @@ impl<T> Paths<T> {
         Found::OtherVerb(verbs)
     }
 
+    /// As [`find`](Self::find), for who does not ask why there is none.
+    pub(crate) fn at(&self, verb: &Verb, path: &str) -> Option<(&T, Variables)> {
+        let mut found = self.search(verb, path);
+        if found.is_none() && *verb == Verb::HEAD {
+            found = self.search(&Verb::GET, path);
+        }
+        let (end, variables) = found?;
+        Some((&end.value, variables))
+    }
+
     fn search(&self, verb: &Verb, path: &str) -> Option<(&End<T>, Variables)> {
         let whole = path.strip_prefix('/')?;
         if self.custom
@@ -233,6 +244,13 @@ impl<T> Paths<T> {
             return Some(found);
         }
         Search::new(self, verb, whole, "").run()
+    }
+}
+
+impl Node {
+    fn literal(&self, text: &str) -> Result<usize, usize> {
+        self.literals
+            .binary_search_by(|(known, _)| (**known).cmp(text))
     }
 }
 
@@ -281,8 +299,8 @@ impl<'a, 'p, T> Search<'a, 'p, T> {
         let text = &self.path[at..];
         let len = text.find('/').unwrap_or(text.len());
         let next = at + len + 1;
-        if let Some(child) = here.literals.get(&text[..len])
-            && let Some(found) = self.step(*child, depth + 1, next)
+        if let Ok(child) = here.literal(&text[..len])
+            && let Some(found) = self.step(here.literals[child].1, depth + 1, next)
         {
             return Some(found);
         }

@@ -93,6 +93,7 @@ fn load<C: Configuration>(mut all: Table) -> Result<Loaded<C>, Faults> {
     let own = own::<C>(all, &mut faults, &mut warnings);
     check_admin(&settings, &ours, &mut faults);
     check_auth(&ours, &mut faults);
+    check_spans(&settings, &ours, &mut faults);
     if let Err(wrong) = settings.stack().check() {
         faults.extend(wrong.0.into_iter().map(|wrong| Fault {
             place: place(&root(ours.clone()), &wrong.key),
@@ -286,6 +287,18 @@ fn check_auth(ours: &Table, faults: &mut Vec<Fault>) {
             key: "auth".to_owned(),
             place: node.name.clone(),
             text: "is not known to this program: it was built without the feature `jwt`; add it to seawall's features".to_owned(),
+        });
+    }
+}
+
+/// Spans that nobody sends must not look as if they were sent.
+fn check_spans(settings: &Settings, ours: &Table, faults: &mut Vec<Fault>) {
+    if let Err(text) = super::spans::check(&settings.trace) {
+        let key = "trace.endpoint";
+        faults.push(Fault {
+            key: key.to_owned(),
+            place: place(&root(ours.clone()), key),
+            text,
         });
     }
 }

@@ -24,6 +24,7 @@ pub use schedule::{Schedule, ScheduleError};
 use super::part::{BoxError, Doing, Part, message};
 use crate::sync::CancellationToken;
 use crate::sync::shutdown::Life;
+use crate::sync::tasks::{self, About, Kind};
 
 /// The wall clock is looked at this often, since it may be set.
 const LOOK: Duration = Duration::from_secs(30);
@@ -202,7 +203,10 @@ impl Turn {
         let (name, began) = (&self.name, Instant::now());
         // A panic before its first await is one of the run as well.
         let run = &mut self.run;
-        let work = AssertUnwindSafe(async { run().await }).catch_unwind();
+        let mut about = About::new(Kind::Job, name.clone(), began.into_std());
+        about.until = began.checked_add(self.deadline).map(Instant::into_std);
+        let work = tasks::enter(about).track(async { run().await });
+        let work = AssertUnwindSafe(work).catch_unwind();
         let outcome = match timeout(self.deadline, work).await {
             Ok(Ok(Ok(()))) => {
                 let seconds = began.elapsed().as_secs_f64();

@@ -1,8 +1,8 @@
 //! Finds the method of a request, once, and hands its settings and counters to whoever needs them.
 //!
 //! A call of a service has a name, `shop.v1.Orders/Place`, on either transport: gRPC has it for a
-//! path, HTTP finds it by verb and template, with the matcher that axum has, so that both say the
-//! same. By that name everything else goes: settings, metrics, spans, the access log, the route
+//! path, HTTP finds it by verb and template, with the matcher by which the service's routes are found,
+//! so that both say the same. By that name everything else goes: settings, metrics, spans, the access log, the route
 //! that admission learns latencies of. What is of no method known is one more, [`OTHER`], so that a
 //! scan for holes makes one series of metrics and not one a path.
 //!
@@ -29,7 +29,7 @@ pub(super) use rules::{Plan, Rules};
 use super::metrics::Counters;
 use super::settings::{SettingErrors, Settings};
 use crate::admission::Shape;
-use crate::api::{Method, Streaming};
+use crate::api::{Method, Paths, Streaming};
 use crate::context::Wire;
 
 /// The name of calls that are of no method known.
@@ -80,7 +80,7 @@ pub struct Methods {
     /// The last one is [`OTHER`].
     known: Box<[Known]>,
     grpc: HashMap<&'static str, u16, BuildHasherDefault<Fold>>,
-    http: Vec<(Verb, matchit::Router<u16>)>,
+    http: Paths<u16>,
     plan: Snapshot<Plan>,
     /// The lanes' names by number; a number keeps its name.
     lanes: Mutex<Vec<String>>,
@@ -101,8 +101,8 @@ pub enum MethodsError {
     /// Two methods have one name.
     #[error("two methods are called `{0}`: a service may be served once")]
     Name(&'static str),
-    /// Two methods answer the same requests.
-    #[error("`{method}`: {verb} {template} cannot be told from another route: {problem}")]
+    /// A template that is none, or that another method has too.
+    #[error("`{method}` cannot be called by {verb} {template}: {problem}")]
     Route {
         /// The second of them.
         method: &'static str,
@@ -137,7 +137,7 @@ impl Methods {
             return Err(MethodsError::TooMany(MOST));
         }
         let mut grpc = HashMap::default();
-        let mut http: Vec<(Verb, matchit::Router<u16>)> = Vec::new();
+        let mut http = Paths::new();
         let mut known = Vec::with_capacity(methods.len() + BUILT_IN.len() + 1);
         let missing = |built_in: &&Method| methods.iter().all(|m| m.name != built_in.name);
         for method in methods.iter().chain(BUILT_IN.iter().filter(missing)) {
@@ -210,14 +210,8 @@ impl Methods {
     }
 
     fn find_http(&self, verb: &Verb, path: &str) -> Option<u16> {
-        // A HEAD is answered by who answers the GET.
-        let verb = if *verb == Verb::HEAD {
-            &Verb::GET
-        } else {
-            verb
-        };
-        let (_, routes) = self.http.iter().find(|(known, _)| known == verb)?;
-        Some(*routes.at(path).ok()?.value)
+        let (index, _) = self.http.at(verb, path)?;
+        Some(*index)
     }
 
     fn other(&self) -> u16 {
@@ -239,7 +233,7 @@ impl Methods {
 }
 
 fn add_route(
-    http: &mut Vec<(Verb, matchit::Router<u16>)>,
+    http: &mut Paths<u16>,
     method: &Method,
     (verb, template): (&'static str, &'static str),
     index: u16,
@@ -247,12 +241,7 @@ fn add_route(
     let name = method.name;
     let parsed = Verb::from_bytes(verb.as_bytes());
     let parsed = parsed.map_err(|_| MethodsError::Verb { method: name, verb })?;
-    let at = http.iter().position(|(known, _)| *known == parsed);
-    let at = at.unwrap_or_else(|| {
-        http.push((parsed, matchit::Router::new()));
-        http.len() - 1
-    });
-    let inserted = http[at].1.insert(template, index);
+    let inserted = http.insert(parsed, template, index);
     inserted.map_err(|error| MethodsError::Route {
         method: name,
         verb,

@@ -16,7 +16,7 @@ const GET: Method = Method::new(
 );
 const WATCH: Method = Method::new(
     "shop.v1.Orders/Watch",
-    &[("GET", "/v1/watch/{*rest}")],
+    &[("GET", "/v1/watch/{rest=**}")],
     SERVER,
     true,
 );

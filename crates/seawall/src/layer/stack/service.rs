@@ -20,6 +20,7 @@ use crate::layer::context::{Arrival, Kept, Surroundings};
 use crate::layer::methods::{Plan, Rules};
 use crate::layer::record::Record;
 use crate::layer::recovery::{BoxError, RecoveredBody};
+use crate::layer::requests::{OnBoard, on_board};
 use crate::layer::trace::Trace;
 
 /// A service below a [`Stack`](super::Stack).
@@ -43,7 +44,7 @@ where
 {
     type Response = Response<StackBody<R>>;
     type Error = S::Error;
-    type Future = StackFuture<<Below<S> as Service<Request<B>>>::Future>;
+    type Future = StackFuture<OnBoard<<Below<S> as Service<Request<B>>>::Future>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         <Below<S> as Service<Request<B>>>::poll_ready(&mut self.below, cx)
@@ -89,7 +90,11 @@ where
         let ambient = surroundings.ambient(shared.clock());
         let patience = patience(shared, rules, &arrival);
         drop(plan);
-        let future = ambient.enter(|| self.below.call(request));
+        let name = shared.methods.known(index).method.name;
+        let future = ambient.enter(|| {
+            let below = || self.below.call(request);
+            on_board(name, arrival, shared.clock(), trace.trace_id, below)
+        });
         StackFuture {
             state: State::Running {
                 future: ambient.scope(future),

@@ -8,10 +8,10 @@ use jemalloc_pprof::{PROF_CTL, StackProfile};
 use tikv_jemalloc_ctl::thread::allocatedp;
 use tokio::task::spawn_blocking;
 
-use super::super::asked::Asked;
 use super::super::cpu::{Session, ended, nanoseconds};
-use super::super::refused::Refused;
 use super::super::stacks::{Stack, Stacks, Taken, Unit};
+use crate::app::admin::asked::Asked;
+use crate::app::admin::refused::Refused;
 
 /// The allocator.
 pub use tikv_jemallocator::Jemalloc;

@@ -8,12 +8,12 @@ use super::refused::Refused;
 
 /// The pairs of a query, every name of which must be known.
 #[derive(Debug)]
-pub(super) struct Asked<'a> {
+pub(crate) struct Asked<'a> {
     pairs: Vec<(&'a str, &'a str)>,
 }
 
 impl<'a> Asked<'a> {
-    pub(super) fn of(uri: &'a Uri, known: &[&str]) -> Result<Self, Refused> {
+    pub(crate) fn of(uri: &'a Uri, known: &[&str]) -> Result<Self, Refused> {
         let pairs = uri.query().unwrap_or("").split('&');
         let pairs = pairs.filter(|pair| !pair.is_empty());
         let pairs: Vec<_> = pairs
@@ -29,12 +29,13 @@ impl<'a> Asked<'a> {
     }
 
     /// The last one of that name.
-    pub(super) fn text(&self, name: &str) -> Option<&'a str> {
+    pub(crate) fn text(&self, name: &str) -> Option<&'a str> {
         let mut named = self.pairs.iter().rev().filter(|pair| pair.0 == name);
         named.next().map(|pair| pair.1)
     }
 
-    pub(super) fn number(
+    #[cfg(feature = "profile")]
+    pub(crate) fn number(
         &self,
         name: &'static str,
         default: u64,
@@ -52,8 +53,9 @@ impl<'a> Asked<'a> {
     }
 }
 
+#[cfg(feature = "profile")]
 /// `value` as JSON, or with `?text` as `text` makes it.
-pub(super) fn json_or_text<T: Serialize>(
+pub(crate) fn json_or_text<T: Serialize>(
     uri: &Uri,
     value: &T,
     text: impl FnOnce(&T) -> String,
@@ -66,12 +68,12 @@ pub(super) fn json_or_text<T: Serialize>(
     json(value)
 }
 
-pub(super) fn json<T: Serialize>(value: &T) -> Result<Response, Refused> {
+pub(crate) fn json<T: Serialize>(value: &T) -> Result<Response, Refused> {
     let json = serde_json::to_vec(value).map_err(|error| Refused::Failed(error.to_string()))?;
     Ok(([(header::CONTENT_TYPE, "application/json")], json).into_response())
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "profile"))]
 mod tests {
     use super::*;
 

@@ -22,7 +22,7 @@ const MAX_TIME: Duration = Duration::from_secs(24 * 3_600);
 /// `/log-level` for the admin listener: GET tells the levels as JSON; PUT changes those that its body
 /// names (`info,shop::biz=debug`), for good or with `?for=10m` for a time, 24 hours at most; DELETE
 /// ends that time at once.
-pub fn log_level(levels: LevelHandle) -> Router {
+pub fn router(levels: LevelHandle) -> Router {
     let methods = get(tell).put(change).delete(end);
     Router::new()
         .route("/log-level", methods)

@@ -1,26 +1,30 @@
 //! What the program tells of itself: loopback, or with a token.
+//!
+//! Without a token, loopback is what protects it, and a browser on this machine is on loopback too: a
+//! page whose name was pointed at 127.0.0.1 (DNS rebinding) could read all of it. Such a request names
+//! that page's host, so one for a name that is not this machine's own is refused.
 
+pub(crate) mod asked;
+mod log_level;
+pub(crate) mod refused;
+
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::{HeaderValue, StatusCode, header};
-use tracing_subscriber::Registry;
-use tracing_subscriber::filter::Targets;
-use tracing_subscriber::reload;
 
 use super::config::Secret;
 use super::health::Health;
 use super::lifecycle::Phase;
 use super::metrics::Metrics;
-use super::settings::Levels;
+use crate::telemetry::LevelHandle;
 
-/// What turns log lines on and off while the program runs.
-pub(super) type LevelHandle = reload::Handle<Targets, Registry>;
+pub use log_level::router as log_level;
 
 /// Shows the configuration in force, as JSON.
 pub(super) type ShowConfig = Arc<dyn Fn() -> serde_json::Value + Send + Sync>;
@@ -43,12 +47,33 @@ pub(super) fn router(admin: Admin, token: Option<Secret>, more: Router) -> Route
     let guarded = Router::new()
         .route("/metrics", get(metrics))
         .route("/config", get(config))
-        .route("/log-level", get(level).put(set_level))
         .with_state(admin.clone())
         .merge(more)
+        .merge(admin.levels.clone().map(log_level).unwrap_or_default());
+    #[cfg(feature = "profile")]
+    let guarded = guarded.merge(crate::profile::router());
+    let guarded = guarded
         .fallback(none)
         .layer(from_fn_with_state(token, guard));
     open.with_state(admin).merge(guarded)
+}
+
+/// Whether a request without a token is for this machine by a name of its own.
+fn is_ours(request: &Request) -> bool {
+    let host = request.headers().get(header::HOST);
+    let authority = match (host, request.uri().authority()) {
+        (Some(host), _) => host.to_str().ok().and_then(|host| host.parse().ok()),
+        (None, authority) => authority.cloned(),
+    };
+    let authority: http::uri::Authority = match authority {
+        Some(authority) => authority,
+        // HTTP/1.0, which no browser speaks.
+        None => return host.is_none(),
+    };
+    let name = authority.host();
+    let bare = name.trim_start_matches('[').trim_end_matches(']');
+    name.eq_ignore_ascii_case("localhost")
+        || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 async fn guard(State(token): State<Option<Secret>>, request: Request, next: Next) -> Response {
@@ -57,6 +82,10 @@ async fn guard(State(token): State<Option<Secret>>, request: Request, next: Next
         .get(header::AUTHORIZATION)
         .and_then(|value| value.as_bytes().split_at_checked(7))
         .and_then(|(scheme, given)| scheme.eq_ignore_ascii_case(b"bearer ").then_some(given));
+    if token.is_none() && !is_ours(&request) {
+        let text = "this machine's own, and asked for by another name: use 127.0.0.1 or localhost, or set admin.token\n";
+        return (StatusCode::MISDIRECTED_REQUEST, text).into_response();
+    }
     if let Some(token) = token
         && !given.is_some_and(|given| token.is(given))
     {
@@ -72,7 +101,13 @@ async fn guard(State(token): State<Option<Secret>>, request: Request, next: Next
 }
 
 async fn none() -> Response {
-    let text = "/livez, /readyz, /metrics, /config, /log-level\n";
+    const OURS: &str = "/livez, /readyz, /metrics, /config, /log-level";
+    #[cfg(feature = "profile")]
+    let text = format!(
+        "{OURS}, /tasks, /runtime, /profile/cpu, /profile/heap, /profile/locks, /profile/blocking\n"
+    );
+    #[cfg(not(feature = "profile"))]
+    let text = format!("{OURS}\n");
     (StatusCode::NOT_FOUND, text).into_response()
 }
 
@@ -104,36 +139,4 @@ async fn config(State(admin): State<Admin>) -> Response {
 pub(super) fn json(value: &serde_json::Value) -> Response {
     let kind = [(header::CONTENT_TYPE, "application/json")];
     (kind, format!("{value:#}\n")).into_response()
-}
-
-const NO_LEVELS: &str = "this program writes no log of its own\n";
-
-async fn level(State(admin): State<Admin>) -> Response {
-    let levels = admin.levels.and_then(|levels| levels.clone_current());
-    match levels {
-        Some(levels) => format!("{levels}\n").into_response(),
-        None => (StatusCode::NOT_FOUND, NO_LEVELS).into_response(),
-    }
-}
-
-/// In force until it is told otherwise, here or by a change of `log.level`.
-async fn set_level(State(admin): State<Admin>, body: Body) -> Response {
-    let Ok(body) = axum::body::to_bytes(body, 4_096).await else {
-        return (StatusCode::PAYLOAD_TOO_LARGE, "at most 4 KiB\n").into_response();
-    };
-    let text = String::from_utf8_lossy(&body);
-    let levels: Levels = match text.trim().parse() {
-        Ok(levels) => levels,
-        Err(error) => return (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response(),
-    };
-    match admin
-        .levels
-        .map(|handle| handle.modify(|now| *now = levels.targets()))
-    {
-        Some(Ok(())) => {
-            tracing::warn!(level = levels.as_str(), "log level set by hand");
-            format!("{}\n", levels.as_str()).into_response()
-        }
-        _ => (StatusCode::NOT_FOUND, NO_LEVELS).into_response(),
-    }
 }

@@ -1,4 +1,4 @@
-//! Why there is no profile, and what to do about it.
+//! Why an admin request has no answer, and what to do about it.
 
 use std::time::Duration;
 
@@ -7,7 +7,11 @@ use http::{StatusCode, header};
 
 /// An answer that is not the one asked for.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Refused {
+#[cfg_attr(
+    not(feature = "jemalloc"),
+    allow(dead_code, reason = "some are of profiles alone")
+)]
+pub(crate) enum Refused {
     #[error("{name}={value} makes no sense: {expected}\n")]
     Value {
         name: &'static str,
@@ -23,16 +27,12 @@ pub(super) enum Refused {
     )]
     Busy { left: Duration },
     #[error("{0}\n")]
-    #[cfg_attr(
-        not(feature = "jemalloc"),
-        expect(dead_code, reason = "of the heap alone")
-    )]
     Inactive(&'static str),
     #[error("{0}\n")]
     Unavailable(&'static str),
     #[error("{0}\n")]
     Levels(String),
-    #[error("the profile failed: {0}\n")]
+    #[error("it failed: {0}\n")]
     Failed(String),
 }
 
