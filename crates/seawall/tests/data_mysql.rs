@@ -96,6 +96,14 @@ async fn a_call_sees_its_own_writes_and_ends_by_its_deadline() {
         .await
     });
     assert!(matches!(late.await, Err(Error::Deadline)));
+    // In one that is kept, too.
+    let late = call("300", async || {
+        let mut tx = shop.begin().await?;
+        set(&mut tx, 1, 9).await?;
+        sqlx::query("SELECT sleep(60)").execute(&mut *tx).await?;
+        tx.commit().await
+    });
+    assert!(matches!(late.await, Err(Error::Deadline)));
     assert!(begun.elapsed() < Duration::from_secs(30));
     let untouched = shop.transaction(async |tx| {
         let value = sqlx::query_scalar("SELECT n FROM t WHERE id = 1 FOR UPDATE");

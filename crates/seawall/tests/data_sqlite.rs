@@ -224,3 +224,36 @@ async fn a_lane_takes_no_others_connections() {
     assert_eq!(rejection.reason, seawall::Reason::Lane);
     assert_eq!(left(&shop).await, 100);
 }
+
+#[tokio::test]
+async fn a_transaction_that_is_kept_is_whole_or_nothing() {
+    let (shop, _directory) = shop().await;
+    let mut tx = sent(shop.begin()).await.unwrap();
+    take(&mut tx, 7).await.unwrap();
+    assert_eq!(left(&shop).await, 100, "not yet");
+    sent(tx.commit()).await.unwrap();
+    assert_eq!(left(&shop).await, 93);
+
+    let ended = |shop: &Shop| {
+        shop.stats()
+            .pools
+            .iter()
+            .map(|pool| pool.ended)
+            .sum::<u64>()
+    };
+    let before = ended(&shop);
+    let mut tx = shop.begin().await.unwrap();
+    take(&mut tx, 7).await.unwrap();
+    drop(tx);
+    // The one writer, as soon as that is undone.
+    let mut tx = shop.begin().await.unwrap();
+    assert_eq!(
+        count(&mut tx).await.unwrap(),
+        93,
+        "dropped, nothing was done"
+    );
+    take(&mut tx, 1).await.unwrap();
+    tx.roll_back().await;
+    assert_eq!(left(&shop).await, 93);
+    assert_eq!(ended(&shop), before, "a refusal costs no connection");
+}

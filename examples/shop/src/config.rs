@@ -4,11 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use seawall::app::Secret;
 use seawall::config::{Count, Time};
+use seawall::data::{DatabaseUrl, LaneSettings, Settings};
 use seawall::sync::Snapshot;
 use serde::{Deserialize, Serialize};
-
-use crate::pkg::sql;
 
 /// The shop's sections, beside those that every program has.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
@@ -35,21 +35,73 @@ pub struct Config {
 #[serde(default)]
 pub struct Data {
     /// Products and stock.
-    pub catalog: sql::Settings,
+    pub catalog: Rows,
     /// Orders.
-    pub order: sql::Settings,
+    pub order: Rows,
     /// Notices.
-    pub notify: sql::Settings,
+    pub notify: Rows,
 }
 
 impl Default for Data {
     fn default() -> Self {
-        let embedded = |name| sql::Settings::new(format!("sqlite://{name}.db"));
+        let embedded = |name: &str| Rows::new(format!("sqlite://{name}.db"));
         Self {
             catalog: embedded("catalog"),
             order: embedded("order"),
             notify: embedded("notify"),
         }
+    }
+}
+
+/// `[data.NAME]`: where a service keeps its rows.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rows {
+    /// `sqlite://FILE` or `mysql://USER@HOST:PORT/NAME`. A password in it is not shown.
+    pub url: DatabaseUrl,
+    /// Where what only shows is read, as long as it is not too far behind. None unless said.
+    #[serde(default)]
+    pub replicas: Vec<DatabaseUrl>,
+    /// The user's, at all of these: `env:NAME` or `file:PATH`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<Secret>,
+}
+
+/// Connections apart for what is looked through and not asked for one by one.
+pub const REPORTS: &str = "reports";
+
+impl Rows {
+    /// A database at this URL.
+    #[must_use]
+    pub fn new(url: impl Into<String>) -> Self {
+        Self {
+            url: url.into().into(),
+            replicas: Vec::new(),
+            password: None,
+        }
+    }
+
+    /// Whether it is embedded: SQLite.
+    #[must_use]
+    pub fn embedded(&self) -> bool {
+        self.url.to_string().starts_with("sqlite:")
+    }
+
+    /// As the kit wants it.
+    #[must_use]
+    pub fn settings(&self) -> Settings {
+        let whole = |url: &DatabaseUrl| match &self.password {
+            Some(password) => url.with_password(password.expose()),
+            None => url.clone(),
+        };
+        let mut settings = Settings::new(whole(&self.url));
+        settings.replicas = self.replicas.iter().map(whole).collect();
+        let reports = LaneSettings {
+            fallback: 1,
+            ..LaneSettings::default()
+        };
+        settings.lanes.insert(REPORTS.to_owned(), reports);
+        settings
     }
 }
 

@@ -18,7 +18,7 @@ Commands:
   order     Orders: placed, paid for, or run out
   notify    What customers are told, and when
   worker    What is done by itself, now and then
-  admin     What an operator does
+  admin     What an operator does; `admin degrade on|off` does it here and now
 
 Each says with --help what it can be told.
 ";
@@ -42,6 +42,9 @@ fn main() -> ExitCode {
             app("notify", "What customers are told, and when.").run(shop::notify::set_up)
         }
         Some("worker") => app("worker", "What is done by itself.").run(shop::worker::set_up),
+        Some("admin") if rest.first().is_some_and(|first| first == "degrade") => {
+            shop::admin::command::main(&rest[1..])
+        }
         Some("admin") => app("admin", "What an operator does.").run(shop::admin::set_up),
         Some("up") => shop::up::main(&rest),
         _ => {

@@ -19,7 +19,7 @@ use super::pool::{Pool, PoolStats, Times};
 use super::probe::{self, Replica};
 use super::server::Server;
 use super::settings::{DatabaseUrl, LaneSettings, Settings};
-use super::transaction;
+use super::transaction::{self, Transaction};
 use super::writers::{Author, Need, Writers};
 use super::{Error, Position};
 use crate::Reason;
@@ -133,11 +133,11 @@ impl<DB: Backend> Database<DB> {
             statement_timeout: settings.statement_timeout,
         };
         let database = Self(Arc::new(inner));
-        database.begin(settings).await?;
+        database.introduce(settings).await?;
         Ok(database)
     }
 
-    async fn begin(&self, settings: &Settings) -> Result<(), Error> {
+    async fn introduce(&self, settings: &Settings) -> Result<(), Error> {
         let mut first = self.write().acquire().await?;
         if !self.0.replicas.is_empty() {
             let logs = first.text("SELECT IF(@@log_bin, '1', '0')").await?;
@@ -185,6 +185,14 @@ impl<DB: Backend> Database<DB> {
         work: impl AsyncFnOnce(&mut Connection<DB>) -> Result<T, E>,
     ) -> Result<T, E> {
         self.write().transaction(work).await
+    }
+
+    /// A transaction of its own, for ports that begin, work and commit. As [`Write::begin`].
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn begin(&self) -> Result<Transaction<DB>, Error> {
+        self.write().begin().await
     }
 
     /// How far a server must be to show what the caller has written: to be sent along with a message,

@@ -46,6 +46,9 @@
 //! The business layer says what it needs in its own words, and what of it belongs together; it knows
 //! neither sqlx nor this. The data layer implements that with a transaction, a test with a map.
 //!
+//! Where the port begins a transaction and commits it by value, [`Transaction`] is what it holds: the
+//! traits are plain then, and nothing is tried again. Below is the port that may be.
+//!
 //! ```
 //! // biz: no database in sight.
 //! mod biz {
@@ -192,3 +195,4 @@ pub use error::Error;
 pub use pool::PoolStats;
 pub use position::{Position, PositionError};
 pub use settings::{DatabaseUrl, LaneSettings, Settings};
+pub use transaction::Transaction;

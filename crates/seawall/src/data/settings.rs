@@ -22,6 +22,29 @@ impl DatabaseUrl {
         &self.0
     }
 
+    /// The same with this password, of whatever characters: for `scheme://user@…`, so that a
+    /// configuration keeps the password apart. As it is where it names no user.
+    #[must_use]
+    pub fn with_password(&self, password: &str) -> Self {
+        use std::fmt::Write as _;
+        let Some((scheme, rest)) = self.0.split_once("://") else {
+            return self.clone();
+        };
+        let Some((user, at)) = rest.rsplit_once('@') else {
+            return self.clone();
+        };
+        let user = user.split(':').next().unwrap_or_default();
+        let mut url = format!("{scheme}://{user}:");
+        for byte in password.bytes() {
+            // Into a string, which takes it.
+            let _ = match byte {
+                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => write!(url, "{}", char::from(byte)),
+                _ => write!(url, "%{byte:02X}"),
+            };
+        }
+        Self(format!("{url}@{at}"))
+    }
+
     fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -267,6 +290,15 @@ mod tests {
             assert_eq!(format!("{url:?}"), format!("\"{shown}\""));
             assert_eq!(url.place(), place);
         }
+    }
+
+    #[test]
+    fn a_password_of_any_characters_comes_apart() {
+        let url = DatabaseUrl::from("mysql://shop@h:1/d").with_password("a@b/é");
+        assert_eq!(url.reveal(), "mysql://shop:a%40b%2F%C3%A9@h:1/d");
+        assert_eq!(url.to_string(), "mysql://shop:…@h:1/d");
+        let file = DatabaseUrl::from("sqlite:///a/b.db");
+        assert_eq!(file.with_password("x"), file);
     }
 
     #[test]

@@ -1,8 +1,11 @@
 //! Transactions: committed, or as if they had not been.
 
+use std::fmt;
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep};
 
 use super::Error;
@@ -36,6 +39,84 @@ pub(super) fn refuse_nested<DB: Backend>(inner: &Arc<Inner<DB>>) -> Result<(), E
     }
 }
 
+/// A transaction that is passed on and kept, as a port of the business layer needs it:
+/// [`Database::begin`](super::Database::begin). `&mut *tx` is a [`Connection`].
+///
+/// Committed by [`commit`](Self::commit), rolled back when dropped; a statement that was broken off
+/// ends the connection, too. The deadline of the call that began it holds for every statement and
+/// for the commit.
+///
+/// Nobody but whoever holds it knows of it: another connection is not refused ([`Error::Nested`]),
+/// so do not wait for one while this is held. With SQLite, that would wait for itself.
+///
+/// ```
+/// # use seawall::data::{Database, Error};
+/// # async fn example(shop: Database<sqlx::Sqlite>) -> Result<(), Error> {
+/// let mut tx = shop.begin().await?;
+/// sqlx::query("UPDATE stock SET left = left - 1 WHERE item = 1").execute(&mut *tx).await?;
+/// tx.commit().await
+/// # }
+/// ```
+pub struct Transaction<DB: Backend> {
+    /// Until it is committed or dropped.
+    connection: Option<Connection<DB>>,
+}
+
+impl<DB: Backend> Transaction<DB> {
+    /// Commits. [`Error::Lost`] and [`Error::Deadline`] leave open whether it was done, as does a
+    /// drop of this future.
+    ///
+    /// # Errors
+    /// Those of the database; [`Error::Conflict`] where it was given up for another transaction.
+    pub async fn commit(mut self) -> Result<(), Error> {
+        let mut connection = self.connection.take().expect(HELD);
+        connection.commit().await
+    }
+
+    /// Rolls back, and returns when that is done; a drop does it a little later.
+    pub async fn roll_back(mut self) {
+        let mut connection = self.connection.take().expect(HELD);
+        connection.roll_back().await;
+    }
+}
+
+const HELD: &str = "there until it is committed or dropped";
+
+impl<DB: Backend> Deref for Transaction<DB> {
+    type Target = Connection<DB>;
+
+    fn deref(&self) -> &Connection<DB> {
+        self.connection.as_ref().expect(HELD)
+    }
+}
+
+impl<DB: Backend> DerefMut for Transaction<DB> {
+    fn deref_mut(&mut self) -> &mut Connection<DB> {
+        self.connection.as_mut().expect(HELD)
+    }
+}
+
+impl<DB: Backend> Drop for Transaction<DB> {
+    fn drop(&mut self) {
+        let Some(mut connection) = self.connection.take() else {
+            return;
+        };
+        // Refusals of the business end here: a connection for each of them would be a high price.
+        // Without a runtime the connection is ended, which rolls back, too.
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(async move { connection.roll_back().await });
+        }
+    }
+}
+
+impl<DB: Backend> fmt::Debug for Transaction<DB> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Transaction")
+            .field(&self.connection)
+            .finish()
+    }
+}
+
 /// How an attempt ended.
 enum Ended<T, E> {
     With(Result<T, E>),
@@ -43,6 +124,19 @@ enum Ended<T, E> {
 }
 
 impl<DB: Backend> Write<'_, DB> {
+    /// A transaction of its own, for ports that begin, work and commit. Where one function does it
+    /// all, [`transaction`](Self::transaction) says more.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn begin(self) -> Result<Transaction<DB>, Error> {
+        let mut connection = self.acquire().await?;
+        connection.begin().await?;
+        Ok(Transaction {
+            connection: Some(connection),
+        })
+    }
+
     /// Commits what `work` does when it returns `Ok`, and rolls it back when it returns `Err`,
     /// panics or is dropped. It is at work on the server for no longer than the call's deadline.
     ///

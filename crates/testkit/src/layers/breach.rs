@@ -35,13 +35,15 @@ impl Breach {
         self
     }
 
-    /// `path` is in a layer that may not be known; `port` if that one knows this.
-    pub(super) fn inside(layer: &Layer, path: &[String], port: bool) -> Self {
+    /// `path` is in a layer that may not be known; `port` is that one, if it knows this.
+    pub(super) fn inside(layer: &Layer, path: &[String], port: Option<&str>) -> Self {
         let (name, known) = (&layer.name, listed(&layer.knows, "no other layer"));
-        let other = path.first().map_or("", String::as_str);
-        let remedy = if port {
+        let remedy = if let Some(other) = port {
+            // Where the two are put together.
+            let root = name.rsplit_once("::");
+            let root = root.map_or("main.rs".to_owned(), |(root, _)| format!("`{root}`"));
             format!(
-                "state what `{name}` needs as a trait in `{name}`, implement it in `{other}`, and hand it over in main.rs"
+                "state what `{name}` needs as a trait in `{name}`, implement it in `{other}`, and hand it over in {root}"
             )
         } else {
             format!("`{name}` may know {known}: move what it needs there, or go through them")
@@ -78,7 +80,7 @@ impl Breach {
     pub(super) fn empty(name: &str) -> Self {
         let what = format!("the layer `{name}` has no source");
         let remedy = "remove its rule, or correct its name".to_owned();
-        Self::new(what, remedy).at(&Path::new("src").join(name), 0)
+        Self::new(what, remedy).at(&Path::new("src").join(name.replace("::", "/")), 0)
     }
 
     pub(super) fn unreadable(error: &Error) -> Self {

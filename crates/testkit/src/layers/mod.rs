@@ -7,8 +7,8 @@
 //!
 //! The check reads names, not meanings: comments and strings are left out, the insides of macros are
 //! not, and `use` is followed through groups, renames, `self` and `super`. A name that hides where
-//! it leads (`use crate::*`, `use crate as c`, `include!`, `#[path]`) is refused, for the check
-//! would be blind behind it. What a type alias or a re-export of an allowed module leads to is not
+//! it leads (`use crate::*`, `use crate as c`, `include!`, `#[path]` out of the layer) is refused, for
+//! the check would be blind behind it. What a type alias or a re-export of an allowed module leads to is not
 //! seen.
 
 mod breach;
@@ -43,7 +43,8 @@ enum Crates {
 }
 
 impl Layer {
-    /// The layer in `src/NAME/` or `src/NAME.rs`.
+    /// The layer in `src/NAME/` or `src/NAME.rs`; in a package of several services by the path of its
+    /// module, `catalog::biz`.
     #[must_use]
     pub fn named(name: &str) -> Self {
         Self {
@@ -76,7 +77,7 @@ impl Layer {
     }
 
     fn may_know(&self, path: &[String]) -> bool {
-        path.first() == Some(&self.name) || self.knows.iter().any(|known| within(path, known))
+        within(path, &self.name) || self.knows.iter().any(|known| within(path, known))
     }
 
     fn may_use(&self, path: &[String]) -> bool {
@@ -153,8 +154,9 @@ impl Layers {
         self
     }
 
-    /// Looks at every source in `src/`. Beside `lib.rs`, `main.rs` and `bin/`, where the layers are
-    /// put together, each belongs to a layer. Reads each file once; blocks.
+    /// Looks at every source in `src/`. Each belongs to a layer, the innermost where one is within
+    /// another; but for those where layers are put together: `lib.rs`, `main.rs`, `bin/`, and of
+    /// layers `catalog::biz` and `catalog::data` the module `catalog` itself. Reads each file once; blocks.
     ///
     /// # Errors
     /// What uses what it must not know, a layer without source, source without a layer, or what
@@ -184,21 +186,51 @@ impl Layers {
         collect(&self.package.join("src"), &mut Vec::new(), &mut sources)?;
         for (file, module) in &sources {
             let shown = file.strip_prefix(&self.package).unwrap_or(file);
-            let Some(top) = module.first() else { continue };
-            let Some(layer) = self.layers.iter().find(|layer| layer.name == *top) else {
-                found.push(Breach::stray(shown, top));
+            let Some(layer) = self.of_module(module) else {
+                let outer = |layer: &Layer| below(&layer.name, module);
+                if !module.is_empty() && !self.layers.iter().any(outer) {
+                    found.push(Breach::stray(shown, &module.join("::")));
+                }
                 continue;
             };
             let source = fs::read_to_string(file).map_err(Error::io(file))?;
-            self.judge(layer, shown, &paths::paths(&source, module), &crates, found);
+            let mut named = paths::paths(&source, module);
+            named.retain(|one| !self.is_of(layer, file, &one.path, &sources));
+            self.judge(layer, shown, &named, &crates, found);
         }
         for layer in &self.layers {
-            let here = |(_, module): &(_, Vec<String>)| module.first() == Some(&layer.name);
+            let here = |(_, module): &(_, Vec<String>)| within(module, &layer.name);
             if !sources.iter().any(here) {
                 found.push(Breach::empty(&layer.name));
             }
         }
         Ok(())
+    }
+
+    /// The innermost layer that the module is in.
+    fn of_module(&self, module: &[String]) -> Option<&Layer> {
+        let around = self.layers.iter();
+        let around = around.filter(|layer| within(module, &layer.name));
+        around.max_by_key(|layer| layer.name.len())
+    }
+
+    /// Whether it is a `#[path]` to another source of the layer, which is judged where it is.
+    fn is_of(
+        &self,
+        layer: &Layer,
+        file: &Path,
+        leads: &Leads,
+        sources: &[(PathBuf, Vec<String>)],
+    ) -> bool {
+        let Leads::File(path) = leads else {
+            return false;
+        };
+        let target = file.parent().map(|directory| directory.join(path));
+        let same = |(source, module): &&(PathBuf, Vec<String>)| {
+            let own = self.of_module(module).map(|layer| &layer.name);
+            Some(source) == target.as_ref() && own == Some(&layer.name)
+        };
+        sources.iter().find(same).is_some()
     }
 
     fn judge(
@@ -215,24 +247,26 @@ impl Layers {
                     Breach::hidden(&layer.name, "the root of the crate")
                 }
                 Leads::Inside(path) if !layer.may_know(path) => {
-                    let knows_it = self.knows(path.first(), &layer.name);
-                    Breach::inside(layer, path, knows_it)
+                    let other = self.of_module(path);
+                    let port = other.filter(|other| knows(&layer.name, other));
+                    Breach::inside(layer, path, port.map(|other| &*other.name))
                 }
                 Leads::Named(path) if foreign(path, crates) && !layer.may_use(path) => {
                     Breach::outside(layer, path)
                 }
                 Leads::Elsewhere(what) => Breach::hidden(&layer.name, what),
+                Leads::File(_) => Breach::hidden(&layer.name, "#[path]"),
                 Leads::Inside(_) | Leads::Named(_) => continue,
             };
             found.push(breach.at(file, *line));
         }
     }
+}
 
-    /// Whether the layer `other` may know the layer `name`.
-    fn knows(&self, other: Option<&String>, name: &str) -> bool {
-        let other = self.layers.iter().find(|layer| Some(&layer.name) == other);
-        other.is_some_and(|layer| layer.may_know(&[name.to_owned()]))
-    }
+/// Whether the layer `other` may know the layer `name`.
+fn knows(name: &str, other: &Layer) -> bool {
+    let path: Vec<_> = name.split("::").map(str::to_owned).collect();
+    other.may_know(&path)
 }
 
 /// Whether the path begins with a dependency.

@@ -16,8 +16,10 @@ pub(super) enum Path {
     Inside(Vec<String>),
     /// From the name of a crate, or of something near: names alone do not tell.
     Named(Vec<String>),
-    /// Source from somewhere else: `include!` and `#[path]`.
+    /// Source from somewhere else: `include!`, and `#[path]` to what is no plain text.
     Elsewhere(&'static str),
+    /// A module in this file, from the directory of the source: `#[path]`.
+    File(String),
 }
 
 /// The paths of a source that is the module `module`.
@@ -108,7 +110,15 @@ impl Walk<'_> {
             }
             Some("include") if self.sign(1, '!') => self.elsewhere("include!"),
             Some("path") if self.sign(1, '=') && self.behind() == Some(&Token::Sign('[')) => {
-                self.elsewhere("#[path]");
+                match self.look(2) {
+                    // In a module of its own the file is looked for elsewhere.
+                    Some(Token::Text(path)) if self.inner.is_empty() => {
+                        let (line, path) = (self.line(), Path::File(path.clone()));
+                        self.found.push(Named { line, path });
+                        self.at += 1;
+                    }
+                    _ => self.elsewhere("#[path]"),
+                }
             }
             _ => self.path(),
         }

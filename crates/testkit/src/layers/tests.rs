@@ -116,6 +116,73 @@ fn a_name_that_hides_where_it_leads_is_refused() {
     }
 }
 
+/// A package of two services, with a file that is compiled twice.
+fn shop(biz: &str, data: &str) -> Result<(), String> {
+    let package = tempfile::tempdir().unwrap();
+    let write = |path: &str, source: &str| {
+        let path = package.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, source).unwrap();
+    };
+    write("Cargo.toml", "[dependencies]\nsqlx = '1'\n");
+    write("src/lib.rs", "pub mod catalog;");
+    write(
+        "src/catalog/mod.rs",
+        "pub mod biz; pub mod data; use sqlx::Row;",
+    );
+    write("src/catalog/biz/mod.rs", biz);
+    write("src/catalog/data/mysql.rs", data);
+    write(
+        "src/catalog/data/tables/mod.rs",
+        "use super::Db; use crate::catalog::biz;",
+    );
+    write("src/order/biz.rs", "");
+    Layers::of(package.path())
+        .layer(Layer::named("catalog::biz"))
+        .layer(
+            Layer::named("catalog::data")
+                .knows(&["catalog::biz"])
+                .crates(&["sqlx"]),
+        )
+        .layer(Layer::named("order::biz"))
+        .check()
+        .map_err(|why| why.to_string())
+}
+
+#[test]
+fn layers_of_several_services_are_told_apart() {
+    let same = "use sqlx::MySql as Db;\n#[path = \"tables/mod.rs\"]\nmod tables;";
+    assert_eq!(shop("use self::price::of;", same), Ok(()));
+    let port = "state what `catalog::biz` needs as a trait in `catalog::biz`, implement it in \
+                `catalog::data`, and hand it over in `catalog`";
+    assert_eq!(
+        shop("use super::data::Shelves;", same),
+        Err(format!(
+            "src/catalog/biz/mod.rs:1: `catalog::biz` may not know `crate::catalog::data::Shelves`; {port}"
+        ))
+    );
+    for (biz, name) in [
+        ("use sqlx::Row;", "`sqlx::Row`"),
+        (
+            "use crate::order::biz::Order;",
+            "`crate::order::biz::Order`",
+        ),
+        ("use super::*;", "`crate::catalog`"),
+    ] {
+        assert!(shop(biz, same).unwrap_err().contains(name), "{biz}");
+    }
+    // A file of another layer is not let in by that door.
+    for path in ["../biz/mod.rs", "../../lib.rs", "/etc/tables.rs", "none.rs"] {
+        let data = format!("#[path = \"{path}\"] mod tables;");
+        assert!(
+            shop("", &data).unwrap_err().contains("uses #[path]"),
+            "{path}"
+        );
+    }
+    let nested = "mod a { #[path = \"tables/mod.rs\"] mod tables; }";
+    assert!(shop("", nested).unwrap_err().contains("uses #[path]"));
+}
+
 #[test]
 fn a_breach_tells_file_line_name_and_remedy() {
     let told =

@@ -12,6 +12,8 @@ pub(super) enum Token {
     Separator,
     /// Any other sign.
     Sign(char),
+    /// The text of `path = "…"`; no other text is kept.
+    Text(String),
 }
 
 impl Token {
@@ -115,8 +117,14 @@ impl Lexer<'_> {
     }
 
     fn string(&mut self) -> Option<Token> {
+        let before = self.rest;
         self.until('"');
-        None
+        let text = &before[1..before.len() - self.rest.len()];
+        let [.., (_, Token::Name(name)), (_, Token::Sign('='))] = self.found.as_slice() else {
+            return None;
+        };
+        let text = text.strip_suffix('"').unwrap_or(text).to_owned();
+        (name == "path").then_some(Token::Text(text))
     }
 
     /// A character, or a lifetime.

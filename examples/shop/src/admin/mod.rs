@@ -1,5 +1,6 @@
 //! What an operator does. To be reached from the machine itself, or with a token.
 
+pub mod command;
 pub mod switch;
 
 use std::path::PathBuf;

@@ -17,17 +17,20 @@ use data::cache::{Cache, Cached, Forgetting};
 /// # Errors
 /// Its database or its cache cannot be opened.
 pub async fn set_up(app: Setup<Config>) -> Result<(), BoxError> {
-    let settings = app.config().data.catalog.clone();
+    let rows = app.config().data.catalog.clone();
+    let settings = rows.settings();
     let cache = Cache::open(app.config().cache.redis.as_deref()).await?;
-    if settings.embedded() {
+    if rows.embedded() {
         use data::sqlite::{Shelves, Shown, open, seed};
         let database = open(&settings).await?;
+        app.metrics(|all| all.register_collector(Box::new(database.clone())));
         seed(&database).await?;
         let (shelves, shown) = (Shelves::new(database.clone()), Shown::new(database));
         serve(&app, shelves, shown, cache);
     } else {
         use data::mysql::{Shelves, Shown, open, seed};
         let database = open(&settings).await?;
+        app.metrics(|all| all.register_collector(Box::new(database.clone())));
         seed(&database).await?;
         let (shelves, shown) = (Shelves::new(database.clone()), Shown::new(database));
         serve(&app, shelves, shown, cache);

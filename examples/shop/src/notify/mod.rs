@@ -16,15 +16,18 @@ use crate::pkg::queue;
 /// # Errors
 /// Its database cannot be opened.
 pub async fn set_up(app: Setup<Config>) -> Result<(), BoxError> {
-    let settings = app.config().data.notify.clone();
-    if settings.embedded() {
+    let rows = app.config().data.notify.clone();
+    let settings = rows.settings();
+    if rows.embedded() {
         use data::sqlite::{Listed, Notes, open};
         let database = open(&settings).await?;
+        app.metrics(|all| all.register_collector(Box::new(database.clone())));
         let (notes, listed) = (Notes::new(database.clone()), Listed::new(database));
         serve(&app, notes, listed).await?;
     } else {
         use data::mysql::{Listed, Notes, open};
         let database = open(&settings).await?;
+        app.metrics(|all| all.register_collector(Box::new(database.clone())));
         let (notes, listed) = (Notes::new(database.clone()), Listed::new(database));
         serve(&app, notes, listed).await?;
     }

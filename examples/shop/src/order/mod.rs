@@ -15,16 +15,19 @@ use data::catalog::Catalog;
 /// # Errors
 /// Its database cannot be opened, or the configuration has no `[upstreams.catalog]`.
 pub async fn set_up(app: Setup<Config>) -> Result<(), BoxError> {
-    let settings = app.config().data.order.clone();
+    let rows = app.config().data.order.clone();
+    let settings = rows.settings();
     let catalog = Catalog::new(&app.client("catalog")?);
-    if settings.embedded() {
+    if rows.embedded() {
         use data::sqlite::{Books, Listed, open};
         let database = open(&settings).await?;
+        app.metrics(|all| all.register_collector(Box::new(database.clone())));
         let (books, listed) = (Books::new(database.clone()), Listed::new(database));
         serve(&app, books, listed, catalog);
     } else {
         use data::mysql::{Books, Listed, open};
         let database = open(&settings).await?;
+        app.metrics(|all| all.register_collector(Box::new(database.clone())));
         let (books, listed) = (Books::new(database.clone()), Listed::new(database));
         serve(&app, books, listed, catalog);
     }

@@ -1,10 +1,10 @@
-//! What is not about the business: money, time, the database, the queue, calls.
+//! What is not about the business: money, time, numbers, the queue, calls.
 
 mod money;
+pub mod number;
 pub mod queue;
 pub mod rpc;
 pub mod scarce;
-pub mod sql;
 mod time;
 
 pub use money::{Money, TooMuch};

@@ -173,6 +173,7 @@ curl {here}/v1/order-pages/1
 curl {here}/v1/orders --json '{{\"customer\":\"ann\",\"key\":\"first-order\",\"lines\":[{{\"productId\":1,\"quantity\":2}}]}}'
 curl {here}/v1/customers/ann/orders
 curl -X PUT http://127.0.0.1:{admin}/v1/degrade --json '{{\"recommendations\":false}}'
+shop admin degrade on --file {directory}/shop.toml
 {here}/docs                       in a browser
 
 Kill the catalog by its process id, and ask for the page again: its price is stale, and says so.
@@ -244,8 +245,8 @@ fn start(
         let set = format!("{section}.address=127.0.0.1:{port}");
         command.args(["--set", &set]);
     }
-    // Only the shop calls these: what it says of deadline, criticality and tenant is to be believed.
-    if matches!(place.service, "catalog" | "notify") {
+    // Who calls these is of the shop, and believed; customers call the orders.
+    if place.service != "order" {
         command.args(["--set", "grpc.trust=internal"]);
     }
     // The worker has nothing that others could call.

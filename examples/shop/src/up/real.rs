@@ -47,7 +47,7 @@ impl Real {
                 self.primary.url(&database(name)),
                 self.replica.url(&database(name)),
             );
-            format!("[data.{name}]\nurl = \"{primary}\"\nreplica = \"{replica}\"\n\n")
+            format!("[data.{name}]\nurl = \"{primary}\"\nreplicas = [\"{replica}\"]\n\n")
         };
         let more = format!(
             "[cache]\nredis = \"{}\"\n\n[events]\nnats = \"nats://{}\"\n\n[drain]\ndelay = \"1s\"\n",

@@ -21,17 +21,17 @@ const AT_ONCE: u32 = 100;
 pub async fn set_up(app: Setup<Config>) -> Result<(), BoxError> {
     let data = app.config().data.clone();
     if data.order.embedded() {
-        let database = order::data::sqlite::open(&data.order).await?;
+        let database = order::data::sqlite::open(&data.order.settings()).await?;
         tell(&app, order::data::sqlite::Books::new(database)).await?;
     } else {
-        let database = order::data::mysql::open(&data.order).await?;
+        let database = order::data::mysql::open(&data.order.settings()).await?;
         tell(&app, order::data::mysql::Books::new(database)).await?;
     }
     if data.notify.embedded() {
-        let database = notify::data::sqlite::open(&data.notify).await?;
+        let database = notify::data::sqlite::open(&data.notify.settings()).await?;
         send(&app, notify::data::sqlite::Notes::new(database));
     } else {
-        let database = notify::data::mysql::open(&data.notify).await?;
+        let database = notify::data::mysql::open(&data.notify.settings()).await?;
         send(&app, notify::data::mysql::Notes::new(database));
     }
     Ok(())

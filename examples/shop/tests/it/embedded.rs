@@ -1,7 +1,8 @@
 //! The ports of the business over SQLite, as the shop runs by default: what the fakes of the unit
 //! tests only claim, a database must keep.
 
-use shop::pkg::sql::Settings;
+use seawall::data::Settings;
+use shop::config::Rows;
 use tempfile::TempDir;
 
 use crate::laws;
@@ -10,7 +11,7 @@ use crate::laws;
 fn file() -> (TempDir, Settings) {
     let directory = TempDir::with_prefix("shop-").expect("temporary directory");
     let url = format!("sqlite://{}/shop.db", directory.path().display());
-    (directory, Settings::new(url))
+    (directory, Rows::new(url).settings())
 }
 
 #[tokio::test]

@@ -153,7 +153,7 @@ where
     let order = Order::new(&place, lines, NOW, Duration::from_secs(60)).expect("small");
     let placed = Event::of(&order, What::Placed, NOW);
 
-    let mut dropped = books.begin().await.expect("begun");
+    let mut dropped = books.begin("ann").await.expect("begun");
     assert_eq!(dropped.insert(&order).await, Ok(true));
     dropped.append(&placed).await.expect("kept");
     drop(dropped);
@@ -164,12 +164,12 @@ where
     );
     assert_eq!(books.untold(9).await, Ok(Vec::new()));
 
-    let mut tx = books.begin().await.expect("begun");
+    let mut tx = books.begin("ann").await.expect("begun");
     assert_eq!(tx.insert(&order).await, Ok(true));
     tx.append(&placed).await.expect("kept");
     tx.commit().await.expect("done");
     assert_eq!(books.find(&order.id).await, Ok(Some(order.clone())));
-    let mut again = books.begin().await.expect("begun");
+    let mut again = books.begin("ann").await.expect("begun");
     assert_eq!(again.insert(&order).await, Ok(false));
     drop(again);
 
@@ -183,7 +183,7 @@ where
         books.overdue(order.pay_by, 9).await,
         Ok(vec![order.clone()])
     );
-    let mut tx = books.begin().await.expect("begun");
+    let mut tx = books.begin("ann").await.expect("begun");
     let (from, to) = (Status::Unpaid, Status::Expired);
     assert_eq!(tx.turn(&order.id, from, to).await, Ok(true));
     assert_eq!(tx.turn(&order.id, from, to).await, Ok(false));

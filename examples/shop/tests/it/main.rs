@@ -1,7 +1,9 @@
 //! Tests of whole parts: tables on either database, all of the shop.
 
+mod caller;
 mod contract;
 mod embedded;
+mod every;
 mod laws;
 mod load;
 mod real;

@@ -17,8 +17,8 @@ pub(crate) struct Shop {
     pub(crate) order: Running,
     pub(crate) notify: Running,
     worker: Running,
-    admin: Running,
-    directory: TempDir,
+    pub(crate) admin: Running,
+    pub(crate) directory: TempDir,
 }
 
 impl Shop {
@@ -26,11 +26,16 @@ impl Shop {
     pub(crate) async fn start() -> Self {
         let directory = TempDir::with_prefix("shop-").expect("temporary directory");
         let at = directory.path().display();
+        let data = |name| format!("[data.{name}]\nurl = \"sqlite://{at}/{name}.db\"\n\n");
+        let data = ["catalog", "order", "notify"].map(data).concat();
+        Self::start_on(directory, &data).await
+    }
+
+    /// The same over what this part of the configuration names.
+    pub(crate) async fn start_on(directory: TempDir, data: &str) -> Self {
+        let at = directory.path().display();
         let mut text =
-            format!("[operator]\nfile = \"{at}/shop.toml\"\n\n[drain]\ndelay = \"0s\"\n\n");
-        for name in ["catalog", "order", "notify"] {
-            text += &format!("[data.{name}]\nurl = \"sqlite://{at}/{name}.db\"\n\n");
-        }
+            format!("[operator]\nfile = \"{at}/shop.toml\"\n\n[drain]\ndelay = \"0s\"\n\n{data}");
         let write = |text: &str| std::fs::write(directory.path().join("shop.toml"), text);
         write(&text).expect("written");
         let catalog = launch("catalog", &directory, catalog::set_up).await;
@@ -65,7 +70,7 @@ impl Shop {
     }
 }
 
-async fn launch<F, Fut>(name: &str, directory: &TempDir, set_up: F) -> Running
+pub(crate) async fn launch<F, Fut>(name: &str, directory: &TempDir, set_up: F) -> Running
 where
     F: FnOnce(Setup<Config>) -> Fut + Send + 'static,
     Fut: Future<Output = Result<(), BoxError>> + Send + 'static,
@@ -124,7 +129,10 @@ pub(crate) async fn get(client: &Client, path: &str) -> (u16, serde_json::Value)
 }
 
 /// Asks until it is so; five seconds at most.
-async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut ask: impl FnMut() -> F) -> T {
+pub(crate) async fn until<T, F: Future<Output = Option<T>>>(
+    what: &str,
+    mut ask: impl FnMut() -> F,
+) -> T {
     let end = Instant::now() + Duration::from_secs(5);
     loop {
         if let Some(answer) = ask().await {
@@ -135,7 +143,7 @@ async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut ask: impl FnMut
     }
 }
 
-fn place(key: &str, quantity: u32) -> serde_json::Value {
+pub(crate) fn place(key: &str, quantity: u32) -> serde_json::Value {
     let line = serde_json::json!({"productId": 2, "quantity": quantity});
     serde_json::json!({"customer": "ann", "key": key, "lines": [line]})
 }
@@ -182,7 +190,7 @@ async fn without_its_catalog_a_page_is_stale_and_an_order_is_not_placed() {
     let shop = Shop::start().await;
     let orders = http(&shop.order);
     let (status, page) = get(&orders, "/v1/order-pages/1").await;
-    assert_eq!((status, page.get("stale")), (200, None), "{page}");
+    assert_eq!((status, &page["stale"]), (200, &false.into()), "{page}");
     assert!(
         page["recommendations"]
             .as_array()
@@ -198,10 +206,8 @@ async fn without_its_catalog_a_page_is_stale_and_an_order_is_not_placed() {
     );
     assert_eq!(degraded["priceCents"], page["priceCents"]);
     assert_eq!(degraded["asOf"], page["asOf"]);
-    assert_eq!(
-        (degraded.get("stock"), degraded.get("recommendations")),
-        (None, None)
-    );
+    assert!(degraded["stock"].is_null(), "{degraded}");
+    assert_eq!(degraded["recommendations"], serde_json::json!([]));
     let (status, refused) = send(&orders, "POST", "/v1/orders", place("key-0002", 1)).await;
     assert_eq!((status, &refused["reason"]), (503, &"STOCK_UNKNOWN".into()));
     for service in [shop.admin, shop.worker, shop.order, shop.notify] {
@@ -228,10 +234,56 @@ async fn an_operator_turns_recommendations_off_for_everyone() {
             };
             until("they follow", || async {
                 let (_, page) = get(client, path).await;
-                (page.get(field).is_some() == on).then_some(())
+                let some = page[field].as_array().is_some_and(|all| !all.is_empty());
+                (some == on).then_some(())
             })
             .await;
         }
+    }
+    shop.stop().await;
+}
+
+/// Looks at an instance, 20 ms apart: what is promised within a second is there at the fiftieth.
+const LOOKS: u32 = 50;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_instance_hears_of_the_switch_within_a_second() {
+    let shop = Shop::start().await;
+    let second = launch("catalog", &shop.directory, catalog::set_up).await;
+    let third = launch("catalog", &shop.directory, catalog::set_up).await;
+    let instances = [http(&shop.catalog), http(&second), http(&third)];
+    let path = "/v1/products/1/recommendations";
+    let shown = async |client| {
+        let (_, page) = get(client, path).await;
+        page["products"]
+            .as_array()
+            .is_some_and(|some| !some.is_empty())
+    };
+    for on in [false, true] {
+        let file = shop.directory.path().join("shop.toml");
+        let state = if on { "off" } else { "on" };
+        let arguments = [state.into(), "--file".into(), file.into_os_string()];
+        let begun = Instant::now();
+        let exit = admin::command::main(&arguments);
+        assert_eq!(
+            format!("{exit:?}"),
+            format!("{:?}", std::process::ExitCode::SUCCESS)
+        );
+        for (n, client) in instances.iter().enumerate() {
+            let mut looks = 0;
+            while shown(client).await != on {
+                looks += 1;
+                assert!(looks <= LOOKS, "instance {n} has not heard of it");
+                sleep(Duration::from_millis(20)).await;
+            }
+        }
+        println!(
+            "recommendations {on}: all three after {:?}",
+            begun.elapsed()
+        );
+    }
+    for service in [second, third] {
+        assert_eq!(service.stop().await, 0);
     }
     shop.stop().await;
 }

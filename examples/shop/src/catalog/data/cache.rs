@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use redis::AsyncCommands as _;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use seawall::data;
 
 use crate::catalog::biz::{Error, Held, ProductId, Reservation, ReservationId, State};
 use crate::catalog::biz::{Store, Tx, Wanted};
@@ -83,7 +84,7 @@ impl<V> Cached<V> {
 }
 
 impl<V: Views> Views for Cached<V> {
-    async fn product(&self, id: u32) -> Result<Option<ProductView>, sqlx::Error> {
+    async fn product(&self, id: u32) -> Result<Option<ProductView>, data::Error> {
         if let Some(kept) = self.cache.get(id).await {
             return Ok(Some(kept));
         }
@@ -94,15 +95,15 @@ impl<V: Views> Views for Cached<V> {
         Ok(found)
     }
 
-    async fn details(&self, id: u32) -> Result<Option<DetailsView>, sqlx::Error> {
+    async fn details(&self, id: u32) -> Result<Option<DetailsView>, data::Error> {
         self.views.details(id).await
     }
 
-    async fn list(&self, after: u32, most: u32) -> Result<Vec<ProductView>, sqlx::Error> {
+    async fn list(&self, after: u32, most: u32) -> Result<Vec<ProductView>, data::Error> {
         self.views.list(after, most).await
     }
 
-    async fn recommended(&self, id: u32, most: u32) -> Result<Vec<ProductView>, sqlx::Error> {
+    async fn recommended(&self, id: u32, most: u32) -> Result<Vec<ProductView>, data::Error> {
         self.views.recommended(id, most).await
     }
 }

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 
+use seawall::data::Error;
 use serde::{Deserialize, Serialize};
 
 /// A product in a list, and while it is sold: the hot columns.
@@ -29,25 +30,19 @@ pub struct DetailsView {
 /// The queries: what they answer may be a moment old.
 pub trait Views: Send + Sync + 'static {
     /// A product.
-    fn product(
-        &self,
-        id: u32,
-    ) -> impl Future<Output = Result<Option<ProductView>, sqlx::Error>> + Send;
+    fn product(&self, id: u32) -> impl Future<Output = Result<Option<ProductView>, Error>> + Send;
     /// What else there is to know of it.
-    fn details(
-        &self,
-        id: u32,
-    ) -> impl Future<Output = Result<Option<DetailsView>, sqlx::Error>> + Send;
+    fn details(&self, id: u32) -> impl Future<Output = Result<Option<DetailsView>, Error>> + Send;
     /// Up to `most` products after that number, by number.
     fn list(
         &self,
         after: u32,
         most: u32,
-    ) -> impl Future<Output = Result<Vec<ProductView>, sqlx::Error>> + Send;
+    ) -> impl Future<Output = Result<Vec<ProductView>, Error>> + Send;
     /// Up to `most` products that go with this one and are there.
     fn recommended(
         &self,
         id: u32,
         most: u32,
-    ) -> impl Future<Output = Result<Vec<ProductView>, sqlx::Error>> + Send;
+    ) -> impl Future<Output = Result<Vec<ProductView>, Error>> + Send;
 }

@@ -2,6 +2,8 @@
 
 use std::future::Future;
 
+use seawall::data::Error;
+
 use crate::notify::biz::Notice;
 
 /// A notice as it is listed: the same as it is kept.
@@ -14,5 +16,5 @@ pub trait Views: Send + Sync + 'static {
         &self,
         customer: &str,
         most: u32,
-    ) -> impl Future<Output = Result<Vec<NoticeView>, sqlx::Error>> + Send;
+    ) -> impl Future<Output = Result<Vec<NoticeView>, Error>> + Send;
 }

@@ -30,7 +30,7 @@ impl Fake {
 impl Store for Fake {
     type Tx = FakeTx;
 
-    async fn begin(&self) -> Result<FakeTx, Error> {
+    async fn begin(&self, _: &str) -> Result<FakeTx, Error> {
         Ok(FakeTx {
             tables: self.tables(),
             store: self.clone(),

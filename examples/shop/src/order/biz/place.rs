@@ -50,7 +50,7 @@ impl<S: Store, C: Stock> Orders<S, C> {
         let until = now.after(self.terms.pay_within).after(SPARE);
         let lines = self.stock.reserve(&id, &place.lines, until).await?;
         let order = Order::new(place, lines, now, self.terms.pay_within)?.if_same(place)?;
-        let mut tx = self.store.begin().await?;
+        let mut tx = self.store.begin(&order.customer).await?;
         if !tx.insert(&order).await? {
             drop(tx);
             let known = self.store.find(&id).await?.ok_or(Error::NoOrder(id))?;
@@ -72,7 +72,7 @@ impl<S: Store, C: Stock> Orders<S, C> {
             return Ok(order);
         }
         self.stock.confirm(id).await?;
-        let mut tx = self.store.begin().await?;
+        let mut tx = self.store.begin(&order.customer).await?;
         if !tx.turn(id, Status::Unpaid, Status::Paid).await? {
             drop(tx);
             let order = self.find(id).await?;

@@ -26,8 +26,8 @@ pub trait Store: Send + Sync + 'static {
     /// Work that is done whole, or not at all.
     type Tx: Tx;
 
-    /// Begins such work.
-    fn begin(&self) -> impl Future<Output = Result<Self::Tx, Error>> + Send;
+    /// Begins such work for this customer, who sees it in his lists as soon as it is done.
+    fn begin(&self, customer: &str) -> impl Future<Output = Result<Self::Tx, Error>> + Send;
     /// An order, as it was last written by anybody.
     fn find(&self, id: &OrderId) -> impl Future<Output = Result<Option<Order>, Error>> + Send;
     /// Some that are unpaid and were to be paid by `now`, the oldest first.

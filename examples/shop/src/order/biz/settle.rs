@@ -38,7 +38,7 @@ impl<S: Store, C: Stock, T: Tell> Settle<S, C, T> {
     pub async fn expire(&self, now: Time, most: u32) -> Result<u32, Error> {
         let mut count = 0;
         for order in self.store.overdue(now, most).await? {
-            let mut tx = self.store.begin().await?;
+            let mut tx = self.store.begin(&order.customer).await?;
             if tx.turn(&order.id, Status::Unpaid, Status::Expired).await? {
                 tx.append(&Event::of(&order, What::Expired, now)).await?;
                 tx.commit().await?;

@@ -2,6 +2,8 @@
 
 use std::future::Future;
 
+use seawall::data::Error;
+
 use crate::order::biz::Status;
 
 /// An order in a list.
@@ -24,5 +26,5 @@ pub trait Views: Send + Sync + 'static {
         &self,
         customer: &str,
         most: u32,
-    ) -> impl Future<Output = Result<Vec<OrderView>, sqlx::Error>> + Send;
+    ) -> impl Future<Output = Result<Vec<OrderView>, Error>> + Send;
 }

@@ -8,16 +8,17 @@ pub use seed::seed;
 pub use shelves::{ShelfTx, Shelves};
 pub use shown::Shown;
 
+use seawall::data::{Database, Error, Settings};
+
 use super::Db;
-use crate::pkg::sql::{Database, Settings};
 
 /// Connects, and makes the tables that are not there.
 ///
 /// # Errors
 /// It cannot be reached, or does not take the tables.
-pub async fn open(settings: &Settings) -> Result<Database<Db>, sqlx::Error> {
+pub async fn open(settings: &Settings) -> Result<Database<Db>, Error> {
     let database = Database::open(settings).await?;
     let schema = include_str!("schema.sql");
-    sqlx::raw_sql(schema).execute(database.primary()).await?;
+    database.migrate(&[("0001_tables", schema)]).await?;
     Ok(database)
 }

@@ -1,7 +1,8 @@
 //! Something to sell, where there is nothing yet.
 
+use seawall::data::{Database, Error};
+
 use super::Db;
-use crate::pkg::sql::{self, Database};
 
 const KINDS: [&str; 5] = ["tea", "coffee", "cup", "kettle", "honey"];
 const SORTS: [&str; 4] = ["plain", "fine", "strong", "old"];
@@ -10,7 +11,7 @@ const SORTS: [&str; 4] = ["plain", "fine", "strong", "old"];
 ///
 /// # Errors
 /// The database fails.
-pub async fn seed(database: &Database<Db>) -> Result<(), sqlx::Error> {
+pub async fn seed(database: &Database<Db>) -> Result<(), Error> {
     let mut tx = database.begin().await?;
     let marker = "INSERT INTO products (id, title, price, stock) VALUES (?, ?, ?, ?)";
     let mut products = Vec::new();
@@ -24,11 +25,12 @@ pub async fn seed(database: &Database<Db>) -> Result<(), sqlx::Error> {
             .bind(200 + 35 * id)
             .bind(10_000_i64)
             .execute(&mut *tx)
-            .await;
+            .await
+            .map_err(Error::from);
         match product {
             Ok(_) => {}
             // The first one is there: so are the others.
-            Err(error) if sql::is_taken(&error) => return Ok(()),
+            Err(error) if error.is_duplicate() => return Ok(()),
             Err(error) => return Err(error),
         }
         sqlx::query(

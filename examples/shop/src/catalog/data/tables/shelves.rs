@@ -1,13 +1,12 @@
 //! Products and reservations in tables, as the business needs them.
 
-use sqlx::Transaction;
+use seawall::data::{self, Connection, Database, Transaction};
 
 use super::Db;
 use crate::catalog::biz::{
     Error, Held, ProductId, Reservation, ReservationId, State, Store, Tx, Wanted,
 };
-use crate::pkg::sql::{self, Database};
-use crate::pkg::{Money, Time};
+use crate::pkg::{Money, Time, number};
 
 /// Products and reservations in a database.
 #[derive(Clone, Debug)]
@@ -18,7 +17,7 @@ pub struct Shelves {
 /// A transaction of it; rolled back when dropped.
 #[derive(Debug)]
 pub struct ShelfTx {
-    tx: Transaction<'static, Db>,
+    tx: Transaction<Db>,
     lines: i64,
 }
 
@@ -27,6 +26,11 @@ impl Shelves {
     #[must_use]
     pub fn new(database: Database<Db>) -> Self {
         Self { database }
+    }
+
+    /// Where it is as it was last written by anybody.
+    async fn primary(&self) -> Result<Connection<Db>, Error> {
+        self.database.write().await.map_err(Error::store)
     }
 }
 
@@ -42,7 +46,7 @@ impl Store for Shelves {
         let head: Option<(i64, i64)> =
             sqlx::query_as("SELECT state, held_until FROM reservations WHERE id = ?")
                 .bind(&id.0)
-                .fetch_optional(self.database.primary())
+                .fetch_optional(&mut self.primary().await?)
                 .await
                 .map_err(Error::store)?;
         let Some((state, until)) = head else {
@@ -53,21 +57,21 @@ impl Store for Shelves {
              WHERE reservation_id = ? ORDER BY position",
         )
         .bind(&id.0)
-        .fetch_all(self.database.primary())
+        .fetch_all(&mut self.primary().await?)
         .await
         .map_err(Error::store)?;
         let lines = lines.into_iter().map(|(product, title, price, quantity)| {
             Ok(Held {
-                product: ProductId(sql::small(product)),
+                product: ProductId(number::small(product)),
                 title,
-                price: Money::cents(sql::unsigned(price)).map_err(Error::store)?,
-                quantity: sql::small(quantity),
+                price: Money::cents(number::unsigned(price)).map_err(Error::store)?,
+                quantity: number::small(quantity),
             })
         });
         Ok(Some(Reservation {
             id: id.clone(),
             state: state_of(state)?,
-            until: Time::from_millis(sql::unsigned(until)),
+            until: Time::from_millis(number::unsigned(until)),
             lines: lines.collect::<Result<_, Error>>()?,
         }))
     }
@@ -78,9 +82,9 @@ impl Store for Shelves {
              ORDER BY held_until LIMIT ?",
         )
         .bind(number_of(State::Held))
-        .bind(sql::signed(now.millis()))
+        .bind(number::signed(now.millis()))
         .bind(i64::from(most))
-        .fetch_all(self.database.primary())
+        .fetch_all(&mut self.primary().await?)
         .await
         .map_err(Error::store)?;
         Ok(ids.into_iter().map(|(id,)| ReservationId(id)).collect())
@@ -93,12 +97,13 @@ impl Tx for ShelfTx {
             sqlx::query("INSERT INTO reservations (id, state, held_until) VALUES (?, ?, ?)")
                 .bind(&id.0)
                 .bind(number_of(State::Held))
-                .bind(sql::signed(until.millis()))
+                .bind(number::signed(until.millis()))
                 .execute(&mut *self.tx)
-                .await;
+                .await
+                .map_err(data::Error::from);
         match inserted {
             Ok(_) => Ok(true),
-            Err(error) if sql::is_taken(&error) => Ok(false),
+            Err(error) if error.is_duplicate() => Ok(false),
             Err(error) => Err(Error::store(error)),
         }
     }
@@ -122,13 +127,13 @@ impl Tx for ShelfTx {
                 .map_err(Error::store)?;
         let (title, price, stock) = row.ok_or(Error::NoProduct(product))?;
         if taken.rows_affected() == 0 {
-            let left = sql::small(stock);
+            let left = number::small(stock);
             return Err(Error::OutOfStock { product, left });
         }
         let held = Held {
             product,
             title,
-            price: Money::cents(sql::unsigned(price)).map_err(Error::store)?,
+            price: Money::cents(number::unsigned(price)).map_err(Error::store)?,
             quantity: wanted.quantity,
         };
         self.line(id, &held).await?;
@@ -166,7 +171,7 @@ impl Tx for ShelfTx {
 
     async fn reprice(&mut self, product: ProductId, price: Money) -> Result<bool, Error> {
         let priced = sqlx::query("UPDATE products SET price = ? WHERE id = ?")
-            .bind(sql::signed(price.in_cents()))
+            .bind(number::signed(price.in_cents()))
             .bind(i64::from(product.0))
             .execute(&mut *self.tx)
             .await
@@ -192,7 +197,7 @@ impl ShelfTx {
         .bind(position)
         .bind(i64::from(held.product.0))
         .bind(&held.title)
-        .bind(sql::signed(held.price.in_cents()))
+        .bind(number::signed(held.price.in_cents()))
         .bind(i64::from(held.quantity))
         .execute(&mut *self.tx)
         .await

@@ -1,8 +1,11 @@
 //! What is read of the catalog, past its business.
 
+use seawall::data::{Database, Error};
+
 use super::Db;
 use crate::catalog::data::{DetailsView, ProductView, Views};
-use crate::pkg::sql::{self, Database};
+use crate::config::REPORTS;
+use crate::pkg::number;
 
 /// The queries, on a replica where there is one.
 #[derive(Clone, Debug)]
@@ -21,21 +24,21 @@ impl Shown {
 }
 
 impl Views for Shown {
-    async fn product(&self, id: u32) -> Result<Option<ProductView>, sqlx::Error> {
+    async fn product(&self, id: u32) -> Result<Option<ProductView>, Error> {
         let row: Option<Row> =
             sqlx::query_as("SELECT id, title, price, stock FROM products WHERE id = ?")
                 .bind(i64::from(id))
-                .fetch_optional(self.database.replica())
+                .fetch_optional(&mut self.database.read().await?)
                 .await?;
         Ok(row.map(view))
     }
 
-    async fn details(&self, id: u32) -> Result<Option<DetailsView>, sqlx::Error> {
+    async fn details(&self, id: u32) -> Result<Option<DetailsView>, Error> {
         let row: Option<(String, String)> = sqlx::query_as(
             "SELECT description, attributes FROM product_details WHERE product_id = ?",
         )
         .bind(i64::from(id))
-        .fetch_optional(self.database.replica())
+        .fetch_optional(&mut self.database.read().await?)
         .await?;
         Ok(row.map(|(description, attributes)| DetailsView {
             description,
@@ -43,18 +46,18 @@ impl Views for Shown {
         }))
     }
 
-    async fn list(&self, after: u32, most: u32) -> Result<Vec<ProductView>, sqlx::Error> {
+    async fn list(&self, after: u32, most: u32) -> Result<Vec<ProductView>, Error> {
         let rows: Vec<Row> = sqlx::query_as(
             "SELECT id, title, price, stock FROM products WHERE id > ? ORDER BY id LIMIT ?",
         )
         .bind(i64::from(after))
         .bind(i64::from(most))
-        .fetch_all(self.database.replica())
+        .fetch_all(&mut self.database.read().lane(REPORTS).await?)
         .await?;
         Ok(rows.into_iter().map(view).collect())
     }
 
-    async fn recommended(&self, id: u32, most: u32) -> Result<Vec<ProductView>, sqlx::Error> {
+    async fn recommended(&self, id: u32, most: u32) -> Result<Vec<ProductView>, Error> {
         let rows: Vec<Row> = sqlx::query_as(
             "SELECT p.id, p.title, p.price, p.stock FROM recommendations r
              JOIN products p ON p.id = r.recommended_id
@@ -62,7 +65,7 @@ impl Views for Shown {
         )
         .bind(i64::from(id))
         .bind(i64::from(most))
-        .fetch_all(self.database.replica())
+        .fetch_all(&mut self.database.read().await?)
         .await?;
         Ok(rows.into_iter().map(view).collect())
     }
@@ -70,9 +73,9 @@ impl Views for Shown {
 
 fn view((id, title, price, stock): Row) -> ProductView {
     ProductView {
-        id: sql::small(id),
+        id: number::small(id),
         title,
-        price: sql::unsigned(price),
-        stock: sql::small(stock),
+        price: number::unsigned(price),
+        stock: number::small(stock),
     }
 }

@@ -1,9 +1,10 @@
 //! What is read of notices.
 
+use seawall::data::{Database, Error};
+
 use super::Db;
 use super::notes::{Row, notice};
 use crate::notify::data::{NoticeView, Views};
-use crate::pkg::sql::Database;
 
 /// The queries, on a replica where there is one.
 #[derive(Clone, Debug)]
@@ -20,16 +21,17 @@ impl Listed {
 }
 
 impl Views for Listed {
-    async fn latest(&self, customer: &str, most: u32) -> Result<Vec<NoticeView>, sqlx::Error> {
+    async fn latest(&self, customer: &str, most: u32) -> Result<Vec<NoticeView>, Error> {
         let rows: Vec<Row> = sqlx::query_as(
             "SELECT order_id, kind, customer, text, due, state, attempts FROM notices
              WHERE customer = ? ORDER BY due DESC LIMIT ?",
         )
         .bind(customer)
         .bind(i64::from(most))
-        .fetch_all(self.database.replica())
+        .fetch_all(&mut self.database.read().await?)
         .await?;
-        let notice = |row| notice(row).map_err(|error| sqlx::Error::Decode(error.into()));
+        let notice =
+            |row| notice(row).map_err(|error| Error::Query(sqlx::Error::Decode(error.into())));
         rows.into_iter().map(notice).collect()
     }
 }

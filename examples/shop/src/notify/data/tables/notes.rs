@@ -1,10 +1,11 @@
 //! Notices in a table, as the business needs them.
 
+use seawall::data::{self, Connection, Database};
+
 use super::Db;
 use crate::notify::biz::{Error, Kind, Notice, State, Store};
 use crate::notify::data::row;
-use crate::pkg::Time;
-use crate::pkg::sql::{self, Database};
+use crate::pkg::{Time, number};
 
 /// Notices in a database.
 #[derive(Clone, Debug)]
@@ -22,6 +23,11 @@ impl Notes {
         Self { database }
     }
 
+    /// Where it is as it was last written by anybody.
+    async fn primary(&self) -> Result<Connection<Db>, Error> {
+        self.database.write().await.map_err(Error::store)
+    }
+
     /// Keeps it, unless there is one of its order and kind: whether it was kept.
     async fn insert(&self, notice: &Notice) -> Result<bool, Error> {
         let inserted = sqlx::query(
@@ -32,14 +38,15 @@ impl Notes {
         .bind(row::number_of(notice.kind))
         .bind(&notice.customer)
         .bind(&notice.text)
-        .bind(sql::signed(notice.due.millis()))
+        .bind(number::signed(notice.due.millis()))
         .bind(row::number_of_state(notice.state))
         .bind(i64::from(notice.attempts))
-        .execute(self.database.primary())
-        .await;
+        .execute(&mut self.primary().await?)
+        .await
+        .map_err(data::Error::from);
         match inserted {
             Ok(_) => Ok(true),
-            Err(error) if sql::is_taken(&error) => Ok(false),
+            Err(error) if error.is_duplicate() => Ok(false),
             Err(error) => Err(Error::store(error)),
         }
     }
@@ -68,7 +75,7 @@ impl Store for Notes {
             .bind(order)
             .bind(row::number_of(kind))
             .bind(row::number_of_state(State::Due))
-            .execute(self.database.primary())
+            .execute(&mut self.primary().await?)
             .await
             .map_err(Error::store)?;
         Ok(())
@@ -80,9 +87,9 @@ impl Store for Notes {
              WHERE state = ? AND due <= ? ORDER BY due LIMIT ?",
         )
         .bind(row::number_of_state(State::Due))
-        .bind(sql::signed(now.millis()))
+        .bind(number::signed(now.millis()))
         .bind(i64::from(most))
-        .fetch_all(self.database.primary())
+        .fetch_all(&mut self.primary().await?)
         .await
         .map_err(Error::store)?;
         let mut claimed = Vec::with_capacity(rows.len());
@@ -94,12 +101,12 @@ impl Store for Notes {
                 "UPDATE notices SET due = ?
                  WHERE order_id = ? AND kind = ? AND state = ? AND due = ?",
             )
-            .bind(sql::signed(until.millis()))
+            .bind(number::signed(until.millis()))
             .bind(&notice.order)
             .bind(row::number_of(notice.kind))
             .bind(row::number_of_state(State::Due))
             .bind(due)
-            .execute(self.database.primary())
+            .execute(&mut self.primary().await?)
             .await
             .map_err(Error::store)?;
             if changed.rows_affected() > 0 {
@@ -116,14 +123,14 @@ impl Store for Notes {
              WHERE order_id = ? AND kind = ? AND (state = ? OR ? = ?)",
         )
         .bind(row::number_of_state(notice.state))
-        .bind(sql::signed(notice.due.millis()))
+        .bind(number::signed(notice.due.millis()))
         .bind(i64::from(notice.attempts))
         .bind(&notice.order)
         .bind(row::number_of(notice.kind))
         .bind(row::number_of_state(State::Due))
         .bind(row::number_of_state(notice.state))
         .bind(row::number_of_state(State::Sent))
-        .execute(self.database.primary())
+        .execute(&mut self.primary().await?)
         .await
         .map_err(Error::store)?;
         Ok(())
@@ -137,8 +144,8 @@ pub(super) fn notice(row: Row) -> Result<Notice, Error> {
         kind: row::kind_of(kind)?,
         customer,
         text,
-        due: Time::from_millis(sql::unsigned(due)),
+        due: Time::from_millis(number::unsigned(due)),
         state: row::state_of(state)?,
-        attempts: sql::small(attempts),
+        attempts: number::small(attempts),
     })
 }

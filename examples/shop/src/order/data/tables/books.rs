@@ -1,12 +1,11 @@
 //! Orders and what happened to them in tables, as the business needs them.
 
-use sqlx::Transaction;
+use seawall::data::{self, Connection, Database, Transaction};
 
 use super::Db;
 use crate::order::biz::{Error, Event, Line, Order, OrderId, ProductId, Status, Store, Tx};
 use crate::order::data::row;
-use crate::pkg::sql::{self, Database};
-use crate::pkg::{Money, Time};
+use crate::pkg::{Money, Time, number};
 
 /// Orders in a database.
 #[derive(Clone, Debug)]
@@ -17,7 +16,7 @@ pub struct Books {
 /// A transaction of it; rolled back when dropped.
 #[derive(Debug)]
 pub struct BookTx {
-    tx: Transaction<'static, Db>,
+    tx: Transaction<Db>,
 }
 
 type Head = (String, String, i64, i64, i64, i64);
@@ -29,6 +28,11 @@ impl Books {
         Self { database }
     }
 
+    /// Where it is as it was last written by anybody.
+    async fn primary(&self) -> Result<Connection<Db>, Error> {
+        self.database.write().await.map_err(Error::store)
+    }
+
     async fn whole(&self, head: Head) -> Result<Order, Error> {
         let (id, customer, total, status, placed_at, pay_by) = head;
         let lines: Vec<(i64, String, i64, i64)> = sqlx::query_as(
@@ -36,25 +40,25 @@ impl Books {
              WHERE order_id = ? ORDER BY position",
         )
         .bind(&id)
-        .fetch_all(self.database.primary())
+        .fetch_all(&mut self.primary().await?)
         .await
         .map_err(Error::store)?;
         let lines = lines.into_iter().map(|(product, title, price, quantity)| {
             Ok(Line {
-                product: ProductId(sql::small(product)),
+                product: ProductId(number::small(product)),
                 title,
-                price: Money::cents(sql::unsigned(price))?,
-                quantity: sql::small(quantity),
+                price: Money::cents(number::unsigned(price))?,
+                quantity: number::small(quantity),
             })
         });
         Ok(Order {
             id: OrderId(id),
             customer,
             lines: lines.collect::<Result<_, Error>>()?,
-            total: Money::cents(sql::unsigned(total))?,
+            total: Money::cents(number::unsigned(total))?,
             status: row::status_of(status)?,
-            placed_at: Time::from_millis(sql::unsigned(placed_at)),
-            pay_by: Time::from_millis(sql::unsigned(pay_by)),
+            placed_at: Time::from_millis(number::unsigned(placed_at)),
+            pay_by: Time::from_millis(number::unsigned(pay_by)),
         })
     }
 }
@@ -62,8 +66,14 @@ impl Books {
 impl Store for Books {
     type Tx = BookTx;
 
-    async fn begin(&self) -> Result<BookTx, Error> {
-        let tx = self.database.begin().await.map_err(Error::store)?;
+    async fn begin(&self, customer: &str) -> Result<BookTx, Error> {
+        let tx = self
+            .database
+            .write()
+            .session(customer)
+            .begin()
+            .await
+            .map_err(Error::store)?;
         Ok(BookTx { tx })
     }
 
@@ -72,7 +82,7 @@ impl Store for Books {
             "SELECT id, customer, total, status, placed_at, pay_by FROM orders WHERE id = ?",
         )
         .bind(&id.0)
-        .fetch_optional(self.database.primary())
+        .fetch_optional(&mut self.primary().await?)
         .await
         .map_err(Error::store)?;
         match head {
@@ -87,9 +97,9 @@ impl Store for Books {
              WHERE status = ? AND pay_by <= ? ORDER BY pay_by LIMIT ?",
         )
         .bind(row::number_of(Status::Unpaid))
-        .bind(sql::signed(now.millis()))
+        .bind(number::signed(now.millis()))
         .bind(i64::from(most))
-        .fetch_all(self.database.primary())
+        .fetch_all(&mut self.primary().await?)
         .await
         .map_err(Error::store)?;
         let mut orders = Vec::with_capacity(heads.len());
@@ -106,7 +116,7 @@ impl Store for Books {
              ORDER BY happened_at LIMIT ?",
         )
         .bind(i64::from(most))
-        .fetch_all(self.database.primary())
+        .fetch_all(&mut self.primary().await?)
         .await
         .map_err(Error::store)?;
         let event = |(order, what, customer, total, pay_by, at): Row| {
@@ -114,9 +124,9 @@ impl Store for Books {
                 order: OrderId(order),
                 what: row::what_of(what)?,
                 customer,
-                total: Money::cents(sql::unsigned(total))?,
-                pay_by: Time::from_millis(sql::unsigned(pay_by)),
-                at: Time::from_millis(sql::unsigned(at)),
+                total: Money::cents(number::unsigned(total))?,
+                pay_by: Time::from_millis(number::unsigned(pay_by)),
+                at: Time::from_millis(number::unsigned(at)),
             })
         };
         rows.into_iter().map(event).collect()
@@ -126,7 +136,7 @@ impl Store for Books {
         sqlx::query("DELETE FROM outbox WHERE order_id = ? AND what = ?")
             .bind(&event.order.0)
             .bind(row::number_of_what(event.what))
-            .execute(self.database.primary())
+            .execute(&mut self.primary().await?)
             .await
             .map_err(Error::store)?;
         Ok(())
@@ -141,15 +151,16 @@ impl Tx for BookTx {
         )
         .bind(&order.id.0)
         .bind(&order.customer)
-        .bind(sql::signed(order.total.in_cents()))
+        .bind(number::signed(order.total.in_cents()))
         .bind(row::number_of(order.status))
-        .bind(sql::signed(order.placed_at.millis()))
-        .bind(sql::signed(order.pay_by.millis()))
+        .bind(number::signed(order.placed_at.millis()))
+        .bind(number::signed(order.pay_by.millis()))
         .execute(&mut *self.tx)
-        .await;
+        .await
+        .map_err(data::Error::from);
         match inserted {
             Ok(_) => {}
-            Err(error) if sql::is_taken(&error) => return Ok(false),
+            Err(error) if error.is_duplicate() => return Ok(false),
             Err(error) => return Err(Error::store(error)),
         }
         for (position, line) in (0_i64..).zip(&order.lines) {
@@ -177,9 +188,9 @@ impl Tx for BookTx {
         .bind(&event.order.0)
         .bind(row::number_of_what(event.what))
         .bind(&event.customer)
-        .bind(sql::signed(event.total.in_cents()))
-        .bind(sql::signed(event.pay_by.millis()))
-        .bind(sql::signed(event.at.millis()))
+        .bind(number::signed(event.total.in_cents()))
+        .bind(number::signed(event.pay_by.millis()))
+        .bind(number::signed(event.at.millis()))
         .execute(&mut *self.tx)
         .await
         .map_err(Error::store)?;
@@ -201,7 +212,7 @@ impl BookTx {
         .bind(position)
         .bind(i64::from(line.product.0))
         .bind(&line.title)
-        .bind(sql::signed(line.price.in_cents()))
+        .bind(number::signed(line.price.in_cents()))
         .bind(i64::from(line.quantity))
         .execute(&mut *self.tx)
         .await
