@@ -95,7 +95,7 @@ mod tests {
     #[test]
     fn descriptions_are_one() {
         let a = r#"{"paths": {"/a": {"get": {"x": 1}}}, "components": {"schemas": {"A": {}}}, "tags": [{"name": "a"}]}"#;
-        let b = r#"{"paths": {"/a": {"post": {}}, "/b": {}}, "components": {"schemas": {"B": {}}}, "tags": [{"name": "a"}]}"#;
+        let b = r#"{"paths": {"/a": {"post": {}}, "/b": {"get": {}}}, "components": {"schemas": {"B": {}}}, "tags": [{"name": "a"}]}"#;
         let whole = merged("t", "1", [("p.a", a), ("p.a", a), ("p.a", b)].into_iter()).unwrap();
         assert_eq!(whole["paths"]["/a"]["get"]["x"], 1);
         assert!(whole["paths"]["/a"]["post"].is_object() && whole["paths"]["/b"].is_object());
