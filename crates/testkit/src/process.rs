@@ -123,6 +123,19 @@ impl Process {
         Ok(kill_process(self.pid(), signal)?)
     }
 
+    /// Stops all of its threads from running (SIGSTOP), and returns when they have stopped: the
+    /// signal alone is only on its way.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn freeze(&self) -> io::Result<()> {
+        self.signal(Signal::STOP)?;
+        // Reported again to whoever asks next.
+        let options = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        waitid(WaitId::Pid(self.pid()), options)?;
+        Ok(())
+    }
+
     /// Whether it has ended.
     #[must_use]
     pub fn has_ended(&self) -> bool {

@@ -187,7 +187,8 @@ fn an_upgrade_that_a_dead_host_is_chosen_for_goes_to_another() {
     let upgrade = "GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n";
     for _ in 0..4 {
         let mut client = Client::connect(gateway.addr);
-        assert_eq!(client.send(upgrade).head().status(), 101);
+        let head = client.send(upgrade).head();
+        assert_eq!(head.status(), 101, "{head:?}");
     }
     assert_all_free(&gateway);
 }
