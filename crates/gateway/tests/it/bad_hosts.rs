@@ -185,7 +185,8 @@ fn an_upgrade_that_a_dead_host_is_chosen_for_goes_to_another() {
     );
     let gateway = Setup::to(switches.addr).upstream(&lines).start();
     let upgrade = "GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n";
-    for _ in 0..4 {
+    // In turn, so one of two is for the dead host. Of more, the breaker might think half a failure.
+    for _ in 0..2 {
         let mut client = Client::connect(gateway.addr);
         let head = client.send(upgrade).head();
         assert_eq!(head.status(), 101, "{head:?}");
