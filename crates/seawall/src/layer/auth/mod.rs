@@ -6,7 +6,7 @@
 //! all unless the head names an algorithm and a key that are configured.
 //!
 //! The library verifies signatures, and nothing else is left to it: which algorithm is the key's
-//! business ([`keys`]), and the claims are looked at here, with the time for an argument, so that
+//! business (`keys`), and the claims are looked at here, with the time for an argument, so that
 //! each refusal has a reason of its own and a test does not wait for the clock. Keys are read when
 //! settings are; a new set is a new configuration. A token never reaches a log: its header is marked
 //! as sensitive, and no error quotes it.
