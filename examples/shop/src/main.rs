@@ -7,6 +7,9 @@ use std::process::ExitCode;
 use seawall::app::App;
 use shop::config::Config;
 
+#[cfg(feature = "jemalloc")]
+seawall::heap_profiling!();
+
 const HELP: &str = "\
 A shop of several services, which shows what Seawall is for.
 

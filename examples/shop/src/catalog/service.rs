@@ -7,6 +7,7 @@ use shop_api::v1::CatalogError as Why;
 use super::biz::{self, Catalog, Held, ProductId, Reservation, ReservationId, Wanted};
 use super::data::{ProductView, Views};
 use crate::config::Switches;
+use crate::pkg::faults::Faults;
 use crate::pkg::scarce::Scarce;
 use crate::pkg::{Money, rpc};
 
@@ -21,16 +22,24 @@ pub struct Service<S, V> {
     queries: V,
     switches: Switches,
     scarce: Scarce,
+    faults: Faults,
 }
 
 impl<S: biz::Store, V: Views> Service<S, V> {
     /// Over these.
-    pub fn new(commands: Catalog<S>, queries: V, switches: Switches, scarce: Scarce) -> Self {
+    pub fn new(
+        commands: Catalog<S>,
+        queries: V,
+        switches: Switches,
+        scarce: Scarce,
+        faults: Faults,
+    ) -> Self {
         Self {
             commands,
             queries,
             switches,
             scarce,
+            faults,
         }
     }
 }
@@ -41,6 +50,7 @@ impl<S: biz::Store, V: Views> v1::Catalog for Service<S, V> {
         request: Request<v1::GetProductRequest>,
     ) -> Result<v1::Product, Error> {
         self.scarce.work().await;
+        self.faults.look_up();
         let id = request.message().id;
         let found = self.queries.product(id).await.map_err(Error::internal)?;
         found.map(product).ok_or_else(|| no_product(id))
@@ -51,6 +61,7 @@ impl<S: biz::Store, V: Views> v1::Catalog for Service<S, V> {
         request: Request<v1::GetDetailsRequest>,
     ) -> Result<v1::ProductDetails, Error> {
         let id = request.message().id;
+        self.faults.remember();
         let found = self.queries.details(id).await.map_err(Error::internal)?;
         let details = found.ok_or_else(|| no_product(id))?;
         let fact = |line: &str| {
@@ -69,6 +80,7 @@ impl<S: biz::Store, V: Views> v1::Catalog for Service<S, V> {
     ) -> Result<v1::ListProductsReply, Error> {
         let &v1::ListProductsRequest { after, page_size } = request.message();
         let most = if page_size == 0 { PAGE } else { page_size };
+        self.faults.compute();
         let found = self.queries.list(after, most).await;
         let found = found.map_err(Error::internal)?;
         Ok(v1::ListProductsReply {

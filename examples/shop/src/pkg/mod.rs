@@ -1,5 +1,6 @@
 //! What is not about the business: money, time, numbers, the queue, calls.
 
+pub mod faults;
 mod money;
 pub mod number;
 pub mod queue;
