@@ -4,7 +4,7 @@
 use seawall_testkit::{Breaches, Layer, Layers};
 
 /// What is not about the business, and is values alone: no calls, no queue.
-const VALUES: [&str; 3] = ["pkg::Money", "pkg::Time", "pkg::TooMuch"];
+const VALUES: [&str; 4] = ["pkg::Failure", "pkg::Money", "pkg::Time", "pkg::TooMuch"];
 
 /// Neither transport nor database nor framework. Of the runtime, what its tests run on.
 const BARE: [&str; 4] = [

@@ -52,7 +52,7 @@ impl<S: biz::Store, V: Views> v1::Catalog for Service<S, V> {
         self.scarce.work().await;
         self.faults.look_up();
         let id = request.message().id;
-        let found = self.queries.product(id).await.map_err(Error::internal)?;
+        let found = self.queries.product(id).await?;
         found.map(product).ok_or_else(|| no_product(id))
     }
 
@@ -62,7 +62,7 @@ impl<S: biz::Store, V: Views> v1::Catalog for Service<S, V> {
     ) -> Result<v1::ProductDetails, Error> {
         let id = request.message().id;
         self.faults.remember();
-        let found = self.queries.details(id).await.map_err(Error::internal)?;
+        let found = self.queries.details(id).await?;
         let details = found.ok_or_else(|| no_product(id))?;
         let fact = |line: &str| {
             let (name, value) = line.split_once(": ")?;
@@ -81,8 +81,7 @@ impl<S: biz::Store, V: Views> v1::Catalog for Service<S, V> {
         let &v1::ListProductsRequest { after, page_size } = request.message();
         let most = if page_size == 0 { PAGE } else { page_size };
         self.faults.compute();
-        let found = self.queries.list(after, most).await;
-        let found = found.map_err(Error::internal)?;
+        let found = self.queries.list(after, most).await?;
         Ok(v1::ListProductsReply {
             products: found.into_iter().map(product).collect(),
         })
@@ -96,8 +95,7 @@ impl<S: biz::Store, V: Views> v1::Catalog for Service<S, V> {
             return Ok(v1::RecommendReply::default());
         }
         let id = request.message().id;
-        let found = self.queries.recommended(id, RECOMMENDED).await;
-        let found = found.map_err(Error::internal)?;
+        let found = self.queries.recommended(id, RECOMMENDED).await?;
         Ok(v1::RecommendReply {
             products: found.into_iter().map(product).collect(),
         })
@@ -185,6 +183,6 @@ fn failed(error: biz::Error) -> Error {
         biz::Error::NotHeld(_) => Error::of(Why::ReservationNotHeld),
         // The definition's rules say the same, so nobody gets this far.
         biz::Error::Wanted => Error::invalid(Vec::new()).message(error.to_string()),
-        biz::Error::Store(_) => Error::internal(error),
+        biz::Error::Store(failure) => rpc::failed(failure),
     }
 }
