@@ -72,7 +72,7 @@ fn rules(package: &str) -> Layers {
     // What drives the business without being asked.
     let worker = Layer::named("worker").knows(&["order", "notify", "config", "pkg"]);
     let admin = Layer::named("admin").knows(&["config", "pkg"]);
-    let up = Layer::named("up");
+    let up = Layer::named("up").knows(&["admin"]);
     let pkg = Layer::named("pkg").crates_but(&["sqlx", "clap"]);
     layers
         .layer(worker.crates_but(&["sqlx", "redis"]))
