@@ -170,7 +170,8 @@ impl Default for Operator {
 }
 
 /// `[plant]`: a scarce resource behind the catalog, for benches: the capacity of an instance is then
-/// `slots / service_time`, whatever the machine can do. Nothing is scarce unless said.
+/// `slots / service_time`, whatever the machine can do; and faults in it, for `docs/profiling.md` to
+/// find. Nothing of it unless said. Read at the start.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Plant {
@@ -178,6 +179,12 @@ pub struct Plant {
     pub service_time: Time<0, 60_000>,
     /// Slots.
     pub slots: Count<1, 10_000>,
+    /// A list of products computes far more than it needs.
+    pub hot_spot: bool,
+    /// Each page of details stays in memory.
+    pub leak: bool,
+    /// Whoever asks for a product waits for a lock that is held for 5 ms.
+    pub convoy: bool,
 }
 
 impl Default for Plant {
@@ -185,6 +192,9 @@ impl Default for Plant {
         Self {
             service_time: Time::new(Duration::ZERO),
             slots: Count::new(4),
+            hot_spot: false,
+            leak: false,
+            convoy: false,
         }
     }
 }

@@ -7,6 +7,9 @@ use std::process::ExitCode;
 use seawall::app::App;
 use shop::config::Config;
 
+#[cfg(feature = "jemalloc")]
+seawall::heap_profiling!();
+
 const HELP: &str = "\
 A shop of several services, which shows what Seawall is for.
 
@@ -19,6 +22,7 @@ Commands:
   notify    What customers are told, and when
   worker    What is done by itself, now and then
   admin     What an operator does; `admin degrade on|off` does it here and now
+  token     A token for an operator's calls, by the key that `up` has made
 
 Each says with --help what it can be told.
 ";
@@ -46,6 +50,7 @@ fn main() -> ExitCode {
             shop::admin::command::main(&rest[1..])
         }
         Some("admin") => app("admin", "What an operator does.").run(shop::admin::set_up),
+        Some("token") => shop::admin::token::main(&rest),
         Some("up") => shop::up::main(&rest),
         _ => {
             use std::io::Write as _;

@@ -4,7 +4,7 @@
 use seawall_testkit::{Breaches, Layer, Layers};
 
 /// What is not about the business, and is values alone: no calls, no queue.
-const VALUES: [&str; 3] = ["pkg::Money", "pkg::Time", "pkg::TooMuch"];
+const VALUES: [&str; 4] = ["pkg::Failure", "pkg::Money", "pkg::Time", "pkg::TooMuch"];
 
 /// Neither transport nor database nor framework. Of the runtime, what its tests run on.
 const BARE: [&str; 4] = [
@@ -72,7 +72,7 @@ fn rules(package: &str) -> Layers {
     // What drives the business without being asked.
     let worker = Layer::named("worker").knows(&["order", "notify", "config", "pkg"]);
     let admin = Layer::named("admin").knows(&["config", "pkg"]);
-    let up = Layer::named("up");
+    let up = Layer::named("up").knows(&["admin"]);
     let pkg = Layer::named("pkg").crates_but(&["sqlx", "clap"]);
     layers
         .layer(worker.crates_but(&["sqlx", "redis"]))

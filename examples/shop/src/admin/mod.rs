@@ -2,6 +2,7 @@
 
 pub mod command;
 pub mod switch;
+pub mod token;
 
 use std::path::PathBuf;
 

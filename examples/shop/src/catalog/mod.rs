@@ -9,6 +9,7 @@ use shop_api::v1;
 
 use crate::config::{Config, Switches};
 use crate::pkg::Time;
+use crate::pkg::faults::Faults;
 use crate::pkg::scarce::Scarce;
 use data::cache::{Cache, Cached, Forgetting};
 
@@ -49,7 +50,8 @@ where
     let plant = app.config().plant;
     let slots = usize::try_from(plant.slots.get()).unwrap_or(usize::MAX);
     let scarce = Scarce::new(slots, plant.service_time.get());
-    let service = service::Service::new(catalog.clone(), views, switches, scarce);
+    let faults = Faults::new(plant.hot_spot, plant.leak, plant.convoy);
+    let service = service::Service::new(catalog.clone(), views, switches, scarce, faults);
     app.service(v1::catalog::service(service));
     app.job("take-back", "every 5s", move || {
         let catalog = catalog.clone();

@@ -7,6 +7,7 @@ use shop_api::v1::CatalogError as Why;
 use super::biz::{self, Catalog, Held, ProductId, Reservation, ReservationId, Wanted};
 use super::data::{ProductView, Views};
 use crate::config::Switches;
+use crate::pkg::faults::Faults;
 use crate::pkg::scarce::Scarce;
 use crate::pkg::{Money, rpc};
 
@@ -21,16 +22,24 @@ pub struct Service<S, V> {
     queries: V,
     switches: Switches,
     scarce: Scarce,
+    faults: Faults,
 }
 
 impl<S: biz::Store, V: Views> Service<S, V> {
     /// Over these.
-    pub fn new(commands: Catalog<S>, queries: V, switches: Switches, scarce: Scarce) -> Self {
+    pub fn new(
+        commands: Catalog<S>,
+        queries: V,
+        switches: Switches,
+        scarce: Scarce,
+        faults: Faults,
+    ) -> Self {
         Self {
             commands,
             queries,
             switches,
             scarce,
+            faults,
         }
     }
 }
@@ -41,8 +50,9 @@ impl<S: biz::Store, V: Views> v1::Catalog for Service<S, V> {
         request: Request<v1::GetProductRequest>,
     ) -> Result<v1::Product, Error> {
         self.scarce.work().await;
+        self.faults.look_up();
         let id = request.message().id;
-        let found = self.queries.product(id).await.map_err(Error::internal)?;
+        let found = self.queries.product(id).await?;
         found.map(product).ok_or_else(|| no_product(id))
     }
 
@@ -51,7 +61,8 @@ impl<S: biz::Store, V: Views> v1::Catalog for Service<S, V> {
         request: Request<v1::GetDetailsRequest>,
     ) -> Result<v1::ProductDetails, Error> {
         let id = request.message().id;
-        let found = self.queries.details(id).await.map_err(Error::internal)?;
+        self.faults.remember();
+        let found = self.queries.details(id).await?;
         let details = found.ok_or_else(|| no_product(id))?;
         let fact = |line: &str| {
             let (name, value) = line.split_once(": ")?;
@@ -69,8 +80,8 @@ impl<S: biz::Store, V: Views> v1::Catalog for Service<S, V> {
     ) -> Result<v1::ListProductsReply, Error> {
         let &v1::ListProductsRequest { after, page_size } = request.message();
         let most = if page_size == 0 { PAGE } else { page_size };
-        let found = self.queries.list(after, most).await;
-        let found = found.map_err(Error::internal)?;
+        self.faults.compute();
+        let found = self.queries.list(after, most).await?;
         Ok(v1::ListProductsReply {
             products: found.into_iter().map(product).collect(),
         })
@@ -84,8 +95,7 @@ impl<S: biz::Store, V: Views> v1::Catalog for Service<S, V> {
             return Ok(v1::RecommendReply::default());
         }
         let id = request.message().id;
-        let found = self.queries.recommended(id, RECOMMENDED).await;
-        let found = found.map_err(Error::internal)?;
+        let found = self.queries.recommended(id, RECOMMENDED).await?;
         Ok(v1::RecommendReply {
             products: found.into_iter().map(product).collect(),
         })
@@ -173,6 +183,6 @@ fn failed(error: biz::Error) -> Error {
         biz::Error::NotHeld(_) => Error::of(Why::ReservationNotHeld),
         // The definition's rules say the same, so nobody gets this far.
         biz::Error::Wanted => Error::invalid(Vec::new()).message(error.to_string()),
-        biz::Error::Store(_) => Error::internal(error),
+        biz::Error::Store(failure) => rpc::failed(failure),
     }
 }

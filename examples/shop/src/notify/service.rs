@@ -36,8 +36,7 @@ impl<S: biz::Store, V: Views> v1::Notify for Service<S, V> {
         request: Request<v1::ListNoticesRequest>,
     ) -> Result<v1::ListNoticesReply, Error> {
         let customer = &request.message().customer;
-        let found = self.queries.latest(customer, LATEST).await;
-        let found = found.map_err(Error::internal)?;
+        let found = self.queries.latest(customer, LATEST).await?;
         Ok(v1::ListNoticesReply {
             notices: found.into_iter().map(notice).collect(),
         })
@@ -65,7 +64,10 @@ pub async fn hear<S: biz::Store>(notices: &Notices<S>, event: v1::OrderEvent) ->
     };
     let at = rpc::time(&event.at.unwrap_or_default());
     let kept = notices.hear(happened, &order, at).await;
-    kept.map_err(Error::internal)
+    kept.map_err(|error| match error {
+        biz::Error::Store(failure) => rpc::failed(failure),
+        biz::Error::Mail(_) => Error::internal(error),
+    })
 }
 
 /// Hears an event as the queue brings it.

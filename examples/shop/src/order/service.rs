@@ -105,8 +105,7 @@ impl<S: biz::Store + Clone, C: Stock, V: Views> v1::Orders for Service<S, C, V> 
         request: Request<v1::ListOrdersRequest>,
     ) -> Result<v1::ListOrdersReply, Error> {
         let customer = &request.message().customer;
-        let found = self.queries.latest(customer, LATEST).await;
-        let found = found.map_err(Error::internal)?;
+        let found = self.queries.latest(customer, LATEST).await?;
         Ok(v1::ListOrdersReply {
             orders: found.into_iter().map(summary).collect(),
         })
@@ -161,6 +160,7 @@ fn failed(error: biz::Error) -> Error {
             .with("product_id", product.0.to_string())
             .with("left", left.to_string()),
         biz::Error::NoCatalog(_) => Error::of(Why::StockUnknown).because(error),
-        biz::Error::Store(_) | biz::Error::Untold(_) => Error::internal(error),
+        biz::Error::Store(failure) => rpc::failed(failure),
+        biz::Error::Untold(_) => Error::internal(error),
     }
 }

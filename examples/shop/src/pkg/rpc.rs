@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use seawall::api::Error;
 use seawall::api::types::Timestamp;
 use seawall::client::Repeatable;
+use seawall::data;
 
-use super::Time;
+use super::{Failure, Time};
 
 /// As it is on the wire.
 const CRITICALITY: &str = "seawall-criticality";
@@ -24,6 +26,16 @@ pub fn call_if_easy<T>(message: T, patience: Duration) -> tonic::Request<T> {
     let sheddable = tonic::metadata::MetadataValue::from_static("sheddable");
     request.metadata_mut().insert(CRITICALITY, sheddable);
     request
+}
+
+/// What callers are told of what broke: to come back where the database was too busy or away, and
+/// nothing but that it broke otherwise.
+#[must_use]
+pub fn failed(failure: Failure) -> Error {
+    match failure.into_inner().downcast::<data::Error>() {
+        Ok(error) => Error::from(*error),
+        Err(other) => Error::internal(other),
+    }
 }
 
 /// As messages say it.
@@ -56,6 +68,9 @@ pub fn cents(cents: u64) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use seawall::api::Code;
+    use seawall::{Advice, Reason, Rejection, Scope};
+
     use super::*;
 
     #[test]
@@ -69,5 +84,33 @@ mod tests {
             nanos: -1,
         };
         assert_eq!(time(&before), Time::default());
+    }
+
+    #[test]
+    fn a_database_that_is_too_busy_is_no_internal_error() {
+        let wait = Duration::from_millis(20);
+        let busy = data::Error::Rejected {
+            server: "primary".into(),
+            pool: "write".into(),
+            rejection: Rejection {
+                reason: Reason::QueueFull,
+                scope: Scope::Host,
+                advice: Advice::After(wait),
+            },
+        };
+        for (error, code, reason) in [
+            (busy, Code::Unavailable, "QUEUE_FULL"),
+            (
+                data::Error::Deadline,
+                Code::DeadlineExceeded,
+                "DEADLINE_EXCEEDED",
+            ),
+            (data::Error::Nested, Code::Internal, "INTERNAL"),
+        ] {
+            let told = failed(Failure::new(error));
+            assert_eq!((told.code(), told.reason()), (code, reason));
+        }
+        let told = failed(Failure::new("no state of a notice: 7"));
+        assert_eq!((told.code(), told.reason()), (Code::Internal, "INTERNAL"));
     }
 }

@@ -21,10 +21,13 @@ use seawall::sync::Shutdown;
 use seawall_testkit::{Process, free_port};
 use tempfile::TempDir;
 
+use crate::admin::token;
 use real::Real;
 
 /// How long a service may take to begin; its first one may have tables to make.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// The file of the key that operators' tokens are signed by.
+const KEY: &str = "operator.key";
 
 /// Starts all of the shop on free ports of this machine, until Ctrl-C.
 #[derive(Debug, Parser)]
@@ -122,6 +125,7 @@ impl Shop {
                 places.push(Place::of(service)?);
             }
         }
+        token::make_key(&directory.join(KEY))?;
         let file = directory.join("shop.toml");
         std::fs::write(&file, config(&directory, &places, real.as_ref()))?;
         let mut shop = Self {
@@ -172,7 +176,8 @@ impl fmt::Display for Shop {
 curl {here}/v1/order-pages/1
 curl {here}/v1/orders --json '{{\"customer\":\"ann\",\"key\":\"first-order\",\"lines\":[{{\"productId\":1,\"quantity\":2}}]}}'
 curl {here}/v1/customers/ann/orders
-curl -X PUT http://127.0.0.1:{admin}/v1/degrade --json '{{\"recommendations\":false}}'
+token=$(shop token --file {directory}/{KEY})
+curl -X PUT http://127.0.0.1:{admin}/v1/degrade -H \"authorization: Bearer $token\" --json '{{\"recommendations\":false}}'
 shop admin degrade on --file {directory}/shop.toml
 {here}/docs                       in a browser
 
@@ -221,8 +226,9 @@ fn config(directory: &Path, places: &[Place], real: Option<&Real>) -> String {
     let file = directory.join("shop.toml");
     format!(
         "# All services read this file, and watch it: what is changed here is taken over at once.\n\n\
-         [degrade]\nrecommendations = true\n\n[operator]\nfile = \"{}\"\n\n{}{}{data}",
+         [degrade]\nrecommendations = true\n\n[operator]\nfile = \"{}\"\n\n{}{}{}{data}",
         file.display(),
+        token::config(&directory.join(KEY)),
         upstream("catalog"),
         upstream("notify"),
     )
@@ -248,6 +254,10 @@ fn start(
     // Who calls these is of the shop, and believed; customers call the orders.
     if place.service != "order" {
         command.args(["--set", "grpc.trust=internal"]);
+    }
+    // Operators show a token; customers and the shop itself do not.
+    if place.service == "admin" {
+        command.args(["--set", token::REQUIRED]);
     }
     // The worker has nothing that others could call.
     if let Some(registry) = registry.filter(|_| place.service != "worker") {

@@ -2,11 +2,13 @@
 
 use seawall::api::{Code, Error};
 use serde_json::json;
+use shop::admin::{self, token};
 use shop_api::v1;
+use shop_api::v1::admin_client::AdminClient;
 use shop_api::v1::catalog_client::CatalogClient;
 use shop_api::v1::orders_client::OrdersClient;
 
-use crate::shop::{Shop, get, grpc, http, send};
+use crate::shop::{Shop, get, grpc, http, launch_with, send};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn answers_and_failures_are_the_same_by_either_transport() {
@@ -94,4 +96,45 @@ async fn every_method_is_served_where_its_definition_says() {
 fn is_ours(reason: &str) -> bool {
     v1::CatalogError::from_str_name(reason).is_some()
         || v1::OrderError::from_str_name(reason).is_some()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_has_no_token_is_no_operator_by_either_transport() {
+    let directory = tempfile::TempDir::with_prefix("shop-").expect("temporary directory");
+    let key = directory.path().join("operator.key");
+    token::make_key(&key).expect("made");
+    let file = directory.path().join("shop.toml");
+    let operator = format!("[operator]\nfile = \"{}\"\n\n", file.display());
+    std::fs::write(&file, operator + &token::config(&key)).expect("written");
+    let service = launch_with("admin", &directory, &[token::REQUIRED], admin::set_up).await;
+
+    let strange = directory.path().join("strange.key");
+    token::make_key(&strange).expect("made");
+    let lasts = std::time::Duration::from_secs(60);
+    let ours = token::token(&key, lasts).expect("signed");
+    let foreign = token::token(&strange, lasts).expect("signed");
+    let rest = http(&service);
+    for (shown, status, reason) in [
+        (None, 401, Some("TOKEN_MISSING")),
+        (Some(foreign), 401, Some("TOKEN_SIGNATURE")),
+        (Some(ours), 200, None),
+    ] {
+        let mut call = tonic::Request::new(v1::GetDegradeRequest {});
+        let mut request = http::Request::get("/v1/degrade");
+        if let Some(shown) = shown {
+            let bearer = format!("Bearer {shown}");
+            let value = bearer.parse().expect("a header");
+            call.metadata_mut().insert("authorization", value);
+            request = request.header("authorization", bearer);
+        }
+        let request = request.body(String::new()).expect("a request");
+        let answer = rest.request(request).await.expect("an answer");
+        assert_eq!(answer.status().as_u16(), status);
+        let body: serde_json::Value = answer.into_body().json().await.expect("JSON");
+        assert_eq!(body["reason"].as_str(), reason, "{body}");
+        let by_rpc = AdminClient::new(grpc(&service)).get_degrade(call).await;
+        let told = by_rpc.err().map(Error::from);
+        assert_eq!(told.as_ref().map(Error::reason), reason);
+    }
+    assert_eq!(service.stop().await, 0);
 }

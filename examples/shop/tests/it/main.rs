@@ -6,5 +6,6 @@ mod embedded;
 mod every;
 mod laws;
 mod load;
+mod planted;
 mod real;
 mod shop;

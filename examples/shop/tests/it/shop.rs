@@ -75,11 +75,28 @@ where
     F: FnOnce(Setup<Config>) -> Fut + Send + 'static,
     Fut: Future<Output = Result<(), BoxError>> + Send + 'static,
 {
+    launch_with(name, directory, &[], set_up).await
+}
+
+/// The same, told so much more.
+pub(crate) async fn launch_with<F, Fut>(
+    name: &str,
+    directory: &TempDir,
+    sets: &[&str],
+    set_up: F,
+) -> Running
+where
+    F: FnOnce(Setup<Config>) -> Fut + Send + 'static,
+    Fut: Future<Output = Result<(), BoxError>> + Send + 'static,
+{
     let file = directory.path().join("shop.toml").display().to_string();
     let mut arguments = vec!["--config".to_owned(), file];
     for section in ["http", "grpc", "admin"] {
         arguments.push("--set".to_owned());
         arguments.push(format!("{section}.address=127.0.0.1:0"));
+    }
+    for set in sets {
+        arguments.extend(["--set".to_owned(), (*set).to_owned()]);
     }
     let app = App::<Config>::new(format!("shop-{name}")).arguments(arguments);
     let app = app.environment([]).launch(set_up).await;

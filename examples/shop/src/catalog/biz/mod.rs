@@ -12,10 +12,9 @@ mod tests;
 pub use product::{MOST_OF_ONE, Product, ProductId};
 pub use reservation::{Held, Reservation, ReservationId, State, Wanted};
 
-use std::fmt;
 use std::future::Future;
 
-use crate::pkg::{Money, Time};
+use crate::pkg::{Failure, Money, Time};
 
 /// Why a command was not done.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -39,13 +38,13 @@ pub enum Error {
     NotHeld(ReservationId),
     /// The store failed.
     #[error("store: {0}")]
-    Store(String),
+    Store(Failure),
 }
 
 impl Error {
     /// The store failed.
-    pub fn store(error: impl fmt::Display) -> Self {
-        Self::Store(error.to_string())
+    pub fn store(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Store(Failure::new(error))
     }
 }
 

@@ -7,11 +7,10 @@ mod tests;
 
 pub use notice::{Happened, Kind, Notice, Order, State};
 
-use std::fmt;
 use std::future::Future;
 use std::time::Duration;
 
-use crate::pkg::Time;
+use crate::pkg::{Failure, Time};
 
 /// How often a notice is tried.
 pub const ATTEMPTS: u32 = 5;
@@ -27,7 +26,7 @@ const CLAIM: Duration = Duration::from_secs(30);
 pub enum Error {
     /// The store failed.
     #[error("store: {0}")]
-    Store(String),
+    Store(Failure),
     /// The mail was not taken.
     #[error("mail: {0}")]
     Mail(String),
@@ -35,8 +34,8 @@ pub enum Error {
 
 impl Error {
     /// The store failed.
-    pub fn store(error: impl fmt::Display) -> Self {
-        Self::Store(error.to_string())
+    pub fn store(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Store(Failure::new(error))
     }
 }
 

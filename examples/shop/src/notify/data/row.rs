@@ -15,7 +15,7 @@ pub(super) fn kind_of(number: i64) -> Result<Kind, Error> {
         0 => Ok(Kind::Reminder),
         1 => Ok(Kind::Receipt),
         2 => Ok(Kind::Expiry),
-        _ => Err(Error::store(format_args!("no kind of notice: {number}"))),
+        _ => Err(Error::store(format!("no kind of notice: {number}"))),
     }
 }
 
@@ -34,6 +34,6 @@ pub(super) fn state_of(number: i64) -> Result<State, Error> {
         1 => Ok(State::Sent),
         2 => Ok(State::Cancelled),
         3 => Ok(State::Failed),
-        _ => Err(Error::store(format_args!("no state of a notice: {number}"))),
+        _ => Err(Error::store(format!("no state of a notice: {number}"))),
     }
 }

@@ -24,7 +24,7 @@ pub use place::{Orders, Terms};
 pub use port::{Stock, Store, Tell, Tx};
 pub use settle::{Settle, Told};
 
-use std::fmt;
+use crate::pkg::Failure;
 
 /// Why a command was not done.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -57,7 +57,7 @@ pub enum Error {
     NoCatalog(String),
     /// The store failed.
     #[error("store: {0}")]
-    Store(String),
+    Store(Failure),
     /// Nobody could be told.
     #[error("nobody could be told: {0}")]
     Untold(String),
@@ -65,7 +65,7 @@ pub enum Error {
 
 impl Error {
     /// The store failed.
-    pub fn store(error: impl fmt::Display) -> Self {
-        Self::Store(error.to_string())
+    pub fn store(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Store(Failure::new(error))
     }
 }

@@ -15,7 +15,7 @@ pub(super) fn status_of(number: i64) -> Result<Status, Error> {
         0 => Ok(Status::Unpaid),
         1 => Ok(Status::Paid),
         2 => Ok(Status::Expired),
-        _ => Err(Error::store(format_args!("no status: {number}"))),
+        _ => Err(Error::store(format!("no status: {number}"))),
     }
 }
 
@@ -32,6 +32,6 @@ pub(super) fn what_of(number: i64) -> Result<What, Error> {
         0 => Ok(What::Placed),
         1 => Ok(What::Paid),
         2 => Ok(What::Expired),
-        _ => Err(Error::store(format_args!("no event: {number}"))),
+        _ => Err(Error::store(format!("no event: {number}"))),
     }
 }

@@ -2,7 +2,7 @@
 
 use seawall::data::{self, Connection, Database, Transaction};
 
-use super::Db;
+use super::{Db, broken};
 use crate::catalog::biz::{
     Error, Held, ProductId, Reservation, ReservationId, State, Store, Tx, Wanted,
 };
@@ -30,7 +30,7 @@ impl Shelves {
 
     /// Where it is as it was last written by anybody.
     async fn primary(&self) -> Result<Connection<Db>, Error> {
-        self.database.write().await.map_err(Error::store)
+        self.database.write().await.map_err(broken)
     }
 }
 
@@ -38,7 +38,7 @@ impl Store for Shelves {
     type Tx = ShelfTx;
 
     async fn begin(&self) -> Result<ShelfTx, Error> {
-        let tx = self.database.begin().await.map_err(Error::store)?;
+        let tx = self.database.begin().await.map_err(broken)?;
         Ok(ShelfTx { tx, lines: 0 })
     }
 
@@ -48,7 +48,7 @@ impl Store for Shelves {
                 .bind(&id.0)
                 .fetch_optional(&mut self.primary().await?)
                 .await
-                .map_err(Error::store)?;
+                .map_err(broken)?;
         let Some((state, until)) = head else {
             return Ok(None);
         };
@@ -59,7 +59,7 @@ impl Store for Shelves {
         .bind(&id.0)
         .fetch_all(&mut self.primary().await?)
         .await
-        .map_err(Error::store)?;
+        .map_err(broken)?;
         let lines = lines.into_iter().map(|(product, title, price, quantity)| {
             Ok(Held {
                 product: ProductId(number::small(product)),
@@ -86,7 +86,7 @@ impl Store for Shelves {
         .bind(i64::from(most))
         .fetch_all(&mut self.primary().await?)
         .await
-        .map_err(Error::store)?;
+        .map_err(broken)?;
         Ok(ids.into_iter().map(|(id,)| ReservationId(id)).collect())
     }
 }
@@ -118,13 +118,13 @@ impl Tx for ShelfTx {
                 .bind(i64::from(wanted.quantity))
                 .execute(&mut *self.tx)
                 .await
-                .map_err(Error::store)?;
+                .map_err(broken)?;
         let row: Option<(String, i64, i64)> =
             sqlx::query_as("SELECT title, price, stock FROM products WHERE id = ?")
                 .bind(i64::from(product.0))
                 .fetch_optional(&mut *self.tx)
                 .await
-                .map_err(Error::store)?;
+                .map_err(broken)?;
         let (title, price, stock) = row.ok_or(Error::NoProduct(product))?;
         if taken.rows_affected() == 0 {
             let left = number::small(stock);
@@ -146,7 +146,7 @@ impl Tx for ShelfTx {
             .bind(i64::from(held.product.0))
             .execute(&mut *self.tx)
             .await
-            .map_err(Error::store)?;
+            .map_err(broken)?;
         Ok(())
     }
 
@@ -160,7 +160,7 @@ impl Tx for ShelfTx {
                 .bind(number_of(state))
                 .execute(&mut *self.tx)
                 .await
-                .map_err(Error::store)?
+                .map_err(broken)?
                 .rows_affected();
             if turned > 0 {
                 break;
@@ -175,12 +175,12 @@ impl Tx for ShelfTx {
             .bind(i64::from(product.0))
             .execute(&mut *self.tx)
             .await
-            .map_err(Error::store)?;
+            .map_err(broken)?;
         Ok(priced.rows_affected() > 0)
     }
 
     async fn commit(self) -> Result<(), Error> {
-        self.tx.commit().await.map_err(Error::store)
+        self.tx.commit().await.map_err(broken)
     }
 }
 
@@ -201,7 +201,7 @@ impl ShelfTx {
         .bind(i64::from(held.quantity))
         .execute(&mut *self.tx)
         .await
-        .map_err(Error::store)?;
+        .map_err(broken)?;
         Ok(())
     }
 }
@@ -219,8 +219,6 @@ fn state_of(number: i64) -> Result<State, Error> {
         0 => Ok(State::Held),
         1 => Ok(State::Sold),
         2 => Ok(State::Released),
-        _ => Err(Error::store(format_args!(
-            "no state of a reservation: {number}"
-        ))),
+        _ => Err(Error::store(format!("no state of a reservation: {number}"))),
     }
 }

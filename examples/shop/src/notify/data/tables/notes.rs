@@ -2,7 +2,7 @@
 
 use seawall::data::{self, Connection, Database};
 
-use super::Db;
+use super::{Db, broken};
 use crate::notify::biz::{Error, Kind, Notice, State, Store};
 use crate::notify::data::row;
 use crate::pkg::{Time, number};
@@ -25,7 +25,7 @@ impl Notes {
 
     /// Where it is as it was last written by anybody.
     async fn primary(&self) -> Result<Connection<Db>, Error> {
-        self.database.write().await.map_err(Error::store)
+        self.database.write().await.map_err(broken)
     }
 
     /// Keeps it, unless there is one of its order and kind: whether it was kept.
@@ -77,7 +77,7 @@ impl Store for Notes {
             .bind(row::number_of_state(State::Due))
             .execute(&mut self.primary().await?)
             .await
-            .map_err(Error::store)?;
+            .map_err(broken)?;
         Ok(())
     }
 
@@ -91,7 +91,7 @@ impl Store for Notes {
         .bind(i64::from(most))
         .fetch_all(&mut self.primary().await?)
         .await
-        .map_err(Error::store)?;
+        .map_err(broken)?;
         let mut claimed = Vec::with_capacity(rows.len());
         for row in rows {
             let due = row.4;
@@ -108,7 +108,7 @@ impl Store for Notes {
             .bind(due)
             .execute(&mut self.primary().await?)
             .await
-            .map_err(Error::store)?;
+            .map_err(broken)?;
             if changed.rows_affected() > 0 {
                 claimed.push(notice);
             }
@@ -132,7 +132,7 @@ impl Store for Notes {
         .bind(row::number_of_state(State::Sent))
         .execute(&mut self.primary().await?)
         .await
-        .map_err(Error::store)?;
+        .map_err(broken)?;
         Ok(())
     }
 }

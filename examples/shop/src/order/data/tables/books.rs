@@ -2,7 +2,7 @@
 
 use seawall::data::{self, Connection, Database, Transaction};
 
-use super::Db;
+use super::{Db, broken};
 use crate::order::biz::{Error, Event, Line, Order, OrderId, ProductId, Status, Store, Tx};
 use crate::order::data::row;
 use crate::pkg::{Money, Time, number};
@@ -30,7 +30,7 @@ impl Books {
 
     /// Where it is as it was last written by anybody.
     async fn primary(&self) -> Result<Connection<Db>, Error> {
-        self.database.write().await.map_err(Error::store)
+        self.database.write().await.map_err(broken)
     }
 
     async fn whole(&self, head: Head) -> Result<Order, Error> {
@@ -42,7 +42,7 @@ impl Books {
         .bind(&id)
         .fetch_all(&mut self.primary().await?)
         .await
-        .map_err(Error::store)?;
+        .map_err(broken)?;
         let lines = lines.into_iter().map(|(product, title, price, quantity)| {
             Ok(Line {
                 product: ProductId(number::small(product)),
@@ -73,7 +73,7 @@ impl Store for Books {
             .session(customer)
             .begin()
             .await
-            .map_err(Error::store)?;
+            .map_err(broken)?;
         Ok(BookTx { tx })
     }
 
@@ -84,7 +84,7 @@ impl Store for Books {
         .bind(&id.0)
         .fetch_optional(&mut self.primary().await?)
         .await
-        .map_err(Error::store)?;
+        .map_err(broken)?;
         match head {
             Some(head) => self.whole(head).await.map(Some),
             None => Ok(None),
@@ -101,7 +101,7 @@ impl Store for Books {
         .bind(i64::from(most))
         .fetch_all(&mut self.primary().await?)
         .await
-        .map_err(Error::store)?;
+        .map_err(broken)?;
         let mut orders = Vec::with_capacity(heads.len());
         for head in heads {
             orders.push(self.whole(head).await?);
@@ -118,7 +118,7 @@ impl Store for Books {
         .bind(i64::from(most))
         .fetch_all(&mut self.primary().await?)
         .await
-        .map_err(Error::store)?;
+        .map_err(broken)?;
         let event = |(order, what, customer, total, pay_by, at): Row| {
             Ok(Event {
                 order: OrderId(order),
@@ -138,7 +138,7 @@ impl Store for Books {
             .bind(row::number_of_what(event.what))
             .execute(&mut self.primary().await?)
             .await
-            .map_err(Error::store)?;
+            .map_err(broken)?;
         Ok(())
     }
 }
@@ -176,7 +176,7 @@ impl Tx for BookTx {
             .bind(row::number_of(from))
             .execute(&mut *self.tx)
             .await
-            .map_err(Error::store)?;
+            .map_err(broken)?;
         Ok(turned.rows_affected() > 0)
     }
 
@@ -193,12 +193,12 @@ impl Tx for BookTx {
         .bind(number::signed(event.at.millis()))
         .execute(&mut *self.tx)
         .await
-        .map_err(Error::store)?;
+        .map_err(broken)?;
         Ok(())
     }
 
     async fn commit(self) -> Result<(), Error> {
-        self.tx.commit().await.map_err(Error::store)
+        self.tx.commit().await.map_err(broken)
     }
 }
 
@@ -216,7 +216,7 @@ impl BookTx {
         .bind(i64::from(line.quantity))
         .execute(&mut *self.tx)
         .await
-        .map_err(Error::store)?;
+        .map_err(broken)?;
         Ok(())
     }
 }

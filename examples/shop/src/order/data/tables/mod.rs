@@ -9,6 +9,7 @@ pub use listed::Listed;
 use seawall::data::{Database, Error, Settings};
 
 use super::Db;
+use crate::order::biz;
 
 /// Connects, and makes the tables that are not there.
 ///
@@ -19,4 +20,9 @@ pub async fn open(settings: &Settings) -> Result<Database<Db>, Error> {
     let schema = include_str!("schema.sql");
     database.migrate(&[("0001_tables", schema)]).await?;
     Ok(database)
+}
+
+/// What the business is told of a database that failed; whether it was too busy is kept for callers.
+fn broken(error: impl Into<Error>) -> biz::Error {
+    biz::Error::store(error.into())
 }
