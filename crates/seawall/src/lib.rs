@@ -18,6 +18,8 @@ pub mod profile;
 pub mod signals;
 pub mod telemetry;
 
+/// The decisions and their settings: what a client's builder takes, among others.
+pub use seawall_policy as policy;
 /// Tasks, flights, snapshots, pools, pipelines: what services are built from.
 pub use seawall_sync as sync;
 
