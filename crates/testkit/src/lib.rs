@@ -36,4 +36,4 @@ pub use port::free_port;
 pub use process::Process;
 pub use recipe::Recipe;
 pub use redis::Redis;
-pub use server::{Paused, Server};
+pub use server::Server;

@@ -21,10 +21,6 @@ pub struct Server {
     recipe: Recipe,
 }
 
-/// A server that is held still; it goes on when this is dropped.
-#[derive(Debug)]
-pub struct Paused<'a>(&'a Server);
-
 impl Server {
     /// Starts it and waits until it accepts connections. Blocks the thread.
     ///
@@ -71,17 +67,6 @@ impl Server {
         self.kill();
         self.process = run(&self.recipe, self.directory.path())?;
         self.wait_ready()
-    }
-
-    /// Holds it still with SIGSTOP until the guard is dropped: its port accepts connections, and
-    /// nothing answers.
-    ///
-    /// # Errors
-    /// It has ended.
-    pub fn pause(&self) -> Result<Paused<'_>, Error> {
-        let frozen = self.freeze();
-        frozen.map_err(Error::io(&self.recipe.program))?;
-        Ok(Paused(self))
     }
 
     /// Stops it from running, without its end (SIGSTOP): it accepts connections and answers nothing.
@@ -141,12 +126,6 @@ impl Server {
     }
 }
 
-impl Drop for Paused<'_> {
-    fn drop(&mut self) {
-        let _ = self.0.process.signal(Signal::CONT);
-    }
-}
-
 fn run(recipe: &Recipe, directory: &Path) -> Result<Process, Error> {
     let mut command = Command::new(&recipe.program);
     command
@@ -193,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_paused_server_accepts_and_says_nothing() {
+    fn a_frozen_server_accepts_and_says_nothing() {
         let server = Server::start(&Recipe::nats()).expect("nats-server");
         // It greets whoever connects.
         let greeting = |wait| {
@@ -201,9 +180,9 @@ mod tests {
             stream.set_read_timeout(Some(wait))?;
             stream.read(&mut [0; 4])
         };
-        let paused = server.pause().expect("it runs");
+        server.freeze().expect("it runs");
         assert!(greeting(Duration::from_millis(50)).is_err());
-        drop(paused);
+        server.thaw().expect("it runs");
         assert_eq!(greeting(Duration::from_secs(10)).expect("a greeting"), 4);
     }
 
