@@ -167,7 +167,7 @@ fn name(method: &Method, path: &str) -> String {
 
 /// Multiply and fold, eight bytes at a time. Not proof against chosen collisions, which would only
 /// make two routes share a key.
-fn mix(mut hash: u64, bytes: &[u8]) -> u64 {
+pub(crate) fn mix(mut hash: u64, bytes: &[u8]) -> u64 {
     const K: u64 = 0x9E37_79B9_7F4A_7C15;
     let mut chunks = bytes.chunks_exact(8);
     let mut word = |word: u64| {

@@ -17,6 +17,8 @@ use seawall_policy::admit::{Admit as Decision, Gate, Ticket, Wakes};
 use seawall_policy::{Advice, Call, Outcome, Reason, Rejection, Scope, Tick};
 use seawall_sync::Shard;
 
+#[cfg(feature = "api")]
+pub(crate) use keys::mix;
 pub use keys::{Keys, Shape};
 pub use seawall_policy::admit::{
     GateChange, GateSettings, GateSnapshot, Key, Lane, LaneSettings, Totals,

@@ -41,6 +41,7 @@ mod metrics;
 mod openapi;
 mod part;
 mod registration;
+mod running;
 mod server;
 pub mod settings;
 mod setup;

@@ -32,12 +32,13 @@ use hyper_util::server::conn::auto::Builder;
 use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tower::Service as _;
 
 use super::health::Health;
 use super::part::{BoxError, Part};
+use super::running::Running;
 use crate::sync::CancellationToken;
 use crate::sync::shutdown::Life;
 
@@ -67,8 +68,7 @@ pub(super) struct Server {
     health: Health,
     bound: Vec<Arc<Mutex<Option<SocketAddr>>>>,
     draining: CancellationToken,
-    ended: CancellationToken,
-    task: Mutex<Option<AbortHandle>>,
+    running: Running,
 }
 
 impl Server {
@@ -88,8 +88,7 @@ impl Server {
             health,
             bound: vec![bound],
             draining: CancellationToken::new(),
-            ended: CancellationToken::new(),
-            task: Mutex::default(),
+            running: Running::default(),
         }
     }
 
@@ -136,26 +135,18 @@ impl Part for Server {
             draining: self.draining.clone(),
             connections: JoinSet::new(),
         };
-        let ended = self.ended.clone();
-        let task = tokio::spawn(async move {
-            let _ended = ended.drop_guard();
-            accept.run(listener).await;
-        });
-        *self.task.lock() = Some(task.abort_handle());
+        self.running.start(accept.run(listener));
         Ok(())
     }
 
     async fn drain(&self) -> Result<(), BoxError> {
         self.draining.cancel();
-        self.ended.cancelled().await;
+        self.running.ended().await;
         Ok(())
     }
 
     async fn stop(&self) -> Result<(), BoxError> {
-        if let Some(task) = self.task.lock().take() {
-            task.abort();
-        }
-        self.ended.cancelled().await;
+        self.running.cut().await;
         Ok(())
     }
 }

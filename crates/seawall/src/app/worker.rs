@@ -6,10 +6,9 @@ use std::panic::AssertUnwindSafe;
 
 use futures_util::FutureExt as _;
 use parking_lot::Mutex;
-use tokio::task::AbortHandle;
 
 use super::part::{BoxError, Doing, Part, message};
-use crate::sync::CancellationToken;
+use super::running::Running;
 use crate::sync::shutdown::Life;
 use crate::sync::tasks::{self, Kind};
 
@@ -19,8 +18,7 @@ type Begin = Box<dyn FnOnce(Life) -> Doing + Send>;
 pub(super) struct Worker {
     name: Cow<'static, str>,
     begin: Mutex<Option<Begin>>,
-    task: Mutex<Option<AbortHandle>>,
-    ended: CancellationToken,
+    running: Running,
 }
 
 impl Worker {
@@ -32,8 +30,7 @@ impl Worker {
         Self {
             name,
             begin: Mutex::new(Some(Box::new(|life| Box::pin(work(life))))),
-            task: Mutex::default(),
-            ended: CancellationToken::new(),
+            running: Running::default(),
         }
     }
 }
@@ -47,9 +44,8 @@ impl Part for Worker {
         let Some(begin) = self.begin.lock().take() else {
             return Err("is started already".into());
         };
-        let (name, ended) = (self.name.clone(), self.ended.clone());
-        let task = tokio::spawn(async move {
-            let _ended = ended.drop_guard();
+        let name = self.name.clone();
+        self.running.start(async move {
             // A panic before its first await is caught as well.
             let work = async { begin(life.clone()).await };
             let work = tasks::track(Kind::Worker, name.clone(), work);
@@ -59,20 +55,16 @@ impl Part for Worker {
                 Err(panic) => life.fatal(format!("{name}: panicked: {}", message(&*panic))),
             }
         });
-        *self.task.lock() = Some(task.abort_handle());
         Ok(())
     }
 
     async fn drain(&self) -> Result<(), BoxError> {
-        self.ended.cancelled().await;
+        self.running.ended().await;
         Ok(())
     }
 
     async fn stop(&self) -> Result<(), BoxError> {
-        if let Some(task) = self.task.lock().take() {
-            task.abort();
-        }
-        self.ended.cancelled().await;
+        self.running.cut().await;
         Ok(())
     }
 }

@@ -16,13 +16,12 @@ use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt as _;
 use parking_lot::Mutex;
-use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout};
 
 pub use schedule::{Schedule, ScheduleError};
 
 use super::part::{BoxError, Doing, Part, message};
-use crate::sync::CancellationToken;
+use super::running::Running;
 use crate::sync::shutdown::Life;
 use crate::sync::tasks::{self, About, Kind};
 
@@ -79,8 +78,7 @@ pub struct Job {
     run: Mutex<Option<Run>>,
     now: Now,
     totals: Arc<JobTotals>,
-    task: Mutex<Option<AbortHandle>>,
-    ended: CancellationToken,
+    running: Running,
 }
 
 impl Job {
@@ -101,8 +99,7 @@ impl Job {
             run: Mutex::new(Some(Box::new(move || Box::pin(run())))),
             now: Arc::new(SystemTime::now),
             totals: Arc::default(),
-            task: Mutex::default(),
-            ended: CancellationToken::new(),
+            running: Running::default(),
         }
     }
 
@@ -149,25 +146,17 @@ impl Part for Job {
             now: self.now.clone(),
             totals: self.totals.clone(),
         };
-        let ended = self.ended.clone();
-        let task = tokio::spawn(async move {
-            let _ended = ended.drop_guard();
-            turn.go_on(life).await;
-        });
-        *self.task.lock() = Some(task.abort_handle());
+        self.running.start(async move { turn.go_on(life).await });
         Ok(())
     }
 
     async fn drain(&self) -> Result<(), BoxError> {
-        self.ended.cancelled().await;
+        self.running.ended().await;
         Ok(())
     }
 
     async fn stop(&self) -> Result<(), BoxError> {
-        if let Some(task) = self.task.lock().take() {
-            task.abort();
-        }
-        self.ended.cancelled().await;
+        self.running.cut().await;
         Ok(())
     }
 }

@@ -28,7 +28,7 @@ pub(super) use rules::{Plan, Rules};
 
 use super::metrics::Counters;
 use super::settings::{SettingErrors, Settings};
-use crate::admission::Shape;
+use crate::admission::{Shape, mix};
 use crate::api::{Method, Paths, Streaming};
 use crate::context::Wire;
 
@@ -280,27 +280,14 @@ impl fmt::Debug for Methods {
 /// For clones of what is made once.
 pub(super) type Shared = Arc<Methods>;
 
-/// Multiply and fold, eight bytes at a time. The names hashed into the table are our own, so nobody
-/// can choose collisions.
+/// The fold that learned routes have. The names hashed into the table are our own, so nobody can
+/// choose collisions.
 #[derive(Default)]
 struct Fold(u64);
 
 impl Hasher for Fold {
     fn write(&mut self, bytes: &[u8]) {
-        const K: u64 = 0x9E37_79B9_7F4A_7C15;
-        let mut word = |word: u64| {
-            let product = u128::from(self.0 ^ word).wrapping_mul(u128::from(K));
-            self.0 = (product as u64) ^ ((product >> 64) as u64) ^ K.rotate_left(17);
-        };
-        let mut chunks = bytes.chunks_exact(8);
-        for chunk in &mut chunks {
-            let mut eight = [0; 8];
-            eight.copy_from_slice(chunk);
-            word(u64::from_le_bytes(eight));
-        }
-        let mut last = [0; 8];
-        last[..chunks.remainder().len()].copy_from_slice(chunks.remainder());
-        word(u64::from_le_bytes(last) ^ ((bytes.len() as u64 + 1) << 56));
+        self.0 = mix(self.0, bytes);
     }
 
     fn finish(&self) -> u64 {
