@@ -37,6 +37,8 @@ enum Command {
     Kit(CompareArgs),
     /// Measures what customers see of a shop of several services under overload and restarts.
     Shop(CompareArgs),
+    /// Measures what reaches the database when the cache in front of it misbehaves, and what a hit costs.
+    Cache(CompareArgs),
     /// Measures the concurrency kit beside other libraries, in process.
     Sync(CompareArgs),
     /// Runs the least proxy hyper can make, the reference of `proxy`.
@@ -61,6 +63,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
         Command::Faults(args) => compare::faults(&args),
         Command::Kit(args) => compare::kit(&args),
         Command::Shop(args) => compare::shop(&args),
+        Command::Cache(args) => compare::cache(&args),
         Command::Sync(args) => compare::sync(&args),
         Command::Bare(args) => Ok(bare::serve(&args)?),
         Command::Load(args) => {

@@ -7,6 +7,7 @@
 
 mod args;
 mod bed;
+mod cache;
 mod case;
 mod change;
 mod client;
@@ -26,6 +27,7 @@ mod table;
 mod together;
 
 pub use args::{CompareArgs, OverloadArgs};
+pub use cache::cache;
 pub use client::{ClientArgs, client};
 pub use faults::faults;
 pub use kit::kit;
