@@ -8,6 +8,9 @@
 
 mod codec;
 mod key;
+#[cfg(feature = "redis")]
+#[allow(dead_code, reason = "its first users are being written")]
+pub mod redis;
 #[expect(dead_code, reason = "its first users are being written")]
 mod store;
 
