@@ -6,13 +6,22 @@
 //! client in any of it: times are lengths, counted where the entry lives.
 
 mod memory;
+mod notice;
+#[cfg(feature = "redis")]
+mod remote;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
-pub(crate) use memory::Memory;
+pub(crate) use memory::{Memory, Subscription};
+pub(crate) use notice::Notice;
+#[cfg(feature = "redis")]
+pub(crate) use remote::{RedisStore, channel};
+
+#[cfg(feature = "redis")]
+pub(crate) use crate::redis::Fault;
 
 /// Names a lease or a fence; drawn at random by who asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -115,23 +124,6 @@ pub(crate) struct Written {
     pub(crate) kept: bool,
 }
 
-/// What others do to an entry, told to every process.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Notice {
-    /// Its value was replaced by a write: what a process holds of it is stale.
-    Invalidated(Bytes),
-    /// It was loaded, and someone waited for it.
-    Filled(Bytes),
-    /// Its load failed, and someone waited for it.
-    Released(Bytes),
-    /// Everyone asks for it; or no longer does.
-    Hot(Bytes, bool),
-    /// Everything of an earlier epoch is void.
-    Epoch(u64),
-    /// Notices may have been missed: whatever a process holds may be stale.
-    Lost,
-}
-
 /// Where a cache's shared entries live. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Store {
@@ -142,17 +134,37 @@ pub(crate) struct Store {
 #[derive(Clone, Debug)]
 enum Place {
     Memory(Arc<Memory>),
+    #[cfg(feature = "redis")]
+    Redis(RedisStore),
 }
 
-/// Why a store did not answer. An in-process one always does.
-#[derive(Clone, Debug, thiserror::Error)]
+/// Why a store did not answer. One in the process always does.
+#[cfg(not(feature = "redis"))]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Fault {}
+
+#[cfg(not(feature = "redis"))]
+impl Fault {
+    /// Whether it counts against the store.
+    pub(crate) fn is_outage(&self) -> bool {
+        match *self {}
+    }
+}
 
 impl Store {
     /// In the process.
     pub(crate) fn memory(memory: Arc<Memory>) -> Self {
         Self {
             place: Place::Memory(memory),
+            copy: 0,
+        }
+    }
+
+    /// In Redis.
+    #[cfg(feature = "redis")]
+    pub(crate) fn redis(store: RedisStore) -> Self {
+        Self {
+            place: Place::Redis(store),
             copy: 0,
         }
     }
@@ -170,6 +182,8 @@ impl Store {
     pub(crate) async fn fetch(&self, key: &Bytes, ask: &Fetch) -> Result<Fetched, Fault> {
         match &self.place {
             Place::Memory(memory) => Ok(memory.fetch(self.copy, key, ask)),
+            #[cfg(feature = "redis")]
+            Place::Redis(store) => store.fetch(self.copy, key, ask).await,
         }
     }
 
@@ -180,6 +194,8 @@ impl Store {
                 .iter()
                 .map(|(key, ask)| Ok(memory.fetch(self.copy, key, ask)))
                 .collect(),
+            #[cfg(feature = "redis")]
+            Place::Redis(store) => store.fetch_many(self.copy, asks).await,
         }
     }
 
@@ -187,15 +203,21 @@ impl Store {
     pub(crate) async fn fill(&self, key: &Bytes, fill: &Fill<'_>) -> Result<bool, Fault> {
         match &self.place {
             Place::Memory(memory) => Ok(memory.fill(self.copy, key, fill)),
+            #[cfg(feature = "redis")]
+            Place::Redis(store) => store.fill(self.copy, key, fill).await,
         }
     }
 
     /// Gives a lease back: the load failed.
     pub(crate) async fn release(&self, key: &Bytes, token: Token) -> Result<(), Fault> {
         match &self.place {
-            Place::Memory(memory) => memory.release(self.copy, key, token),
+            Place::Memory(memory) => {
+                memory.release(self.copy, key, token);
+                Ok(())
+            }
+            #[cfg(feature = "redis")]
+            Place::Redis(store) => store.release(self.copy, key, token).await,
         }
-        Ok(())
     }
 
     /// After a write: nothing that was read before it is given to a strong reader, or kept, from
@@ -204,6 +226,8 @@ impl Store {
     pub(crate) async fn invalidate(&self, key: &Bytes, keep_stale: bool) -> Result<u16, Fault> {
         match &self.place {
             Place::Memory(memory) => Ok(memory.invalidate(self.copy, key, keep_stale)),
+            #[cfg(feature = "redis")]
+            Place::Redis(store) => store.invalidate(self.copy, key, keep_stale).await,
         }
     }
 
@@ -217,6 +241,8 @@ impl Store {
     ) -> Result<u16, Fault> {
         match &self.place {
             Place::Memory(memory) => Ok(memory.fence(self.copy, key, token, length)),
+            #[cfg(feature = "redis")]
+            Place::Redis(store) => store.fence(self.copy, key, token, length).await,
         }
     }
 
@@ -230,6 +256,8 @@ impl Store {
     ) -> Result<Written, Fault> {
         match &self.place {
             Place::Memory(memory) => Ok(memory.unfence(self.copy, key, token, put)),
+            #[cfg(feature = "redis")]
+            Place::Redis(store) => store.unfence(self.copy, key, token, put).await,
         }
     }
 
@@ -238,6 +266,8 @@ impl Store {
     pub(crate) async fn put(&self, key: &Bytes, put: &Put<'_>) -> Result<Written, Fault> {
         match &self.place {
             Place::Memory(memory) => Ok(memory.put(self.copy, key, put)),
+            #[cfg(feature = "redis")]
+            Place::Redis(store) => store.put(self.copy, key, put).await,
         }
     }
 
@@ -245,6 +275,8 @@ impl Store {
     pub(crate) async fn epoch(&self) -> Result<u64, Fault> {
         match &self.place {
             Place::Memory(memory) => Ok(memory.epoch()),
+            #[cfg(feature = "redis")]
+            Place::Redis(store) => store.epoch().await,
         }
     }
 
@@ -252,6 +284,30 @@ impl Store {
     pub(crate) async fn raise_epoch(&self) -> Result<u64, Fault> {
         match &self.place {
             Place::Memory(memory) => Ok(memory.raise_epoch()),
+            #[cfg(feature = "redis")]
+            Place::Redis(store) => store.raise_epoch().await,
+        }
+    }
+
+    /// Another process has told of this epoch.
+    pub(crate) fn adopt_epoch(&self, epoch: u64) {
+        #[cfg(not(feature = "redis"))]
+        let _ = epoch;
+        match &self.place {
+            // Who raises it there has voided everything already.
+            Place::Memory(_) => (),
+            #[cfg(feature = "redis")]
+            Place::Redis(store) => store.adopt_epoch(epoch),
+        }
+    }
+
+    /// Which part of the store the key is in, for whoever keeps account of what fails: of a Cluster
+    /// one of 64, else 0.
+    pub(crate) fn shard_of(&self, key: &[u8]) -> u16 {
+        match &self.place {
+            Place::Memory(_) => 0,
+            #[cfg(feature = "redis")]
+            Place::Redis(store) => store.shard_of(self.copy, key),
         }
     }
 }
