@@ -10,10 +10,16 @@ mod codec;
 #[allow(dead_code, reason = "its first users are being written")]
 mod coherence;
 mod key;
+#[allow(dead_code, reason = "its first users are being written")]
+mod lease;
 #[cfg(feature = "redis")]
 #[allow(dead_code, reason = "its first users are being written")]
 pub mod redis;
-#[allow(dead_code, reason = "its first users are being written")]
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "its first users are being written"
+)]
 mod store;
 
 pub use codec::{Codec, Json, NotDecoded, Raw};
