@@ -6,10 +6,20 @@
 //! loads a key, under a lease; whatever was loaded under a lease that an invalidation has revoked is
 //! not kept; and what reaches the database is bounded whatever the cache does.
 
+mod cache;
 mod codec;
+mod error;
+mod expiry;
 mod key;
+mod local;
+mod metrics;
+mod settings;
 #[expect(dead_code, reason = "its first users are being written")]
 mod store;
 
+pub use cache::{Answer, Builder, Cache, Loader, Read, Source};
 pub use codec::{Codec, Json, NotDecoded, Raw};
+pub use error::{Cause, Error};
 pub use key::Key;
+pub use metrics::{Event, Metrics};
+pub use settings::Settings;
