@@ -11,10 +11,19 @@ mod codec;
 mod error;
 mod expiry;
 mod key;
+#[allow(dead_code, reason = "its first users are being written")]
+mod lease;
 mod local;
 mod metrics;
+#[cfg(feature = "redis")]
+#[allow(dead_code, reason = "its first users are being written")]
+pub mod redis;
 mod settings;
-#[expect(dead_code, reason = "its first users are being written")]
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "its first users are being written"
+)]
 mod store;
 
 pub use cache::{Answer, Builder, Cache, Loader, Read, Source};
