@@ -33,7 +33,7 @@ use seawall_policy::{
     TokenBucketSettings,
 };
 
-#[expect(unused_imports, reason = "their first users are being written")]
+#[allow(unused_imports, reason = "their first users are being written")]
 pub(crate) use {
     gutter::{Health, StoreCall},
     replay::{Deliver, Undelivered},
