@@ -30,6 +30,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use redis::{Cmd, ConnectionInfo, Pipeline, Value};
 use tokio::time::Instant;
 
@@ -221,6 +222,11 @@ impl Redis {
         }
     }
 
+    /// Whether it has shards that fail one by one.
+    pub(crate) fn is_cluster(&self) -> bool {
+        matches!(self.0.way, Way::Cluster(_))
+    }
+
     /// Every server that publishes.
     pub(crate) async fn speakers(&self) -> Result<Vec<Speaker>, Fault> {
         match &self.0.way {
@@ -240,17 +246,18 @@ impl Redis {
         Instant::now() + self.0.settings.command
     }
 
+    // Boxed: futures within futures are deep enough above, and what is below goes over a network.
     async fn send(&self, cmd: &Cmd, deadline: Instant) -> Result<Value, Refusal> {
         match &self.0.way {
-            Way::One(node) => node.one(cmd, deadline).await,
-            Way::Cluster(cluster) => cluster.one(cmd, deadline).await,
+            Way::One(node) => node.one(cmd, deadline).boxed().await,
+            Way::Cluster(cluster) => cluster.one(cmd, deadline).boxed().await,
         }
     }
 
     async fn send_many(&self, cmds: Vec<Cmd>, deadline: Instant) -> Vec<Result<Value, Refusal>> {
         match &self.0.way {
-            Way::One(node) => node.many(&pipeline(cmds), deadline).await,
-            Way::Cluster(cluster) => cluster.many(cmds, deadline).await,
+            Way::One(node) => node.many(&pipeline(cmds), deadline).boxed().await,
+            Way::Cluster(cluster) => cluster.many(cmds, deadline).boxed().await,
         }
     }
 }
