@@ -109,7 +109,7 @@ impl Process {
 /// Reads until everything that is read is as it was written, and then for a while.
 async fn whole(processes: &[Process]) {
     let end = Instant::now() + Duration::from_secs(30);
-    let mut rounds = 0;
+    let (mut rounds, mut last) = (0, Vec::new());
     while rounds < 20 {
         let mut stale = Vec::new();
         for process in processes {
@@ -124,7 +124,10 @@ async fn whole(processes: &[Process]) {
             true => rounds + 1,
             false => 0,
         };
-        assert!(Instant::now() < end, "left: {stale:?}");
+        if !stale.is_empty() {
+            last = stale;
+        }
+        assert!(Instant::now() < end, "after {rounds} rounds: {last:?}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
