@@ -222,7 +222,7 @@ impl Redis {
         }
     }
 
-    /// Whether it has shards that fail one by one.
+    /// Whether its keys are spread over shards, which fail apart.
     pub(crate) fn is_cluster(&self) -> bool {
         matches!(self.0.way, Way::Cluster(_))
     }
