@@ -10,7 +10,7 @@ use seawall::context::{ContextHeaders, Trust, advice, forward, load, names};
 use seawall_policy::balance::Ask;
 use seawall_policy::breaker::Breaker;
 use seawall_policy::retry::{Pushback, Rejected, Reply, Retry, Verdict, Why, Withdrawal};
-use seawall_policy::{Advice, Call, Outcome, Rejection, Tick};
+use seawall_policy::{Advice, Call, Criticality, Outcome, Rejection, Tick};
 
 use crate::attempt::{Attempt, Passed};
 use crate::body::RequestBody;
@@ -161,11 +161,13 @@ impl Attempts<'_> {
             end: Ended::Breaker(rejection),
             mark: made.attempts > 0,
         })?;
+        let top = self.call.criticality == Criticality::CriticalPlus;
         let ask = Ask {
             hash: self.hash,
             tried: made.tried(),
             zone: self.origin.zone,
-            may_probe: self.retry.may_run_twice(self.call),
+            may_probe: self.retry.may_run_twice(self.call) && !top,
+            careful: top,
         };
         let picked = self.fleet.pick(&ask, now, self.core.random());
         let picked = picked.ok_or(Last {
@@ -224,7 +226,7 @@ impl Attempts<'_> {
         let Some(breaker) = self.breaker else {
             return Ok(None);
         };
-        match breaker.ask(now, self.core.random()) {
+        match breaker.ask_as(self.call.criticality, now, self.core.random()) {
             Ok(pass) => Ok(Some((breaker.clone(), pass))),
             Err(rejection) if self.origin.breaker_shadow => {
                 self.core.counters().shadowed(rejection.reason);

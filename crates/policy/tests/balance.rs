@@ -5,7 +5,9 @@ mod balance_support;
 use std::time::Duration;
 
 use balance_support::{Client, Host, ms};
-use seawall_policy::balance::{Algorithm, Ask, BalanceSettings, HostSpec, HostState, Hosts, Load};
+use seawall_policy::balance::{
+    Algorithm, Ask, BalanceSettings, Choice, HostSpec, HostState, Hosts, Load,
+};
 use seawall_policy::{Outcome, Tick};
 
 fn with(algorithm: Algorithm) -> BalanceSettings {
@@ -468,5 +470,97 @@ fn prequal_is_not_taken_in_by_fast_failures() {
             outcome: if at == 3 { outcome } else { Outcome::Success },
         });
         assert!((1..20).all(|second| run.share(3, second) <= 0.02));
+    }
+}
+
+#[test]
+fn a_host_that_refuses_what_is_too_much_is_better_than_one_that_fails() {
+    let mut client = Client::new(BalanceSettings::default(), 2, 5);
+    let run = client.run(200.0, 20, |at, _, random| {
+        let outcome = match (at, random % 100) {
+            (0, 0..60) => Outcome::Overloaded,
+            (1, 0..25) => Outcome::Failure,
+            _ => Outcome::Success,
+        };
+        Host {
+            latency: ms(40),
+            outcome,
+        }
+    });
+    assert!(run.total_share(0) > 0.6, "{}", run.total_share(0));
+}
+
+/// Two hosts of which the first is ejected, and when its next probe is due.
+fn one_of_two_is_out() -> (Hosts, Tick) {
+    let specs = [HostSpec::new(0), HostSpec::new(1)];
+    let settings = with(Algorithm::RoundRobin);
+    let hosts = Hosts::new(settings, &specs, Tick::ZERO);
+    for random in 0..10 {
+        let choice = hosts.pick(&Ask::default(), Tick::ZERO, random);
+        let choice = choice.expect("there are hosts");
+        let outcome = [Outcome::Failure, Outcome::Success][choice.at()];
+        choice.finish(outcome, ms(1), None, Tick::ZERO);
+    }
+    let host = hosts.host(0).expect("there are two");
+    assert_eq!(host.snapshot(Tick::ZERO).state, HostState::Ejected);
+    (hosts, Tick::ZERO + settings.outlier.probe_first)
+}
+
+#[test]
+fn who_may_not_probe_does_so_where_nobody_else_has_for_long() {
+    let careful = Ask {
+        may_probe: false,
+        ..Ask::default()
+    };
+    let first = |ask: &Ask<'_>, until: u64| {
+        let (hosts, due) = one_of_two_is_out();
+        (due.0 / 1_000_000..until).find(|&at| {
+            let choice = hosts.pick(ask, Tick::from_millis(at), at).unwrap();
+            choice.is_probe()
+        })
+    };
+    let usual = first(&Ask::default(), 2_000).expect("a probe");
+    assert!((100..=130).contains(&usual), "{usual}");
+    let late = first(&careful, 2_000).expect("a probe, though late");
+    assert!((600..=640).contains(&late), "{late}");
+}
+
+#[test]
+fn careful_calls_keep_to_hosts_without_doubt() {
+    let careful = Ask {
+        may_probe: false,
+        careful: true,
+        ..Ask::default()
+    };
+    for algorithm in Algorithm::ALL {
+        let specs = [HostSpec::new(0), HostSpec::new(1)];
+        let hosts = Hosts::new(with(algorithm), &specs, Tick::ZERO);
+        let pick = |ask: &Ask<'_>, at: u64| {
+            let random = at.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            let ask = Ask {
+                hash: Some(random),
+                ..*ask
+            };
+            hosts.pick(&ask, Tick::from_millis(at), random).unwrap()
+        };
+        let one_failure = (0..).map(|at| pick(&Ask::default(), at));
+        let mut one_failure = one_failure.skip_while(|choice| choice.at() != 0);
+        let choice = one_failure.next().unwrap();
+        choice.finish(Outcome::Failure, ms(1), None, Tick::from_millis(1));
+        let end = |choice: Choice, outcome, at| {
+            choice.finish(outcome, ms(1), None, Tick::from_millis(at));
+        };
+        for at in 10..30 {
+            let choice = pick(&careful, at);
+            assert_eq!(choice.at(), 1, "{algorithm:?}");
+            end(choice, Outcome::Success, at);
+        }
+        // With doubt everywhere they go where it is least.
+        let last = [30, 30, 30].map(|at| pick(&careful, at));
+        for choice in last {
+            end(choice, Outcome::Failure, 30);
+        }
+        let first = (31..90).any(|at| pick(&careful, at).at() == 0);
+        assert!(first, "{algorithm:?}");
     }
 }

@@ -7,7 +7,9 @@ use parking_lot::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
-use seawall_policy::balance::{Algorithm, Ask, BalanceSettings, Choice, HostSpec, Hosts, Load};
+use seawall_policy::balance::{
+    Algorithm, Ask, BalanceSettings, Choice, HostSpec, Hosts, Load, OutlierSettings,
+};
 use seawall_policy::{Outcome, Tick};
 
 /// A driver keeps lists and tickets across awaits.
@@ -20,6 +22,11 @@ const HOSTS: u64 = 5;
 fn share(algorithm: Algorithm) {
     let settings = BalanceSettings {
         algorithm,
+        // Else it is left to chance whether the host that fails is ejected, or avoided before.
+        outlier: OutlierSettings {
+            consecutive: 1,
+            ..OutlierSettings::default()
+        },
         ..BalanceSettings::default()
     };
     let specs: Vec<_> = (0..HOSTS).map(HostSpec::new).collect();

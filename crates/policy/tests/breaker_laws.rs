@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use seawall_policy::breaker::{
     Breaker, Slow, Span, State, Throttle, ThrottleSettings, Window, WindowSettings,
 };
-use seawall_policy::{Outcome, Tick};
+use seawall_policy::{Criticality, Outcome, Tick};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -91,6 +91,46 @@ fn a_throttle_sends_an_overloaded_origin_what_its_formula_says() {
         }
     }
     assert!((4_000..=4_900).contains(&sent), "{sent} in 10 s");
+}
+
+/// 100/s of 1,000/s are served, the highest first, and the rest is refused.
+#[test]
+fn a_throttle_turns_the_lowest_away_first() {
+    let throttle = Throttle::new(ThrottleSettings::default(), Tick::ZERO);
+    let (mut room, mut turned_away) = (0.0_f64, [0_u32; 4]);
+    let mut random = 1_u64;
+    for ms in 0..10_000 {
+        let now = Tick::from_millis(ms);
+        room = (room + 0.1).min(5.0);
+        random = random
+            .wrapping_mul(0xD134_2543_DE82_EF95)
+            .wrapping_add(0x9E37);
+        let criticality = match ms % 20 {
+            0 => Criticality::CriticalPlus,
+            1..6 => Criticality::Critical,
+            6..12 => Criticality::SheddablePlus,
+            _ => Criticality::Sheddable,
+        };
+        let Ok(pass) = throttle.ask_as(criticality, now, random) else {
+            turned_away[criticality as usize] += u32::from(ms >= 500);
+            continue;
+        };
+        let spare = if criticality <= Criticality::Critical {
+            1.0
+        } else {
+            3.0
+        };
+        let outcome = if room >= spare {
+            room -= 1.0;
+            Outcome::Success
+        } else {
+            Outcome::Overloaded
+        };
+        throttle.record(pass, outcome, MS, now);
+    }
+    assert_eq!(turned_away[0], 0, "{turned_away:?}");
+    assert!(turned_away[3] > 3_000, "{turned_away:?}");
+    assert!(turned_away[2] <= turned_away[3], "{turned_away:?}");
 }
 
 /// A result counts from when it came, not from when somebody asked last.

@@ -110,7 +110,7 @@ impl Bed {
             let _ = write!(
                 text,
                 "[upstreams.{service}]\nurl = \"http://{service}.shop\"\nendpoints = [{}]\n\
-                 retry.per_try_timeout = \"700ms\"\nejection.max_share = 0.7\n\n",
+                 retry.per_try_timeout = \"700ms\"\n\n",
                 hosts.join(", ")
             );
         }

@@ -8,11 +8,12 @@ use seawall_sync::Shard;
 use super::change::GateChange;
 use super::gate::{GateSettings, Shared, Waiter, Wakes, rejection};
 use super::lane::{Key, LANES, Lane, Lanes};
+use super::level::Level;
 use super::queue::{Entry, Queue};
 use super::shed::{Reading, Shed};
 use super::tally::{CELLS, Harvest};
 use crate::limit::{Limit, Step, Window};
-use crate::{Call, Reason, Tick};
+use crate::{Call, Criticality, Reason, Tick};
 
 /// A standing queue above this starts the shedding: a tenth of the deadline that is assumed
 /// where none is stated, max(250 ms, 12.5 × latency).
@@ -119,13 +120,21 @@ impl<W: Waiter> Core<W> {
         Duration::from_secs_f64(TARGET_MIN.max(TARGET_LATENCIES * self.base))
     }
 
-    /// The longest that a call may wait at present.
+    /// By criticality, whether some are turned away; those let in whole are merely held up.
+    fn cut(&self, shared: &Shared, lane: Lane) -> [bool; 4] {
+        let level = Level(shared.levels[lane.index()].load(Relaxed));
+        let backed_up = self.backed_up(lane);
+        Criticality::ALL.map(|criticality| backed_up && level.cuts(criticality))
+    }
+
+    /// The longest that a call may wait at present, while some of its criticality are turned away
+    /// if any are.
     pub(super) fn max_wait(&self, lane: Lane) -> Duration {
-        let targets = if self.backed_up(lane) {
-            BACKED_UP_TARGETS
-        } else {
-            WAIT_TARGETS
-        };
+        self.longest(self.backed_up(lane))
+    }
+
+    fn longest(&self, cut: bool) -> Duration {
+        let targets = if cut { BACKED_UP_TARGETS } else { WAIT_TARGETS };
         let wait = self.target().mul_f64(targets);
         self.fixed_wait
             .map_or(wait, |fixed| fixed.min(wait.max(fixed / 2)))
@@ -224,7 +233,8 @@ impl<W: Waiter> Core<W> {
         if self.queued == 0 {
             return;
         }
-        let max_wait: [Duration; LANES] = std::array::from_fn(|l| self.max_wait(Lane(l as u8)));
+        let max_wait: [[Duration; 4]; LANES] =
+            std::array::from_fn(|l| self.cut(shared, Lane(l as u8)).map(|cut| self.longest(cut)));
         let mut tally = shared.tallies.get(shard).lock();
         let full = shared.inflight() >= shared.places.limit();
         let mut out = 0;
@@ -265,7 +275,8 @@ impl<W: Waiter> Core<W> {
                 self.bound = true;
                 break;
             }
-            let Some(entry) = self.queues[lane].pop(self.shed[lane].shedding()) else {
+            let newest_first = self.cut(shared, Lane(lane as u8));
+            let Some(entry) = self.queues[lane].pop(newest_first) else {
                 break;
             };
             if entry.waiter.is_gone() {

@@ -51,6 +51,11 @@ impl Level {
         position < self.keep(criticality)
     }
 
+    /// Whether some of this criticality are turned away.
+    pub(super) fn cuts(self, criticality: Criticality) -> bool {
+        self.keep(criticality) < FULL
+    }
+
     /// The share of each criticality that is let in.
     pub(super) fn shares(self) -> [f64; 4] {
         Criticality::ALL.map(|c| f64::from(self.keep(c)) / f64::from(FULL))

@@ -1,7 +1,10 @@
 //! The short queue before rejection.
 //!
 //! In order while it is merely noise that has to be absorbed; newest first while it is backed up,
-//! since then the oldest are the ones whose callers leave next (folly's adaptive LIFO). *Backed
+//! since then the oldest are the ones whose callers leave next (folly's adaptive LIFO). That is for
+//! those of whom the level turns some away: who is let in whole is served before them and waits
+//! only out a stall, after which all of it can be served, so it stays in order and waits longer.
+//! *Backed
 //! up* follows CoDel's idea, the least over an interval: the time in which the fewest waiters seen
 //! in the interval would drain at the present rate of service. Unlike the wait of those served it
 //! does not look small merely because the newest are served.
@@ -64,16 +67,18 @@ impl<W: Waiter> Queue<W> {
         self.classes[entry.class()].push_back(entry);
     }
 
-    /// The next to be served.
-    pub(super) fn pop(&mut self, newest_first: bool) -> Option<Entry<W>> {
+    /// The next to be served, of its class the newest where `newest_first` says so of its
+    /// criticality.
+    pub(super) fn pop(&mut self, newest_first: [bool; 4]) -> Option<Entry<W>> {
         self.turn = self.turn.wrapping_add(1);
-        let mut waiting = self.classes.iter_mut().filter(|class| !class.is_empty());
-        let class = if self.turn.is_multiple_of(FAIR_TURN) {
+        let classes = self.classes.iter_mut().enumerate();
+        let mut waiting = classes.filter(|(_, class)| !class.is_empty());
+        let (index, class) = if self.turn.is_multiple_of(FAIR_TURN) {
             waiting.next_back()
         } else {
             waiting.next()
         }?;
-        let entry = if newest_first {
+        let entry = if newest_first[index / 2] {
             class.pop_back()
         } else {
             class.pop_front()
@@ -100,10 +105,16 @@ impl<W: Waiter> Queue<W> {
         entry
     }
 
-    /// Takes out everyone whose time is up: waiting for `max_wait`, unable to meet the deadline,
-    /// or gone.
-    pub(super) fn expire(&mut self, now: Tick, max_wait: Duration, mut each: impl FnMut(Entry<W>)) {
-        for class in &mut self.classes {
+    /// Takes out everyone whose time is up: waiting for `max_wait` of its criticality, unable to
+    /// meet the deadline, or gone.
+    pub(super) fn expire(
+        &mut self,
+        now: Tick,
+        max_wait: [Duration; 4],
+        mut each: impl FnMut(Entry<W>),
+    ) {
+        for (of, class) in self.classes.iter_mut().enumerate() {
+            let max_wait = max_wait[of / 2];
             let mut index = 0;
             while let Some(entry) = class.get(index) {
                 if now.since(entry.since) >= max_wait
@@ -151,7 +162,8 @@ mod tests {
         queue.push(entry(Criticality::Critical, false, 3));
         queue.push(entry(Criticality::Critical, true, 4));
         queue.push(entry(Criticality::CriticalPlus, false, 5));
-        let order: Vec<u64> = std::iter::from_fn(|| queue.pop(false).map(|e| e.waiter)).collect();
+        let order: Vec<u64> =
+            std::iter::from_fn(|| queue.pop([false; 4]).map(|e| e.waiter)).collect();
         assert_eq!(order, [5, 4, 2, 3, 1]);
     }
 
@@ -159,7 +171,25 @@ mod tests {
     fn newest_first_while_backed_up() {
         let mut queue = Queue::new();
         (1..=3).for_each(|t| queue.push(entry(Criticality::Critical, false, t)));
-        assert_eq!(queue.pop(true).unwrap().waiter, 3);
+        assert_eq!(queue.pop([true; 4]).unwrap().waiter, 3);
+    }
+
+    #[test]
+    fn who_is_let_in_whole_stays_in_order_and_waits_longer() {
+        let mut queue = Queue::new();
+        let cut = [false, true, true, true];
+        for criticality in [Criticality::CriticalPlus, Criticality::Critical] {
+            (1..=3).for_each(|t| queue.push(entry(criticality, false, t)));
+        }
+        let max_wait = cut.map(|cut| Duration::from_millis(if cut { 2 } else { 4 }));
+        let mut out = Vec::new();
+        queue.expire(Tick::from_millis(4), max_wait, |entry| {
+            out.push((entry.call.criticality, entry.waiter));
+        });
+        let critical = Criticality::Critical;
+        assert_eq!(out, [(critical, 1), (critical, 2)]);
+        let order: Vec<u64> = std::iter::from_fn(|| queue.pop(cut).map(|e| e.waiter)).collect();
+        assert_eq!(order, [1, 2, 3, 3]);
     }
 
     #[test]
@@ -180,8 +210,8 @@ mod tests {
             for (time, (step, c, flag)) in steps.into_iter().enumerate() {
                 match step {
                     0 => { queue.push(entry(Criticality::ALL[c], flag, time as u64)); pushed += 1; }
-                    1 => out += u64::from(queue.pop(flag).is_some()),
-                    _ => queue.expire(Tick::from_millis(time as u64), Duration::from_millis(time as u64 / 2), |_| out += 1),
+                    1 => out += u64::from(queue.pop([flag; 4]).is_some()),
+                    _ => queue.expire(Tick::from_millis(time as u64), [Duration::from_millis(time as u64 / 2); 4], |_| out += 1),
                 }
                 prop_assert_eq!(queue.len() as u64, pushed - out);
             }

@@ -125,11 +125,10 @@ impl Fleet {
         }
     }
 
-    /// At least one of two or more, never all.
+    /// Rounded up, never all.
     pub(super) fn set_cap(&self, hosts: usize) {
-        let most = (hosts as f64 * self.settings.outlier.max_share) as usize;
-        let least = usize::from(self.settings.outlier.max_share > 0.0);
-        let cap = most.max(least).min(hosts.saturating_sub(1));
+        let most = (hosts as f64 * self.settings.outlier.max_share).ceil() as usize;
+        let cap = most.min(hosts.saturating_sub(1));
         self.shared.cap.store(cap as u32, Relaxed);
     }
 

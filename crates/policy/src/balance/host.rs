@@ -56,6 +56,11 @@ pub struct Load {
 const FAILING_STEP: f32 = 0.2;
 /// Slower than this, in typical latencies, a host is asked so seldom that it has to be looked at.
 const FORGOTTEN: f32 = 2.0;
+/// From this share of failures on a host is in doubt: one failure, until three answers came.
+const DOUBT: f32 = 0.1;
+/// What a refusal weighs of a failure. It comes at once, and of those that refuse the most are often
+/// the best: they serve as much as they can.
+const REFUSAL: f32 = 0.25;
 /// Below it a share of failures is none.
 const FAILING_LEAST: f32 = 1e-3;
 
@@ -69,6 +74,8 @@ struct Hot {
     state: State,
     /// The share of calls that failed of late.
     failing: Stamped,
+    /// The share of calls that were refused of late.
+    refusing: Stamped,
     /// Calls in the low half, failures in the high one, since the last judgement.
     tally: AtomicU64,
 }
@@ -95,7 +102,7 @@ pub struct HostSnapshot {
     pub latency: Duration,
     /// Calls of ours under way.
     pub in_flight: u32,
-    /// The share of its calls that failed of late, 0 to 1.
+    /// The share of its calls that failed or were refused of late, 0 to 1.
     pub failing: f64,
     /// What it is doing.
     pub state: HostState,
@@ -183,6 +190,12 @@ impl Host {
         }
     }
 
+    /// It failed of late, or was taken back just now.
+    pub(super) fn is_in_doubt(&self, now: Tick) -> bool {
+        let back = !self.is_serving() && !self.record.is_new();
+        back || self.shares(now).0 > DOUBT
+    }
+
     pub(super) fn is_full(&self) -> bool {
         self.in_flight() >= FULL
     }
@@ -193,13 +206,36 @@ impl Host {
         self.hot.latency.at(now, fleet.rate, fleet.latency())
     }
 
+    /// The share of calls that failed or were refused of late.
     #[inline]
     pub(super) fn failing(&self, now: Tick) -> f32 {
-        let last = self.hot.failing.read(now, self.fleet.rate);
-        if last.value == 0.0 {
-            return 0.0;
-        }
-        last.value * fade(last.age)
+        let (failed, refused) = self.shares(now);
+        failed + refused
+    }
+
+    /// The shares of calls that failed, and that were refused, of late.
+    #[inline]
+    fn shares(&self, now: Tick) -> (f32, f32) {
+        let share = |stamped: &Stamped| {
+            let last = stamped.read(now, self.fleet.rate);
+            if last.value == 0.0 {
+                return 0.0;
+            }
+            last.value * fade(last.age)
+        };
+        (share(&self.hot.failing), share(&self.hot.refusing))
+    }
+
+    /// One call more: each share moves by a step, towards 1 where the call adds to it, else to 0.
+    fn move_shares(&self, failed: bool, refused: bool, now: Tick) {
+        let (failing, refusing) = self.shares(now);
+        let moved = |share: f32, more: bool| {
+            let towards = if more { 1.0 } else { 0.0 };
+            let share = share + (towards - share) * FAILING_STEP;
+            if share < FAILING_LEAST { 0.0 } else { share }
+        };
+        self.hot.failing.write(moved(failing, failed), now);
+        self.hot.refusing.write(moved(refusing, refused), now);
     }
 
     /// Its load without the weight of failures; `inverse` is 1 / weight.
@@ -225,7 +261,8 @@ impl Host {
     #[inline]
     pub(super) fn load(&self, by_latency: bool, inverse: f32, now: Tick) -> f32 {
         let work = self.work(by_latency, inverse, now);
-        let failing = self.failing(now);
+        let (failed, refused) = self.shares(now);
+        let failing = failed + REFUSAL * refused;
         if failing == 0.0 {
             return work;
         }
@@ -243,8 +280,8 @@ impl Host {
         self.hot.flight.begin(now)
     }
 
-    pub(super) fn take_probe(&self, now: Tick) -> bool {
-        self.hot.state.take_probe(now)
+    pub(super) fn take_probe(&self, now: Tick, patience: Duration) -> bool {
+        self.hot.state.take_probe(now, patience)
     }
 
     /// A call was lost without a word: neither sample nor leak.
@@ -294,11 +331,8 @@ impl Host {
     #[inline]
     fn record_success(&self, now: Tick) {
         self.tally(0);
-        let failing = self.failing(now);
-        if failing > 0.0 {
-            let less = failing * (1.0 - FAILING_STEP);
-            let less = if less < FAILING_LEAST { 0.0 } else { less };
-            self.hot.failing.write(less, now);
+        if self.failing(now) > 0.0 {
+            self.move_shares(false, false, now);
             self.record.succeeded();
         }
     }
@@ -311,9 +345,8 @@ impl Host {
         if outcome == Outcome::Ignored {
             return self.given_up(latency, now);
         }
-        let failing = self.failing(now);
-        let more = failing + (1.0 - failing) * FAILING_STEP;
-        self.hot.failing.write(more, now);
+        let refused = outcome == Outcome::Overloaded;
+        self.move_shares(!refused, refused, now);
         let fleet = &*self.fleet;
         let typical = fleet.latency();
         self.hot.latency.raise(latency, now, fleet.rate, typical);
@@ -349,6 +382,7 @@ impl Host {
                     // What was known is of another time.
                     self.hot.latency.restart(latency, now);
                     self.hot.failing.write(0.0, now);
+                    self.hot.refusing.write(0.0, now);
                     self.clear_tally();
                 }
             }
@@ -406,14 +440,17 @@ impl Host {
         self.hot.tally.store(0, Relaxed);
     }
 
-    /// A host that has warmed up serves, and is as good as any: how slow it was while it was cold
-    /// would keep calls away for long.
+    /// A host that has warmed up serves, and one that is new is as good as any: how slow it was while
+    /// it was cold would keep calls away for long. One that was taken back may be slow for good, and
+    /// is not sent its whole share to find out.
     pub(super) fn settle(&self, now: Tick) {
         if let (HostState::Warming, from) = self.state()
             && self.share(now) >= 1.0
         {
             self.hot.state.warmed(from);
-            self.hot.latency.forget();
+            if self.record.is_new() {
+                self.hot.latency.forget();
+            }
         }
     }
 }

@@ -30,9 +30,13 @@ pub struct Ask<'a> {
     pub tried: &'a [u64],
     /// Where the caller is; 0 where nothing is said.
     pub zone: u16,
-    /// The call may be what an ejected host is probed with: say no for one that cannot be retried.
-    /// Only first attempts are ever used.
+    /// The call may be what an ejected host is probed with: say no for one that cannot be retried,
+    /// or that matters most. It is then used only where a probe has been due for as long as the
+    /// longest wait between two, since nobody else seems to come. Only first attempts are ever used.
     pub may_probe: bool,
+    /// Not to a host in doubt while there is another: one that failed of late, or was taken back
+    /// just now. For calls that matter most; if all calls said so, nobody would find out.
+    pub careful: bool,
 }
 
 impl Default for Ask<'_> {
@@ -42,6 +46,7 @@ impl Default for Ask<'_> {
             tried: &[],
             zone: 0,
             may_probe: true,
+            careful: false,
         }
     }
 }
@@ -265,6 +270,18 @@ impl Hosts {
         now: Tick,
         dice: &mut Dice,
     ) -> Option<usize> {
+        if ask.careful {
+            let sure = |at: usize| within(at) && !self.seats[at].host.is_in_doubt(now);
+            let ask = Ask {
+                careful: false,
+                ..*ask
+            };
+            let found =
+                self.choose_among(sampler, &sure as &dyn Fn(usize) -> bool, &ask, now, dice);
+            if found.is_some() {
+                return found;
+            }
+        }
         let usable = |at: usize, dice: &mut Dice| self.usable(at, ask, now, dice) && within(at);
         let by_latency = |at: usize| self.load(at, true, now);
         let by_in_flight = |at: usize| self.load(at, false, now);
@@ -398,9 +415,14 @@ impl Hosts {
             zone.review(&self.seats, members, now);
         }
         let may = ask.may_probe && ask.tried.is_empty();
-        let mine = due.filter(|_| may).and_then(|_| {
+        let patience = if ask.may_probe {
+            Duration::ZERO
+        } else {
+            self.fleet.settings.outlier.probe_every
+        };
+        let mine = due.filter(|_| ask.tried.is_empty()).and_then(|_| {
             let mut members = members.iter().map(|&at| at as usize);
-            members.find(|&at| self.seats[at].host.take_probe(now))
+            members.find(|&at| self.seats[at].host.take_probe(now, patience))
         });
         if let Some(due) = due {
             // Soon again for the next one that is due, or for a call that may.

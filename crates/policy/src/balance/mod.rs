@@ -16,14 +16,17 @@
 //!   170 ms, and 2 where they take 20 ms; by the count alone it is 31 and 8.
 //! - *A failure is weight, not latency.* A fast 500 as a sample of 1 ms would attract all traffic; as
 //!   a sample of ten typical latencies, one failure in a hundred hides what the latencies are. So the
-//!   share of calls that failed of late is kept apart, and weighs in loads of a typical host. An
-//!   answer that says "overloaded" weighs the same: it is no latency either.
+//!   share of calls that failed of late is kept apart, and weighs in loads of a typical host. A
+//!   refusal for overload is no latency either and counts in the same way, but weighs a quarter: it
+//!   costs its caller next to nothing, and while all are overloaded the one that refuses most is the
+//!   one that was sent most. Weighed alike, the refusals of a host that serves as fast as it can
+//!   send the rest to one where they end by their time limit.
 //! - *Typical is the median*, found ten times a second by a call that comes by, so there is neither a
 //!   timer nor a count that every call shares.
 //! - *A host's breaker is its ejection*: out after failures in a row, or far more than the others
 //!   have; back by probes, at least one every half second (see [`OutlierSettings`]). What fails too
 //!   much to be chosen but too seldom to be ejected is set aside too, once it has stood idle: probes
-//!   find out sooner than the fading of its weight. The cap keeps half of the hosts in whatever
+//!   find out sooner than the fading of its weight. The cap keeps half of the hosts in (of three, one) whatever
 //!   happens, and if none is left (after an update), the best of all is picked: a call that may fail
 //!   beats one that must.
 //! - *Hosts outlive lists.* A discovery update makes a new list of the same hosts, and a new host

@@ -100,11 +100,11 @@ impl State {
         self.change((HostState::Warming, since), (HostState::Serving, since));
     }
 
-    /// The probe is the caller's, if it is due and nobody else took it.
-    pub(super) fn take_probe(&self, now: Tick) -> bool {
+    /// The probe is the caller's, if it has been due for `patience` and nobody else took it.
+    pub(super) fn take_probe(&self, now: Tick, patience: Duration) -> bool {
         let (state, due) = self.read();
         state == HostState::Ejected
-            && now >= due
+            && now >= due + patience
             && self.change((state, due), (HostState::Probing, now))
     }
 }
@@ -138,6 +138,11 @@ impl Record {
         self.warm_ns.store(warm_ns, Relaxed);
         self.since.store(now.0, Relaxed);
         self.streak.store(0, Relaxed);
+    }
+
+    /// It was never ejected.
+    pub(super) fn is_new(&self) -> bool {
+        self.ejections.load(Relaxed) == 0
     }
 
     pub(super) fn warm(&self) -> Duration {
@@ -263,9 +268,12 @@ mod tests {
         fn probe(&self) -> Tick {
             let (state, due) = self.state.read();
             assert_eq!(state, HostState::Ejected);
-            assert!(!self.state.take_probe(due - Duration::from_nanos(1)));
-            assert!(self.state.take_probe(due));
-            assert!(!self.state.take_probe(due), "only one");
+            let none = Duration::ZERO;
+            let just_before = due - Duration::from_nanos(1);
+            assert!(!self.state.take_probe(just_before, none));
+            assert!(!self.state.take_probe(due, Duration::from_nanos(1)));
+            assert!(self.state.take_probe(due, none));
+            assert!(!self.state.take_probe(due, none), "only one");
             due
         }
     }
@@ -319,7 +327,7 @@ mod tests {
 
     #[test]
     fn the_cap_is_kept_and_the_last_is_never_ejected() {
-        for (hosts, cap) in [(0, 0), (1, 0), (2, 1), (3, 1), (4, 2), (10, 5)] {
+        for (hosts, cap) in [(0, 0), (1, 0), (2, 1), (3, 2), (4, 2), (5, 3), (10, 5)] {
             let bed = bed(hosts);
             let taken = (0..20).filter(|_| bed.fleet.take_ejection()).count();
             assert_eq!(taken, cap, "of {hosts}");

@@ -113,9 +113,10 @@ pub struct OutlierSettings {
     /// Calls in a second that it takes to judge by `excess`, at least 10. Default 20: at half
     /// failing, chance alone is off by 0.11.
     pub least_calls: u32,
-    /// The greatest share of the hosts that is ejected, 0 to 1; at least one of two or more, never
+    /// The greatest share of the hosts that is ejected, 0 to 1, rounded up to whole hosts; never
     /// the last. Default 0.5: when more than half fail, the fault is hardly theirs, and those left
-    /// would not stand the load. (Envoy's 10 % leaves the second dead host of ten in.)
+    /// would not stand the load. (Envoy's 10 % leaves the second dead host of ten in.) Of three it
+    /// is two: rounded down, a second one that is slow would keep its share of every call.
     pub max_share: f64,
     /// The wait before the first probe, 1 ms up to `probe_every`. Doubles with each probe that
     /// fails, and is up to a quarter longer at random. Default 100 ms: a host that restarts is back

@@ -51,6 +51,7 @@
 
 mod keyed;
 mod log;
+mod mix;
 mod pacer;
 mod settings;
 mod tally;
@@ -70,7 +71,7 @@ pub use tally::Counts;
 pub use throttle::{Throttle, ThrottleSettings};
 pub use window::Window;
 
-use crate::{Advice, Outcome, Reason, Rejection, Scope, Tick};
+use crate::{Advice, Criticality, Outcome, Reason, Rejection, Scope, Tick};
 
 /// Keeps calls from an origin that fails them.
 ///
@@ -81,7 +82,16 @@ pub trait Breaker: Debug + Send + Sync {
     /// # Errors
     /// [`Reason::Breaker`], with the settings' scope; the advice is [`Advice::Elsewhere`] where
     /// that is one host, and else the time until the next probe.
-    fn ask(&self, now: Tick, random: u64) -> Result<Pass, Rejection>;
+    fn ask(&self, now: Tick, random: u64) -> Result<Pass, Rejection> {
+        self.ask_as(Criticality::default(), now, random)
+    }
+
+    /// [`ask`](Breaker::ask) for a call of this criticality. Where a share is turned away, the
+    /// lowest go first.
+    ///
+    /// # Errors
+    /// As [`ask`](Breaker::ask).
+    fn ask_as(&self, criticality: Criticality, now: Tick, random: u64) -> Result<Pass, Rejection>;
 
     /// Tells how a call ended that [`ask`](Breaker::ask) let through, and how long it took.
     ///

@@ -7,10 +7,11 @@ use parking_lot::Mutex;
 use seawall_sync::CachePadded;
 
 use super::log::Log;
+use super::mix::Mix;
 use super::pacer::Pacer;
 use super::tally::{Counts, Edge, History, Slide, Tally};
-use super::{Breaker, Cause, Pass, PassKind, State, Transition, nanos, rejection, sound};
-use crate::{Outcome, Rejection, Scope, Tick};
+use super::{Breaker, Cause, Pass, PassKind, State, Transition, mix, nanos, rejection, sound};
+use crate::{Criticality, Outcome, Rejection, Scope, Tick};
 
 /// Buckets of a window; the share is reckoned anew at the end of each.
 const BUCKETS: u64 = 20;
@@ -92,7 +93,10 @@ impl Default for ThrottleSettings {
 /// An origin that can serve `C` and refuses the rest is sent `√(K·C·rate)` of a `rate` above
 /// `K·C`: more than the `K·C` of the first reading. That is what its own limit is for.
 ///
-/// A refusal for overload is a failure here: it is what the throttle was invented for.
+/// A refusal for overload is a failure here: it is what the throttle was invented for. So the share
+/// is taken from the lowest [`Criticality`] up, by what came of each in the last window: an origin
+/// that refuses half of the calls refuses those that matter least, and what it would have served
+/// must not fail here. In all the share is the same, and so is what is said of recovery.
 ///
 /// ```
 /// use seawall_policy::breaker::{Breaker, State, Throttle, ThrottleSettings};
@@ -114,6 +118,8 @@ impl Default for ThrottleSettings {
 pub struct Throttle {
     hot: CachePadded<Hot>,
     pacer: CachePadded<Pacer>,
+    /// What came while calls are turned away.
+    mix: CachePadded<Mix>,
     tally: Tally,
     core: Mutex<Core>,
     rule: Rule,
@@ -124,8 +130,10 @@ pub struct Throttle {
 /// Read by every call, written once a bucket.
 #[derive(Debug)]
 struct Hot {
-    /// Calls whose random number is below are turned away. Zero for none.
-    reject_below: AtomicU64,
+    /// The share of all calls that is turned away, of 2^64. Zero for none.
+    rejecting: AtomicU64,
+    /// By criticality: calls whose random number is below are turned away.
+    reject_below: [AtomicU64; 4],
     edge: Edge,
     /// Changes of state so far, and the state.
     changes: AtomicU64,
@@ -137,6 +145,8 @@ struct Hot {
 struct Core {
     history: History,
     log: Log,
+    /// Calls by criticality, those of a window ago counted by a third.
+    came: [f64; 4],
     /// When the last result came.
     heard: u64,
 }
@@ -195,16 +205,19 @@ impl Throttle {
         let floor = sound(settings.floor, 0.0, 1e12, default.floor);
         Self {
             hot: CachePadded::new(Hot {
-                reject_below: AtomicU64::new(0),
+                rejecting: AtomicU64::new(0),
+                reject_below: Default::default(),
                 edge: Edge::new(&history),
                 changes: AtomicU64::new(0),
                 revived: AtomicU64::new(0),
             }),
             pacer: CachePadded::new(Pacer::new(0, probe_every)),
+            mix: CachePadded::default(),
             tally: Tally::new(settings.shards),
             core: Mutex::new(Core {
                 history,
                 log: Log::new(),
+                came: [0.0; 4],
                 heard: now.0,
             }),
             rule: Rule {
@@ -220,7 +233,7 @@ impl Throttle {
     /// The share of calls that is turned away at present, 0 to `max_rejection`. One relaxed load.
     #[must_use]
     pub fn rejecting(&self) -> f64 {
-        self.hot.reject_below.load(Relaxed) as f64 / 2f64.powi(64)
+        self.hot.rejecting.load(Relaxed) as f64 / 2f64.powi(64)
     }
 
     #[inline]
@@ -254,8 +267,21 @@ impl Throttle {
             Verdict::Reject(share, false) => (share, State::Open, Cause::FailureRatio),
         };
         self.enter(&mut core.log, state, cause, now);
-        let below = (share * 2f64.powi(64)) as u64;
-        self.hot.reject_below.store(below, Relaxed);
+        self.set(share, &mut core.came);
+    }
+
+    /// Turns this share away from now on, the lowest first.
+    fn set(&self, share: f64, came: &mut [f64; 4]) {
+        self.mix.collect(came, 1.0 - 1.0 / BUCKETS as f64);
+        if share == 0.0 {
+            *came = [0.0; 4];
+        }
+        let of_2_64 = |share: f64| (share * 2f64.powi(64)) as u64;
+        let shares = mix::lowest_first(share, self.rule.max_rejection, came);
+        for (below, share) in self.hot.reject_below.iter().zip(shares) {
+            below.store(of_2_64(share), Relaxed);
+        }
+        self.hot.rejecting.store(of_2_64(share), Relaxed);
     }
 
     fn enter(&self, log: &mut Log, to: State, cause: Cause, now: u64) {
@@ -304,10 +330,13 @@ impl Throttle {
 
 impl Breaker for Throttle {
     #[inline]
-    fn ask(&self, now: Tick, random: u64) -> Result<Pass, Rejection> {
+    fn ask_as(&self, criticality: Criticality, now: Tick, random: u64) -> Result<Pass, Rejection> {
         self.turn_if_due(now);
-        if random < self.hot.reject_below.load(Relaxed) {
-            return self.refuse(now);
+        if self.hot.rejecting.load(Relaxed) != 0 {
+            self.mix.count(criticality);
+            if random < self.hot.reject_below[criticality as usize].load(Relaxed) {
+                return self.refuse(now);
+            }
         }
         Ok(Pass {
             generation: 0,
@@ -320,7 +349,7 @@ impl Breaker for Throttle {
         self.turn_if_due(now); // before it is counted: it belongs to the next bucket
         match outcome {
             Outcome::Success => {
-                if self.hot.reject_below.load(Relaxed) != 0 {
+                if self.hot.rejecting.load(Relaxed) != 0 {
                     self.revive(now - latency);
                 }
                 self.tally.success();

@@ -11,7 +11,7 @@ use super::pacer::{Kind, Turn, Turnstile, Word};
 use super::settings::{Rule, WindowSettings};
 use super::tally::{Counts, Edge, History, Tally};
 use super::{Breaker, Cause, Pass, PassKind, State, Transition, jittered, nanos, rejection};
-use crate::{Outcome, Rejection, Tick};
+use crate::{Criticality, Outcome, Rejection, Tick};
 
 /// The end of a penalty whose jitter nobody has drawn yet.
 const UNDRAWN: u64 = u64::MAX;
@@ -340,7 +340,7 @@ impl Window {
 
 impl Breaker for Window {
     #[inline]
-    fn ask(&self, now: Tick, random: u64) -> Result<Pass, Rejection> {
+    fn ask_as(&self, _: Criticality, now: Tick, random: u64) -> Result<Pass, Rejection> {
         loop {
             let word = self.hot.turnstile.word();
             if word.kind() == Kind::Closed {

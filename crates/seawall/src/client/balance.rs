@@ -24,7 +24,7 @@ use crate::clock::Clock;
 use crate::context::{Wire, load};
 use crate::discovery::{DiscoveryError, Endpoint, Endpoints};
 use crate::layer::Head;
-use crate::{Outcome, Tick};
+use crate::{Criticality, Outcome, Tick};
 
 /// What a call is hashed by, where hosts are chosen by a hash.
 pub type HashKey = Arc<dyn Fn(&Head<'_>) -> Option<u64> + Send + Sync>;
@@ -271,18 +271,20 @@ impl<S: Clone> Shared<S> {
 
     /// A host, its service and how to tell it of the call; `None` from an empty list.
     ///
-    /// What must not run twice seldom probes an ejected host: seldom, since it may fail there;
-    /// not never, since there may be nobody else.
+    /// What must not run twice, or matters most, does not probe an ejected host, where it may fail,
+    /// while others do.
     fn pick(&self, outgoing: &Outgoing, hash: Option<u64>, now: Tick) -> Option<(S, Sent)> {
         let (keys, count) = match &outgoing.tried {
             Some(tried) => tried.read(),
             None => Default::default(),
         };
+        let top = outgoing.call.criticality == Criticality::CriticalPlus;
         let ask = Ask {
             hash,
             tried: &keys[..count],
             zone: self.zone,
-            may_probe: outgoing.call.idempotent || fastrand::u8(..8) == 0,
+            may_probe: outgoing.call.idempotent && !top,
+            careful: top,
         };
         let list = self.list.load();
         let choice = list.hosts.pick(&ask, now, fastrand::u64(..))?;

@@ -134,7 +134,8 @@ where
             return BreakerFuture::running(self.inner.call(request), sample);
         };
         let now = layer.clock.now();
-        let passed = match breaker.ask(now, fastrand::u64(..)) {
+        let call = Outgoing::call_of(&request, now);
+        let passed = match breaker.ask_as(call.criticality, now, fastrand::u64(..)) {
             Ok(pass) => Some(Passed {
                 breaker: breaker.clone(),
                 pass,
@@ -150,8 +151,7 @@ where
                 };
             }
         };
-        let deadline = Outgoing::call_of(&request, now).deadline;
-        let sample = Sample::new(passed, &layer.clock, now, deadline, wire);
+        let sample = Sample::new(passed, &layer.clock, now, call.deadline, wire);
         BreakerFuture::running(self.inner.call(request), sample)
     }
 }

@@ -198,7 +198,7 @@ pub const SETTINGS: &[Setting] = &[
         "Failures in a row that take a host out, until a probe (one every 500 ms) succeeds. 0: not for that; one that fails far more of its calls than the others is taken out all the same.",
         "a service that fails one call in ten by itself does so once in 100,000 calls"),
     with("upstreams.*.ejection.max_share", Kind::Ratio(0.0, 1.0), "0.5",
-        "The greatest share of the hosts that is out at once: at least one of several, and never the last.", "when more than half fail, the fault is hardly theirs"),
+        "The greatest share of the hosts that is out at once, rounded up to whole hosts, and never the last.", "when more than half fail, the fault is hardly theirs"),
 
     with("upstreams.*.breaker.kind", Kind::Choice(&["throttle", "window", "off"]), "\"throttle\"",
         "What keeps calls from an upstream that does not answer (no connection, broken off, too slow, 502, 504): `throttle` turns away as large a share as fails, `window` all of them for a while.",
