@@ -30,7 +30,7 @@ mod settings;
 )]
 mod store;
 
-pub use cache::{Answer, Builder, Cache, Loader, Read, Source};
+pub use cache::{Answer, BehindSettings, Builder, Cache, Loader, Read, Source, WriteBehind};
 pub use codec::{Codec, Json, NotDecoded, Raw};
 pub use error::{Cause, Error};
 pub use guard::{Guard, GuardSettings, GuardTotal, GuardTotals, LoadPass};
