@@ -8,6 +8,7 @@
 
 mod codec;
 mod key;
+pub mod list;
 #[expect(dead_code, reason = "its first users are being written")]
 mod store;
 
