@@ -6,11 +6,30 @@
 //! loads a key, under a lease; whatever was loaded under a lease that an invalidation has revoked is
 //! not kept; and what reaches the database is bounded whatever the cache does.
 
+mod cache;
 mod codec;
+mod error;
+mod expiry;
 mod key;
+#[allow(dead_code, reason = "its first users are being written")]
+mod lease;
 pub mod list;
-#[expect(dead_code, reason = "its first users are being written")]
+mod local;
+mod metrics;
+#[cfg(feature = "redis")]
+#[allow(dead_code, reason = "its first users are being written")]
+pub mod redis;
+mod settings;
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "its first users are being written"
+)]
 mod store;
 
+pub use cache::{Answer, Builder, Cache, Loader, Read, Source};
 pub use codec::{Codec, Json, NotDecoded, Raw};
+pub use error::{Cause, Error};
 pub use key::Key;
+pub use metrics::{Event, Metrics};
+pub use settings::Settings;

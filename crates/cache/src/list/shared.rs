@@ -1,0 +1,158 @@
+//! Lists in Redis: a sorted set of what is known, and a hash beside it.
+
+use bytes::Bytes;
+use redis::Value;
+
+use super::ask::{Counted, Ended, Filled, Moved, Paged, Ranked};
+use super::position::Position;
+use super::store::Which;
+use super::wire::{self, Args};
+use crate::redis::{Fault, Redis, Script};
+use crate::store::{Notice, Token};
+
+pub(super) struct Shared {
+    redis: Redis,
+    script: Script,
+    /// `PREFIX:NAME`.
+    name: Bytes,
+    channel: Bytes,
+}
+
+impl Shared {
+    pub(super) fn new(redis: Redis, name: &str) -> Self {
+        Self {
+            redis,
+            script: Script::new(&wire::code()),
+            name: Bytes::copy_from_slice(name.as_bytes()),
+            channel: Bytes::from(format!("{name}!")),
+        }
+    }
+
+    /// The key of the sorted set or of the hash: the digest in braces puts both in one slot, whatever
+    /// braces the list's own key has.
+    fn key(&self, kind: &[u8], key: &[u8]) -> Bytes {
+        let tag = format!("{{{:016x}}}:", digest(key));
+        [&self.name[..], b":", kind, tag.as_bytes(), key].concat().into()
+    }
+
+    async fn ask(
+        &self,
+        which: Which<'_>,
+        what: &str,
+        with: impl FnOnce(Args) -> Args,
+    ) -> Result<Value, Fault> {
+        let (members, known) = (self.key(b"members", which.key), self.key(b"known", which.key));
+        let notice = match what {
+            "fill" | "counted" => Notice::Filled(known.clone()),
+            _ => Notice::Released(known.clone()),
+        };
+        let notice = encoded(&notice);
+        let args = with(Args::new(what, which.terms, None, &self.channel, &notice));
+        let keys = [&members[..], &known[..]];
+        self.redis.call(&self.script, &keys, &args.slices()).await
+    }
+
+    pub(super) async fn page(
+        &self,
+        which: Which<'_>,
+        token: Token,
+        after: Option<&Position>,
+        limit: usize,
+    ) -> Result<Paged, Fault> {
+        let asked = self.ask(which, "page", |args| {
+            args.token(token).position(after).number(limit)
+        });
+        wire::paged(&asked.await?).ok_or_else(strange)
+    }
+
+    pub(super) async fn fill(
+        &self,
+        which: Which<'_>,
+        token: Token,
+        (items, end): (&[Position], bool),
+        after: Option<&Position>,
+        limit: usize,
+    ) -> Result<Filled, Fault> {
+        let asked = self.ask(which, "fill", |args| {
+            let args = args.token(token).number(u8::from(end));
+            args.position(after).number(limit).items(items)
+        });
+        wire::filled(&asked.await?).ok_or_else(strange)
+    }
+
+    pub(super) async fn release(&self, which: Which<'_>, token: Token) -> Result<(), Fault> {
+        let asked = self.ask(which, "release", |args| args.token(token));
+        asked.await.map(drop)
+    }
+
+    pub(super) async fn count(&self, which: Which<'_>, token: Token) -> Result<Counted, Fault> {
+        let asked = self.ask(which, "count", |args| args.token(token));
+        wire::counted(&asked.await?).ok_or_else(strange)
+    }
+
+    pub(super) async fn fill_count(
+        &self,
+        which: Which<'_>,
+        token: Token,
+        count: u64,
+    ) -> Result<(), Fault> {
+        let asked = self.ask(which, "counted", |args| args.token(token).number(count));
+        asked.await.map(drop)
+    }
+
+    pub(super) async fn rank(&self, which: Which<'_>, member: &Bytes) -> Result<Ranked, Fault> {
+        let asked = self.ask(which, "rank", |args| args.bytes(&member[..]));
+        wire::ranked(&asked.await?).ok_or_else(strange)
+    }
+
+    pub(super) async fn change(&self, which: Which<'_>, moved: &Moved) -> Result<(), Fault> {
+        self.ask(which, "change", |args| args.moved(moved)).await.map(drop)
+    }
+
+    pub(super) async fn begin(
+        &self,
+        which: Which<'_>,
+        token: Token,
+        moved: &Moved,
+    ) -> Result<(), Fault> {
+        let asked = self.ask(which, "begin", |args| args.token(token).moved(moved));
+        asked.await.map(drop)
+    }
+
+    pub(super) async fn settle(
+        &self,
+        which: Which<'_>,
+        token: Token,
+        moved: &Moved,
+        ended: Ended,
+    ) -> Result<(), Fault> {
+        let asked = self.ask(which, "settle", |args| {
+            args.token(token).moved(moved).ended(ended)
+        });
+        asked.await.map(drop)
+    }
+
+    pub(super) async fn invalidate(&self, which: Which<'_>) -> Result<(), Fault> {
+        self.ask(which, "invalidate", |args| args).await.map(drop)
+    }
+}
+
+fn strange() -> Fault {
+    Fault::Unexpected("a list's script answered what it never does".into())
+}
+
+/// FNV-1a: the same in every process and version.
+fn digest(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+fn encoded(notice: &Notice) -> Vec<u8> {
+    let (letter, key) = match notice {
+        Notice::Filled(key) => (b"F", key),
+        Notice::Released(key) => (b"R", key),
+        _ => return Vec::new(),
+    };
+    [&letter[..], &key[..]].concat()
+}
