@@ -10,6 +10,8 @@ mod cache;
 mod codec;
 mod error;
 mod expiry;
+#[allow(dead_code, reason = "its first users are being written")]
+mod guard;
 mod key;
 #[allow(dead_code, reason = "its first users are being written")]
 mod lease;
@@ -30,6 +32,7 @@ mod store;
 pub use cache::{Answer, Builder, Cache, Loader, Read, Source};
 pub use codec::{Codec, Json, NotDecoded, Raw};
 pub use error::{Cause, Error};
+pub use guard::{Guard, GuardSettings, GuardTotal, GuardTotals, LoadPass};
 pub use key::Key;
 pub use metrics::{Event, Metrics};
 pub use settings::Settings;
