@@ -16,7 +16,9 @@ pub enum Error {
     Unavailable(#[source] CacheFault),
     /// The change was committed, and the list in Redis could not be told. This process tells it as
     /// soon as it can; until then other processes may read the list as it was, for its life at most.
-    #[error("the list could not be told of the change ({0}); it is forgotten as soon as Redis serves")]
+    #[error(
+        "the list could not be told of the change ({0}); it is forgotten as soon as Redis serves"
+    )]
     NotTold(#[source] CacheFault),
     /// The loader's items are not in the order of the list, or not behind the cursor.
     #[error(
@@ -36,7 +38,9 @@ pub enum Error {
         limit: usize,
     },
     /// A member's bytes are more than a list holds.
-    #[error("a member of {bytes} bytes: lists hold up to {MAX_MEMBER}; keep ids in lists, and what they name elsewhere")]
+    #[error(
+        "a member of {bytes} bytes: lists hold up to {MAX_MEMBER}; keep ids in lists, and what they name elsewhere"
+    )]
     LongMember {
         /// How many.
         bytes: usize,

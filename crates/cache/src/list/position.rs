@@ -29,6 +29,9 @@ pub struct Score(i64);
 pub struct NoScore(pub f64);
 
 impl Score {
+    /// The number 0.
+    pub const ZERO: Self = Self(0);
+
     /// The number.
     #[must_use]
     pub fn get(self) -> i64 {

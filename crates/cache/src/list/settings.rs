@@ -59,6 +59,11 @@ impl ListSettings {
         Self {
             bound: self.bound.clamp(1, 10_000_000),
             prefetch: self.prefetch.map(|items| items.min(MAX_PAGE)),
+            jitter: if self.jitter.is_nan() {
+                0.1
+            } else {
+                self.jitter
+            },
             life: self.life.clamp(Duration::from_secs(1), 30 * DAY),
             load_timeout: self.load_timeout.clamp(soon, LONGEST * 4 / 5),
             write_timeout: self.write_timeout.clamp(soon, LONGEST),

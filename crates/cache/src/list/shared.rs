@@ -32,7 +32,9 @@ impl Shared {
     /// braces the list's own key has.
     fn key(&self, kind: &[u8], key: &[u8]) -> Bytes {
         let tag = format!("{{{:016x}}}:", digest(key));
-        [&self.name[..], b":", kind, tag.as_bytes(), key].concat().into()
+        [&self.name[..], b":", kind, tag.as_bytes(), key]
+            .concat()
+            .into()
     }
 
     async fn ask(
@@ -41,7 +43,10 @@ impl Shared {
         what: &str,
         with: impl FnOnce(Args) -> Args,
     ) -> Result<Value, Fault> {
-        let (members, known) = (self.key(b"members", which.key), self.key(b"known", which.key));
+        let (members, known) = (
+            self.key(b"members", which.key),
+            self.key(b"known", which.key),
+        );
         let notice = match what {
             "fill" | "counted" => Notice::Filled(known.clone()),
             _ => Notice::Released(known.clone()),
@@ -106,7 +111,9 @@ impl Shared {
     }
 
     pub(super) async fn change(&self, which: Which<'_>, moved: &Moved) -> Result<(), Fault> {
-        self.ask(which, "change", |args| args.moved(moved)).await.map(drop)
+        self.ask(which, "change", |args| args.moved(moved))
+            .await
+            .map(drop)
     }
 
     pub(super) async fn begin(

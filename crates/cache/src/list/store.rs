@@ -6,13 +6,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use seawall::clock::Clock;
+use seawall_policy::Tick;
 
-use super::ask::{Counted, Ended, Filled, Moved, Paged, Ranked, Terms};
+use super::ask::{Counted, Ended, Filled, Moved, Paged, Ranked, Terms, millis};
 use super::error::CacheFault as Fault;
 use super::index::Index;
 use super::position::Position;
 #[cfg(feature = "redis")]
 use super::shared::Shared;
+use crate::cache::Source;
 use crate::store::Token;
 
 /// Lists of one name.
@@ -44,7 +46,7 @@ impl Memory {
             .get_with_by_ref(key, || Arc::new(Mutex::new(Index::new(*terms))));
         let mut index = list.lock();
         // Under the lock, so that a list's times do not run backwards.
-        let now = self.clock.now().as_millis();
+        let now = millis(self.clock.now().since(Tick::ZERO));
         ask(&mut index, now)
     }
 
@@ -63,6 +65,15 @@ pub(super) struct Which<'a> {
 }
 
 impl Store {
+    /// Where what is known was found.
+    pub(super) fn source(&self) -> Source {
+        match self {
+            Self::Memory(_) => Source::Local,
+            #[cfg(feature = "redis")]
+            Self::Redis(_) => Source::Redis,
+        }
+    }
+
     pub(super) async fn page(
         &self,
         which: Which<'_>,
@@ -116,9 +127,9 @@ impl Store {
 
     pub(super) async fn count(&self, which: Which<'_>, token: Token) -> Result<Counted, Fault> {
         match self {
-            Self::Memory(memory) => Ok(memory.with(which.key, which.terms, |index, now| {
-                index.count(now, token)
-            })),
+            Self::Memory(memory) => {
+                Ok(memory.with(which.key, which.terms, |index, now| index.count(now, token)))
+            }
             #[cfg(feature = "redis")]
             Self::Redis(shared) => shared.count(which, token).await,
         }
@@ -145,9 +156,9 @@ impl Store {
 
     pub(super) async fn rank(&self, which: Which<'_>, member: &Bytes) -> Result<Ranked, Fault> {
         match self {
-            Self::Memory(memory) => Ok(memory.with(which.key, which.terms, |index, now| {
-                index.rank(now, member)
-            })),
+            Self::Memory(memory) => {
+                Ok(memory.with(which.key, which.terms, |index, now| index.rank(now, member)))
+            }
             #[cfg(feature = "redis")]
             Self::Redis(shared) => shared.rank(which, member).await,
         }
@@ -206,7 +217,7 @@ impl Store {
     pub(super) async fn invalidate(&self, which: Which<'_>) -> Result<(), Fault> {
         match self {
             Self::Memory(memory) => {
-                memory.with(which.key, which.terms, Index::invalidate);
+                memory.with(which.key, which.terms, |index, now| index.invalidate(now));
                 memory.tell(true);
                 Ok(())
             }
