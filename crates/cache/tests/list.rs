@@ -1,5 +1,6 @@
 //! Lists against a real Redis and a real MariaDB.
 #![cfg(feature = "redis")]
+#![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeSet;
 use std::pin::Pin;

@@ -123,7 +123,11 @@ impl ListsBuilder {
         let shared = self.redis.map(|redis| {
             // Braces of a name would say which slot its keys belong to.
             let name = format!("{}:{}", self.prefix, self.name).replace(['{', '}'], "_");
-            Store::Redis(super::shared::Shared::new(redis, &name))
+            Store::Redis(Box::new(super::shared::Shared::new(
+                redis,
+                &name,
+                self.clock.clone(),
+            )))
         });
         #[cfg(not(feature = "redis"))]
         let shared = None;

@@ -19,6 +19,7 @@ use super::settings::ListSettings;
 use super::store::{Store, Which};
 use crate::cache::Source;
 use crate::cache::load::limited;
+use crate::coherence::Waiting;
 use crate::error::Error as CacheError;
 use crate::guard::Guard;
 use crate::local::{Generation, Generations};
@@ -88,7 +89,7 @@ impl Inner {
         self.trusted(key).await?;
         let terms = self.settings.terms();
         let which = Which { key, terms: &terms };
-        let (mut again, mut waits) = (0, 0);
+        let (mut again, mut waits, mut waiting) = (0, 0, None);
         loop {
             let token = Token(fastrand::u64(..));
             let paged = self.store.page(which, token, after, limit).await;
@@ -98,7 +99,7 @@ impl Inner {
                 Paged::Alone(view) => (view, false),
                 Paged::Busy(left) if waits < WAITS => {
                     waits += 1;
-                    self.store.wait(left).await;
+                    waiting = self.wait(key, waiting, left).await;
                     continue;
                 }
                 Paged::Busy(_) => (nothing(after), false),
@@ -169,6 +170,7 @@ impl Inner {
         self.trusted(key).await?;
         let terms = self.settings.terms();
         let which = Which { key, terms: &terms };
+        let mut waiting = None;
         for _ in 0..WAITS {
             let token = Token(fastrand::u64(..));
             match self
@@ -178,7 +180,7 @@ impl Inner {
                 .map_err(Error::Unavailable)?
             {
                 Counted::Known(count) => return Ok(count),
-                Counted::Busy(left) => self.store.wait(left).await,
+                Counted::Busy(left) => waiting = self.wait(key, waiting, left).await,
                 Counted::Alone => break,
                 Counted::Granted => {
                     let counted = self.guarded(load()).await;
@@ -192,6 +194,15 @@ impl Inner {
             }
         }
         self.guarded(load()).await
+    }
+
+    /// What is to be waited for is to be known before the store is asked, so who has found it busy
+    /// asks once more; only then it waits.
+    async fn wait(&self, key: &Bytes, on: Option<Waiting>, left: Duration) -> Option<Waiting> {
+        if let Some(waiting) = on {
+            self.store.wait(waiting, left).await;
+        }
+        Some(self.store.waiting(key))
     }
 
     /// Whether what the store has of a list may be believed: not before it was told of the changes

@@ -1,14 +1,21 @@
 //! Lists in Redis: a sorted set of what is known, and a hash beside it.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use redis::Value;
+use seawall::clock::Clock;
 
 use super::ask::{Counted, Ended, Filled, Moved, Paged, Ranked};
 use super::position::Position;
 use super::store::Which;
 use super::wire::{self, Args};
+use crate::coherence::{Coherence, Waiting};
 use crate::redis::{Fault, Redis, Script};
 use crate::store::{Notice, Token};
+
+/// A channel that is silent for longer is not believed to be heard.
+const BOUND: Duration = Duration::from_secs(2);
 
 pub(super) struct Shared {
     redis: Redis,
@@ -16,15 +23,20 @@ pub(super) struct Shared {
     /// `PREFIX:NAME`.
     name: Bytes,
     channel: Bytes,
+    coherence: Coherence,
+    clock: Clock,
 }
 
 impl Shared {
-    pub(super) fn new(redis: Redis, name: &str) -> Self {
+    pub(super) fn new(redis: Redis, name: &str, clock: Clock) -> Self {
+        let channel = Bytes::from(format!("{name}!"));
         Self {
+            coherence: Coherence::start(&redis, &channel, BOUND, clock.clone()),
+            clock,
+            channel,
             redis,
             script: Script::new(&wire::code()),
             name: Bytes::copy_from_slice(name.as_bytes()),
-            channel: Bytes::from(format!("{name}!")),
         }
     }
 
@@ -35,6 +47,15 @@ impl Shared {
         [&self.name[..], b":", kind, tag.as_bytes(), key]
             .concat()
             .into()
+    }
+
+    pub(super) fn waiting(&self, key: &[u8]) -> Waiting {
+        self.coherence.waiting(&self.key(b"known", key))
+    }
+
+    /// Whether notices are heard.
+    pub(super) fn hears(&self) -> bool {
+        self.coherence.intact(self.clock.now())
     }
 
     async fn ask(
@@ -51,7 +72,7 @@ impl Shared {
             "fill" | "counted" => Notice::Filled(known.clone()),
             _ => Notice::Released(known.clone()),
         };
-        let notice = encoded(&notice);
+        let notice = notice.encode().unwrap_or_default();
         let args = with(Args::new(what, which.terms, None, &self.channel, &notice));
         let keys = [&members[..], &known[..]];
         self.redis.call(&self.script, &keys, &args.slices()).await
@@ -153,13 +174,4 @@ fn digest(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
     })
-}
-
-fn encoded(notice: &Notice) -> Vec<u8> {
-    let (letter, key) = match notice {
-        Notice::Filled(key) => (b"F", key),
-        Notice::Released(key) => (b"R", key),
-        _ => return Vec::new(),
-    };
-    [&letter[..], &key[..]].concat()
 }

@@ -15,20 +15,21 @@ use super::position::Position;
 #[cfg(feature = "redis")]
 use super::shared::Shared;
 use crate::cache::Source;
-use crate::store::Token;
+use crate::coherence::{Coherence, Waiting};
+use crate::store::{Notice, Token};
 
 /// Lists of one name.
 pub(super) enum Store {
     Memory(Memory),
     #[cfg(feature = "redis")]
-    Redis(Shared),
+    Redis(Box<Shared>),
 }
 
 /// Lists in this process: all of it works, for one process.
 pub(super) struct Memory {
     lists: moka::sync::Cache<Bytes, Arc<Mutex<Index>>>,
     clock: Clock,
-    told: tokio::sync::Notify,
+    coherence: Coherence,
 }
 
 impl Memory {
@@ -36,7 +37,7 @@ impl Memory {
         Self {
             lists: moka::sync::Cache::new(lists),
             clock,
-            told: tokio::sync::Notify::new(),
+            coherence: Coherence::local(),
         }
     }
 
@@ -50,9 +51,9 @@ impl Memory {
         ask(&mut index, now)
     }
 
-    fn tell(&self, told: bool) {
+    fn tell(&self, key: &Bytes, told: bool) {
         if told {
-            self.told.notify_waiters();
+            self.coherence.tell(&Notice::Filled(key.clone()));
         }
     }
 }
@@ -103,7 +104,7 @@ impl Store {
                 let (filled, told) = memory.with(which.key, which.terms, |index, now| {
                     index.fill(now, token, items, end, after, limit)
                 });
-                memory.tell(told);
+                memory.tell(which.key, told);
                 Ok(filled)
             }
             #[cfg(feature = "redis")]
@@ -117,7 +118,7 @@ impl Store {
                 let told = memory.with(which.key, which.terms, |index, now| {
                     index.release(now, token)
                 });
-                memory.tell(told);
+                memory.tell(which.key, told);
                 Ok(())
             }
             #[cfg(feature = "redis")]
@@ -146,7 +147,7 @@ impl Store {
                 let (_, told) = memory.with(which.key, which.terms, |index, now| {
                     index.fill_count(now, token, count)
                 });
-                memory.tell(told);
+                memory.tell(which.key, told);
                 Ok(())
             }
             #[cfg(feature = "redis")]
@@ -218,7 +219,7 @@ impl Store {
         match self {
             Self::Memory(memory) => {
                 memory.with(which.key, which.terms, |index, now| index.invalidate(now));
-                memory.tell(true);
+                memory.tell(which.key, true);
                 Ok(())
             }
             #[cfg(feature = "redis")]
@@ -226,20 +227,31 @@ impl Store {
         }
     }
 
-    /// Waits until something was loaded or given up, or may have been; for `left` at most.
-    pub(super) async fn wait(&self, left: Duration) {
-        let at_most = left.min(POLL).max(Duration::from_millis(1));
-        let jittered = at_most.mul_f64(0.5 + 0.5 * fastrand::f64());
+    /// Ready when something was loaded of the list or given up after this call, or may have been.
+    pub(super) fn waiting(&self, key: &Bytes) -> Waiting {
         match self {
-            Self::Memory(memory) => {
-                let told = memory.told.notified();
-                let _ = tokio::time::timeout(jittered, told).await;
-            }
+            Self::Memory(memory) => memory.coherence.waiting(key),
             #[cfg(feature = "redis")]
-            Self::Redis(_) => tokio::time::sleep(jittered).await,
+            Self::Redis(shared) => shared.waiting(key),
         }
+    }
+
+    /// Waits for what was asked to wait for: while notices are heard until the other's lease has run
+    /// out, otherwise for a moment.
+    pub(super) async fn wait(&self, waiting: Waiting, left: Duration) {
+        let heard = match self {
+            Self::Memory(_) => true,
+            #[cfg(feature = "redis")]
+            Self::Redis(shared) => shared.hears(),
+        };
+        let most = if heard { left } else { left.min(POLL) };
+        // Not all at once.
+        let most = most
+            .max(Duration::from_millis(1))
+            .mul_f64(1.0 + 0.5 * fastrand::f64());
+        let _ = tokio::time::timeout(most, waiting).await;
     }
 }
 
-/// A list that another process loads is asked after so often.
+/// While notices are not heard, a list that another process loads is asked after so often.
 const POLL: Duration = Duration::from_millis(20);
