@@ -13,7 +13,7 @@ use seawall_cache::list::{
     Cursor, Error, Item, ListSettings, Lists, ListsBuilder, Page, Rank, Seek, Wrote,
 };
 use seawall_cache::redis::Redis;
-use seawall_testkit::{MariaDb, Redis as Server};
+use seawall_testkit::{MariaDb, Redis as Server, RedisCluster};
 use sqlx::Row as _;
 use sqlx::mysql::MySqlPool;
 
@@ -431,4 +431,26 @@ async fn a_list_keeps_to_its_bound_and_its_life() {
     // At the bound is no end.
     let page = lists.page(&1, None, 10, rows.loader()).await.unwrap();
     assert!(!page.end && page.items.len() == 10);
+}
+
+#[tokio::test]
+async fn in_a_cluster_a_list_is_one_slots_whatever_its_key_is() {
+    let servers = RedisCluster::start(3).unwrap();
+    let urls = servers.urls();
+    let urls: Vec<&str> = urls.iter().map(String::as_str).collect();
+    let redis = Redis::cluster(&urls)
+        .unwrap()
+        .timeout(Duration::from_secs(5));
+    let lists: Lists<Vec<u8>, u64> = builder().redis(redis).prefix("{a}b").build();
+    let keys: [&[u8]; 6] = [b"", b"{}", b"}{", b"a{b}c", b"\0 \r\n", b"plain"];
+    for (at, key) in keys.into_iter().enumerate() {
+        let rows = Rows::of(1..=5 + at as u64);
+        for source in [Source::Loaded, Source::Redis] {
+            let page = lists
+                .page(&key.to_vec(), None, 20, rows.loader())
+                .await
+                .unwrap();
+            assert_eq!((page.items.len(), page.source), (5 + at, source));
+        }
+    }
 }

@@ -270,9 +270,9 @@ fn explore(world: &World, who: &[Who], path: &mut Vec<usize>) -> u64 {
     ends.max(1)
 }
 
-fn explore_all(who: &[Who]) -> u64 {
+fn explore_all(who: &[Who], orders: &[Order]) -> u64 {
     let mut ends = 0;
-    for order in [Order::Descending, Order::Ascending] {
+    for &order in orders {
         for warm in [0, 2, 9] {
             let mut world = World::new(order, who.len());
             if warm > 0 {
@@ -283,6 +283,8 @@ fn explore_all(who: &[Who]) -> u64 {
     }
     ends
 }
+
+const BOTH: [Order; 2] = [Order::Descending, Order::Ascending];
 
 const READERS: [Who; 3] = [Who::Reader(None), Who::Reader(Some((2, "b"))), Who::Counter];
 
@@ -306,21 +308,22 @@ fn what_is_known_is_true_whatever_comes_between() {
     let mut ends = 0;
     for reader in READERS {
         for (at, one) in OTHERS.iter().enumerate() {
+            ends += explore_all(&[reader, *one], &[Order::Ascending]);
             for other in &OTHERS[at..] {
                 let plain_twice = matches!(one, Who::Plain(..)) && one == other;
                 if !plain_twice {
-                    ends += explore_all(&[reader, *one, *other]);
+                    ends += explore_all(&[reader, *one, *other], &[Order::Descending]);
                 }
             }
         }
     }
-    assert!(ends > 300_000, "{ends}");
+    assert!(ends > 150_000, "{ends}");
 }
 
 #[test]
 fn two_writers_of_a_member_and_two_readers_leave_neither_hole_nor_ghost() {
     let (add, remove) = (Who::Fenced("n", Some(3)), Who::Fenced("n", None));
-    let ends = explore_all(&[add, remove, Who::Reader(None)]);
+    let ends = explore_all(&[add, remove, Who::Reader(None)], &BOTH);
     let world = World::new(Order::Descending, 4);
     let readers = [Who::Reader(None), Who::Reader(Some((2, "c")))];
     let all = explore(
@@ -336,5 +339,5 @@ fn two_writers_of_a_member_and_two_readers_leave_neither_hole_nor_ghost() {
 fn without_a_beginning_two_writers_of_a_member_may_leave_a_ghost() {
     // Why there is one: the law notices.
     let who = [Who::Plain("n", Some(3)), Who::Plain("n", None)];
-    explore_all(&who);
+    explore_all(&who, &BOTH);
 }
