@@ -232,7 +232,7 @@ async fn of_plain(mut plain: MultiplexedConnection, times: u64) -> anyhow::Resul
         }
         add.exec_async(&mut plain).await?;
     }
-    let mut range = async |from: u64| {
+    let range = async |from: u64| {
         let mut range = redis::cmd("ZREVRANGE");
         range
             .arg("list")

@@ -132,7 +132,7 @@ impl Both {
     /// Steps that ask after everything, so that what differs inside is seen.
     fn look(&mut self, redis: &mut Connection, from: &[Position]) -> (String, String) {
         let mut seen = (String::new(), String::new());
-        for after in std::iter::once(None).chain(from.iter().cloned().map(Some)) {
+        for after in std::iter::once(None).chain(from.iter().take(5).cloned().map(Some)) {
             let step = Step::Fill(999, vec![], false, after, 100);
             let (model, real) = self.step(redis, &step);
             seen.0 += &model;
@@ -165,7 +165,7 @@ fn the_script_answers_as_the_index_does() {
     let redis = RefCell::new(client.get_connection().unwrap());
     for order in [Order::Descending, Order::Ascending] {
         let mut runner = TestRunner::new(Config {
-            cases: 100,
+            cases: 60,
             ..Config::default()
         });
         runner

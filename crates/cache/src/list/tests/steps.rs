@@ -66,7 +66,8 @@ pub(super) const MEMBERS: [&[u8]; 12] = [
 ];
 
 fn member() -> impl Strategy<Value = Bytes> {
-    (0..MEMBERS.len()).prop_map(|at| Bytes::from_static(MEMBERS[at]))
+    // Some of them often, so that they meet.
+    prop_oneof![0..3_usize, 0..MEMBERS.len()].prop_map(|at| Bytes::from_static(MEMBERS[at]))
 }
 
 fn score() -> impl Strategy<Value = Score> {
@@ -99,7 +100,7 @@ fn ended() -> impl Strategy<Value = Ended> {
 
 pub(super) fn steps(order: Order) -> impl Strategy<Value = Vec<Step>> {
     let after = || proptest::option::of(position());
-    let token = || 0_u64..6;
+    let token = || 0_u64..4;
     let items = proptest::collection::vec(position(), 0..6).prop_map(move |mut items| {
         items.sort_by(|a, b| order.compare(a, b));
         items.dedup();
@@ -114,8 +115,8 @@ pub(super) fn steps(order: Order) -> impl Strategy<Value = Vec<Step>> {
         2 => (token(), 0_u64..9).prop_map(|(a, b)| Step::FillCount(a, b)),
         2 => member().prop_map(Step::Rank),
         4 => change().prop_map(Step::Change),
-        2 => (token(), change()).prop_map(|(a, b)| Step::Begin(a, b)),
-        2 => (token(), change(), ended()).prop_map(|(a, b, c)| Step::Settle(a, b, c)),
+        5 => (token(), change()).prop_map(|(a, b)| Step::Begin(a, b)),
+        6 => (token(), change(), ended()).prop_map(|(a, b, c)| Step::Settle(a, b, c)),
         1 => Just(Step::Invalidate),
         2 => (1_u64..60).prop_map(Step::Pass),
         1 => Just(Step::Pass(500)),
