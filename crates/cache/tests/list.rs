@@ -454,3 +454,36 @@ async fn in_a_cluster_a_list_is_one_slots_whatever_its_key_is() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_frozen_redis_is_given_up_and_comes_back() {
+    let server = Server::start().unwrap();
+    let limit = Duration::from_millis(500);
+    let redis = Redis::single(&server.url()).unwrap().timeout(limit);
+    let lists: Lists<u64, u64> = builder().redis(redis).build();
+    let rows = Rows::of(1..=40);
+    assert_eq!(walk(&lists, &rows, 10).await.len(), 40);
+    server.freeze().unwrap();
+    let deep = Cursor::new(9.into(), &27_u64);
+    // A time limit for those who find it frozen; then none is waited for.
+    let mut asked = 0;
+    loop {
+        asked += 1;
+        let pages = (1..=9).map(|limit| lists.page(&1, Some(&deep), limit, rows.loader()));
+        let errors = futures_util::future::join_all(pages).await;
+        let given_up = |page: &Result<Page<u64>, Error>| match page {
+            Err(Error::Unavailable(fault)) => fault.to_string().contains("given up"),
+            other => panic!("{other:?}"),
+        };
+        if errors.iter().all(given_up) {
+            break;
+        }
+        assert!(asked < 10);
+    }
+    let page = lists.page(&1, None, 5, rows.loader()).await.unwrap();
+    assert_eq!((ids(&page), page.source), (down(40, 36), Source::Reserve));
+    server.thaw().unwrap();
+    while lists.page(&1, Some(&deep), 5, rows.loader()).await.is_err() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}

@@ -369,6 +369,7 @@ impl<K: Key, M: Member> Lists<K, M> {
         if begun.is_err() {
             // Before the write, for it may be dropped in the middle of it.
             inner.owed.owe(&key);
+            inner.clone().tell_late();
         }
         let wrote = write.await.map_err(|error| CacheError::Write(cause(error)));
         let ended = match wrote {

@@ -5,12 +5,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use redis::Value;
 use seawall::clock::Clock;
+use seawall_policy::Outcome;
 
 use super::ask::{Counted, Ended, Filled, Moved, Paged, Ranked};
 use super::position::Position;
 use super::store::Which;
 use super::wire::{self, Args};
 use crate::coherence::{Coherence, Waiting};
+use crate::guard::Health;
 use crate::redis::{Fault, Redis, Script};
 use crate::store::{Notice, Token};
 
@@ -24,6 +26,7 @@ pub(super) struct Shared {
     name: Bytes,
     channel: Bytes,
     coherence: Coherence,
+    health: Health,
     clock: Clock,
 }
 
@@ -32,6 +35,8 @@ impl Shared {
         let channel = Bytes::from(format!("{name}!"));
         Self {
             coherence: Coherence::start(&redis, &channel, BOUND, clock.clone()),
+            // By bucket throughout: of a Redis that is no Cluster, all keys are in the first.
+            health: Health::new(true, clock.clone()),
             clock,
             channel,
             redis,
@@ -75,7 +80,16 @@ impl Shared {
         let notice = notice.encode().unwrap_or_default();
         let args = with(Args::new(what, which.terms, None, &self.channel, &notice));
         let keys = [&members[..], &known[..]];
-        self.redis.call(&self.script, &keys, &args.slices()).await
+        let Some(call) = self.health.call(self.redis.shard_of(&known)) else {
+            return Err(Fault::Unreachable("given up until it answers again".into()));
+        };
+        let answer = self.redis.call(&self.script, &keys, &args.slices()).await;
+        call.finish(match &answer {
+            Ok(_) => Outcome::Success,
+            Err(fault) if fault.is_outage() => Outcome::Failure,
+            Err(_) => Outcome::Overloaded,
+        });
+        answer
     }
 
     pub(super) async fn page(
