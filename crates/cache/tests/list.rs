@@ -8,11 +8,11 @@ use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use seawall_cache::Source;
 use seawall_cache::list::{
-    Cursor, Error, Item, ListSettings, Lists, ListsBuilder, Page, Rank, Seek, Wrote,
+    Cursor, Error, Item, ListSettings, Lists, ListsBuilder, Member, Page, Rank, Seek, Wrote,
 };
 use seawall_cache::redis::Redis;
+use seawall_cache::{Key, Source};
 use seawall_testkit::{MariaDb, Redis as Server, RedisCluster};
 use sqlx::Row as _;
 use sqlx::mysql::MySqlPool;
@@ -68,11 +68,11 @@ impl Rows {
     }
 }
 
-fn builder() -> ListsBuilder {
-    Lists::<u64, u64>::builder("timeline")
+fn builder<K: Key, M: Member>() -> ListsBuilder<K, M> {
+    Lists::builder("timeline")
 }
 
-fn on(server: &Server) -> ListsBuilder {
+fn on<K: Key, M: Member>(server: &Server) -> ListsBuilder<K, M> {
     let redis = Redis::single(&server.url()).unwrap();
     // A busy machine is no outage.
     builder().redis(redis.timeout(Duration::from_secs(5)))

@@ -73,7 +73,11 @@ impl<K, M> fmt::Debug for Lists<K, M> {
 
 /// [`Lists`] to be.
 #[must_use]
-pub struct ListsBuilder {
+pub struct ListsBuilder<K, M> {
+    #[cfg_attr(
+        not(feature = "redis"),
+        expect(dead_code, reason = "names keys of Redis")
+    )]
     name: String,
     prefix: String,
     settings: ListSettings,
@@ -81,9 +85,10 @@ pub struct ListsBuilder {
     guard: Option<Guard>,
     #[cfg(feature = "redis")]
     redis: Option<crate::redis::Redis>,
+    types: PhantomData<fn(K) -> M>,
 }
 
-impl ListsBuilder {
+impl<K: Key, M: Member> ListsBuilder<K, M> {
     /// What is set where nothing is said: [`ListSettings`].
     pub fn settings(mut self, settings: ListSettings) -> Self {
         self.settings = settings;
@@ -116,23 +121,26 @@ impl ListsBuilder {
         self
     }
 
+    #[cfg(feature = "redis")]
+    fn store(&mut self, settings: &ListSettings) -> Store {
+        let Some(redis) = self.redis.take() else {
+            return Store::Memory(Memory::new(settings.lists, self.clock.clone()));
+        };
+        // Braces of a name would say which slot its keys belong to.
+        let name = format!("{}:{}", self.prefix, self.name).replace(['{', '}'], "_");
+        let shared = super::shared::Shared::new(redis, &name, self.clock.clone());
+        Store::Redis(Box::new(shared))
+    }
+
+    #[cfg(not(feature = "redis"))]
+    fn store(&mut self, settings: &ListSettings) -> Store {
+        Store::Memory(Memory::new(settings.lists, self.clock.clone()))
+    }
+
     /// The lists.
-    pub fn build<K: Key, M: Member>(self) -> Lists<K, M> {
+    pub fn build(mut self) -> Lists<K, M> {
         let settings = self.settings.in_range();
-        #[cfg(feature = "redis")]
-        let shared = self.redis.map(|redis| {
-            // Braces of a name would say which slot its keys belong to.
-            let name = format!("{}:{}", self.prefix, self.name).replace(['{', '}'], "_");
-            Store::Redis(Box::new(super::shared::Shared::new(
-                redis,
-                &name,
-                self.clock.clone(),
-            )))
-        });
-        #[cfg(not(feature = "redis"))]
-        let shared = None;
-        let store =
-            shared.unwrap_or_else(|| Store::Memory(Memory::new(settings.lists, self.clock)));
+        let store = self.store(&settings);
         Lists {
             inner: Arc::new(Inner {
                 store,
@@ -177,7 +185,7 @@ pub enum Wrote {
 
 impl<K: Key, M: Member> Lists<K, M> {
     /// Lists called `name`.
-    pub fn builder(name: &str) -> ListsBuilder {
+    pub fn builder(name: &str) -> ListsBuilder<K, M> {
         ListsBuilder {
             name: name.to_owned(),
             prefix: "seawall".to_owned(),
@@ -186,6 +194,7 @@ impl<K: Key, M: Member> Lists<K, M> {
             guard: None,
             #[cfg(feature = "redis")]
             redis: None,
+            types: PhantomData,
         }
     }
 
