@@ -17,6 +17,7 @@ mod guard;
 mod key;
 #[allow(dead_code, reason = "its first users are being written")]
 mod lease;
+pub mod list;
 mod local;
 mod metrics;
 #[cfg(feature = "redis")]

@@ -5,6 +5,7 @@
 //! A file a row of the table; to add one: the file, its name in the two lists below.
 
 mod hit;
+mod list;
 mod race;
 
 use super::case::Case;
@@ -16,7 +17,9 @@ use super::{CompareArgs, Metric, Scenario};
 /// # Errors
 /// Says which part could not be started.
 pub fn cache(args: &CompareArgs) -> anyhow::Result<()> {
-    let cases = [hit::cases(), race::cases()].into_iter().flatten();
+    let cases = [hit::cases(), list::cases(), race::cases()]
+        .into_iter()
+        .flatten();
     let scenarios = cases.map(|case| Box::new(case) as Box<dyn Scenario>);
     compare("cache", args, scenarios.collect())
 }

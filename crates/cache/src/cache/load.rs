@@ -43,7 +43,7 @@ where
 }
 
 /// What `work` came to within `limit`. A panic in it is an error.
-pub(super) async fn limited<T>(
+pub(crate) async fn limited<T>(
     limit: Duration,
     work: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, Error> {

@@ -18,7 +18,7 @@ mod behind;
 mod builder;
 mod flying;
 mod leased;
-mod load;
+pub(crate) mod load;
 mod many;
 mod offer;
 mod read;

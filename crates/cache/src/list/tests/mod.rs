@@ -1,0 +1,5 @@
+mod index;
+mod laws;
+#[cfg(feature = "redis")]
+mod redis;
+mod steps;
