@@ -4,14 +4,19 @@
 //!
 //! A file a row of the table; to add one: the file, its name in the two lists below.
 
+mod hit;
+mod race;
+
+use super::case::Case;
 use super::rounds::compare;
-use super::{CompareArgs, Scenario};
+use super::{CompareArgs, Metric, Scenario};
 
 /// Runs the comparison.
 ///
 /// # Errors
 /// Says which part could not be started.
 pub fn cache(args: &CompareArgs) -> anyhow::Result<()> {
-    let scenarios: Vec<Box<dyn Scenario>> = vec![];
-    compare("cache", args, scenarios)
+    let cases = [hit::cases(), race::cases()].into_iter().flatten();
+    let scenarios = cases.map(|case| Box::new(case) as Box<dyn Scenario>);
+    compare("cache", args, scenarios.collect())
 }
