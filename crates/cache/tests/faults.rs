@@ -275,3 +275,40 @@ async fn what_is_no_redis_is_a_cache_without_one() {
         process.check();
     }
 }
+
+#[tokio::test]
+async fn the_rights_that_the_documentation_names_are_enough() {
+    let server = Server::start().expect("redis-server");
+    let text = include_str!("../../../docs/redis.md");
+    let rights = text.split("A user of its own needs `").nth(1);
+    let rights = rights
+        .and_then(|text| text.split('`').next())
+        .expect("the rights");
+    let user = [
+        "ACL",
+        "SETUSER",
+        "shop",
+        "on",
+        ">secret",
+        "~seawall:*",
+        "&seawall:*",
+    ];
+    let rights = user
+        .into_iter()
+        .chain(rights.split(' '))
+        .collect::<Vec<_>>();
+    ask(&server, &rights);
+    let url = server.url().replace("//", "//shop:secret@");
+    let process = [Process::waiting(
+        &url,
+        &Database::new(),
+        Duration::from_secs(10),
+    )];
+    whole(&process).await;
+    process[0].write(0).await;
+    whole(&process).await;
+    let metrics = process[0].cache.metrics();
+    let denied = server.ask(&["ACL", "LOG"]).expect("a log");
+    assert_eq!(metrics.get(Event::RedisError), 0, "{denied}");
+    assert_eq!(metrics.get(Event::RedisMiss), KEYS as u64 + 1);
+}
