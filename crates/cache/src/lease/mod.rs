@@ -57,7 +57,7 @@
 //!   apart for a while for who takes stale. No fence: what a dead writer has not deleted is deleted by
 //!   who tails the database's log.
 //! - *rockscache* has them in Redis with a script: a set succeeds for the lock's owner, a delete marks
-//!   the value and unlocks. Who waits asks every 100 ms; times are the clients' clocks, so that one
+//!   the value and unlocks (in its first versions only where there was a value). Who waits asks every 100 ms; times are the clients' clocks, so that one
 //!   that runs ahead takes others' locks; a lock has run out after 3 s whatever the load's limit; and
 //!   there is no level in process to keep right.
 //!

@@ -7,13 +7,14 @@
 //! count. States are told apart by 128 bits of hash: that two of some millions share them has odds
 //! of about 10⁻²⁶.
 
+mod setup;
 mod world;
 
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher as _};
 
-pub use world::{Fault, Reader, Setup, Writer};
+pub use setup::{Fault, Reader, Setup, Writer, setups};
 use world::{Step, World};
 
 /// What was looked at, and found in order.
@@ -106,51 +107,6 @@ fn fingerprint(world: &World) -> u128 {
     half(0) << 64 | half(1)
 }
 
-/// The setups that are tried: every kind of reader and writer, an expiry, a lost channel and a crash.
-/// `deep` adds those that take minutes.
-#[must_use]
-pub fn setups(deep: bool) -> Vec<Setup> {
-    use Reader::{Strong, Weak};
-    use Writer::{Aside, Nobody, Plain, Through};
-
-    let together = [(0, Strong), (0, Strong)];
-    let apart = [(0, Strong), (1, Strong)];
-    let mixed = [(0, Strong), (1, Weak)];
-    let mut setups = Vec::new();
-    let mut add = |readers, writers, [time, losses, crashes]: [u8; 3]| {
-        setups.extend([false, true].map(|warm| Setup {
-            readers,
-            writers,
-            warm,
-            time,
-            losses,
-            crashes,
-            fault: None,
-        }));
-    };
-    add(mixed, [Plain, Nobody], [4, 1, 0]);
-    add(together, [Nobody, Plain], [2, 1, 0]);
-    add(together, [Through, Nobody], [2, 0, 0]);
-    add(apart, [Nobody, Aside], [2, 0, 1]);
-    add(apart, [Nobody, Through], [2, 0, 1]);
-    if deep {
-        for writers in [
-            [Plain, Plain],
-            [Plain, Aside],
-            [Plain, Through],
-            [Through, Through],
-        ] {
-            add(mixed, writers, [1, 0, 0]);
-            add(mixed, writers, [0, 1, 0]);
-            add(mixed, writers, [0, 0, 1]);
-            add(together, writers, [1, 0, 0]);
-        }
-    } else {
-        add(mixed, [Plain, Through], [0, 0, 0]);
-    }
-    setups
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -164,7 +120,6 @@ mod tests {
                 Err(violation) => panic!("{violation}: {setup:?}"),
             }
         }
-        println!("{covered:?}");
         assert!(covered.interleavings >= 1_000_000, "{covered:?}");
         assert!(covered.states >= 100_000, "{covered:?}");
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use seawall_policy::Tick;
 
+use super::setup::{Fault, Reader, Setup, Writer};
 use crate::lease::Entry;
 use crate::store::{Fetch, Fetched, Fill, Put, Stored, Token};
 
@@ -15,68 +16,6 @@ const FRESH: Duration = Duration::from_secs(3);
 const STALE: Duration = Duration::from_secs(1);
 /// Loads that a reader tries before it gives out what it could not keep.
 const LOADS: u8 = 2;
-
-/// What is to be tried.
-#[derive(Clone, Copy, Debug)]
-pub struct Setup {
-    /// Readers, with the process that each is in: 0 or 1.
-    pub readers: [(usize, Reader); 2],
-    /// The writer of each process.
-    pub writers: [Writer; 2],
-    /// Whether the value is known everywhere in the beginning, or nowhere.
-    pub warm: bool,
-    /// Steps of time: a lease and a fence last two, a value is fresh for three and stale for one.
-    pub time: u8,
-    /// Times that a process loses the channel.
-    pub losses: u8,
-    /// Processes that crash.
-    pub crashes: u8,
-    /// What is done wrong.
-    pub fault: Option<Fault>,
-}
-
-/// What a reader asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Reader {
-    /// Nothing that was invalidated.
-    Strong,
-    /// Something stale rather than to wait.
-    Weak,
-}
-
-/// How a writer keeps the cache right.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Writer {
-    /// Does nothing.
-    Nobody,
-    /// Writes, then invalidates.
-    Plain,
-    /// Fences, writes, ends the fence.
-    Aside,
-    /// Fences, writes, ends the fence with the value that it wrote.
-    Through,
-}
-
-/// Something left out of the protocol, to see that it is missed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Fault {
-    /// A fill is taken whoever holds the lease.
-    AnyFill,
-    /// What is held in process counts as of now, not as of before it was read.
-    NoGeneration,
-    /// An invalidation does nothing where there is no value.
-    LeaseOutlivesInvalidation,
-    /// Who writes with a fence sets none.
-    NoFence,
-    /// No fence is set where there is a value.
-    FenceLeavesValue,
-    /// A value is put though another write came between.
-    PutDespiteOthers,
-    /// A lost channel goes unnoticed.
-    LossUnnoticed,
-    /// A reader joins a load from before an invalidation that its process has heard of.
-    JoinsOldLoad,
-}
 
 type Version = u8;
 
