@@ -7,6 +7,7 @@
 //! not kept; and what reaches the database is bounded whatever the cache does.
 
 mod codec;
+pub mod http;
 mod key;
 #[expect(dead_code, reason = "its first users are being written")]
 mod store;
