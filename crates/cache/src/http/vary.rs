@@ -61,6 +61,12 @@ impl Vary {
         Self::of(self.0.iter().chain(more).cloned().collect())
     }
 
+    /// The names.
+    #[must_use]
+    pub fn names(&self) -> &[HeaderName] {
+        &self.0
+    }
+
     /// Whether everyone is answered alike.
     #[must_use]
     pub fn is_empty(&self) -> bool {
