@@ -4,6 +4,8 @@
 //!
 //! A file a row of the table; to add one: the file, its name in the two lists below.
 
+mod gateway;
+
 use super::rounds::compare;
 use super::{CompareArgs, Scenario};
 
@@ -12,6 +14,7 @@ use super::{CompareArgs, Scenario};
 /// # Errors
 /// Says which part could not be started.
 pub fn cache(args: &CompareArgs) -> anyhow::Result<()> {
-    let scenarios: Vec<Box<dyn Scenario>> = vec![];
+    let cases = [gateway::cases()];
+    let scenarios: Vec<Box<dyn Scenario>> = cases.into_iter().flatten().collect();
     compare("cache", args, scenarios)
 }

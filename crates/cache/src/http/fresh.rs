@@ -26,6 +26,8 @@ pub struct Kept {
     pub confirm: bool,
     /// It must not be served stale, whoever would have it.
     pub never_stale: bool,
+    /// A client that takes something stale may have it.
+    pub max_stale: bool,
     /// It may be served to someone who has shown who they are.
     pub for_everyone: bool,
 }
@@ -79,6 +81,7 @@ impl Kept {
     ///     if_error: Duration::ZERO,
     ///     confirm: false,
     ///     never_stale: false,
+    ///     max_stale: true,
     ///     for_everyone: true,
     /// };
     /// let any = RequestDirectives::default();
@@ -108,9 +111,10 @@ impl Kept {
         let staleness = age - self.life;
         if staleness < self.while_revalidate {
             Use::WhileRevalidate
-        } else if request
-            .max_stale
-            .is_some_and(|most| staleness <= secs(most))
+        } else if self.max_stale
+            && request
+                .max_stale
+                .is_some_and(|most| staleness <= secs(most))
         {
             Use::Stale
         } else {
@@ -150,7 +154,8 @@ mod tests {
             if_error: ie,
             confirm: flags.0,
             never_stale: flags.1,
-            for_everyone: flags.2,
+            max_stale: flags.2,
+            for_everyone: true,
         })
     }
 

@@ -153,6 +153,7 @@ pub fn judge(
         if_error: told(says.stale_if_error, default(policy.stale_if_error)),
         confirm: says.no_cache,
         never_stale: says.must_revalidate,
+        max_stale: says.s_maxage.is_none(),
         for_everyone: is_for_everyone(&says),
     };
     let has_validator =

@@ -281,6 +281,7 @@ fn stale_windows() {
         let kept = judge(&ANYONE, StatusCode::OK, &of, when(AT, 0), &policy).unwrap();
         let got = (kept.while_revalidate.as_secs(), kept.if_error.as_secs());
         assert_eq!(got, (while_revalidate, if_error), "{line}");
+        assert_eq!(kept.max_stale, !line.contains("s-maxage"), "{line}");
     }
 }
 

@@ -32,19 +32,15 @@ pub(super) fn metrics(shared: &Shared, plan: &Plan, out: &mut Out<'_>) -> fmt::R
     let served = shared.books.iter().map(bytes).sum();
     let purges = [0, 1].map(|at| shared.cache.purges[at].load(Relaxed));
     let help = "Bytes of bodies served from what is kept";
-    out.counters("cache_served_bytes", help, [([], served)])?;
+    out.counter("cache_served_bytes", help, served)?;
     let help = "Orders to forget responses that are kept";
-    out.counters("cache_purges", help, [([], purges[0])])?;
+    out.counter("cache_purges", help, purges[0])?;
     let help = "Responses that were forgotten by order";
-    out.counters("cache_purged", help, [([], purges[1])])?;
+    out.counter("cache_purged", help, purges[1])?;
     let (entries, size) = shared.cache.holds();
-    out.gauges(
-        "cache_entries",
-        "Entries that are kept",
-        [([], entries as f64)],
-    )?;
+    out.gauge("cache_entries", "Entries that are kept", entries as f64)?;
     let help = "Bytes that they take, with all that is kept beside them";
-    out.gauges("cache_size_bytes", help, [([], size as f64)])
+    out.gauge("cache_size_bytes", help, size as f64)
 }
 
 /// The same for `/explain`.

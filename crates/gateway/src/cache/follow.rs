@@ -171,19 +171,17 @@ impl Arrival<'_> {
             (&COLLAPSED, Event::Collapsed)
         };
         self.count(event);
-        match head.response(parts, status, self.is_tagged()) {
-            Ok(response) => {
-                if let Some(record) = &mut self.busy.record {
-                    record.status = response.status().as_u16();
-                }
-                let copied = Copied::new(waiter, length, self.busy);
-                response.map(|()| ResponseBody::Copied(Box::new(copied)))
-            }
-            Err(not_modified) => {
-                self.busy.answer(&not_modified, None);
-                not_modified
-            }
+        let tagged = self.is_tagged();
+        if let Some(not_modified) = head.not_modified(parts, status, tagged) {
+            self.busy.answer(&not_modified, None);
+            return not_modified;
         }
+        let response = head.response(status, tagged);
+        if let Some(record) = &mut self.busy.record {
+            record.status = response.status().as_u16();
+        }
+        let copied = Copied::new(waiter, length, self.busy);
+        response.map(|()| ResponseBody::Copied(Box::new(copied)))
     }
 
     /// What is nobody else's.

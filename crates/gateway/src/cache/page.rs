@@ -105,21 +105,24 @@ impl Head {
         headers
     }
 
-    /// What is asked of it: not at all modified, or all of it. The body is another's.
-    pub(super) fn response(
+    /// The answer to who has it already.
+    pub(super) fn not_modified(
         &self,
         request: &Parts,
         status: &HeaderValue,
         tagged: bool,
-    ) -> Result<Response<()>, Response<ResponseBody>> {
-        let mut headers = self.headers(None, status, tagged);
-        if conditions(&request.headers, &self.headers) == Condition::NotModified {
-            return Err(not_modified(headers));
-        }
+    ) -> Option<Response<ResponseBody>> {
+        let has = conditions(&request.headers, &self.headers) == Condition::NotModified;
+        let headers = || self.headers(None, status, tagged);
+        (has && self.status.is_success()).then(|| not_modified(headers()))
+    }
+
+    /// Itself, as it has just come. The body is another's.
+    pub(super) fn response(&self, status: &HeaderValue, tagged: bool) -> Response<()> {
         let mut response = Response::new(());
         *response.status_mut() = self.status;
-        std::mem::swap(response.headers_mut(), &mut headers);
-        Ok(response)
+        *response.headers_mut() = self.headers(None, status, tagged);
+        response
     }
 }
 
