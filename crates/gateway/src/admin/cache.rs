@@ -15,11 +15,8 @@ fn sum(shared: &Shared, event: Event) -> u64 {
     shared.books.iter().map(of).sum()
 }
 
-/// Writes the metrics; nothing where no route has a cache.
-pub(super) fn metrics(shared: &Shared, plan: &Plan, out: &mut Out<'_>) -> fmt::Result {
-    if !plan.caches {
-        return Ok(());
-    }
+/// Writes the metrics.
+pub(super) fn metrics(shared: &Shared, out: &mut Out<'_>) -> fmt::Result {
     let rows = |label: &'static str, of: &'static [(Event, &'static str)]| {
         of.iter()
             .map(move |(event, name)| ([(label, *name)], sum(shared, *event)))

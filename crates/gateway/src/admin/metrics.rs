@@ -49,7 +49,7 @@ impl Collector for Gathered {
         upstreams::tries(&plan, &mut out)?;
         upstreams::hosts(&plan, self.shared.clock.now(), &mut out)?;
         upstreams::breakers(&plan, self.shared.clock.now(), &mut out)?;
-        super::cache::metrics(&self.shared, &plan, &mut out)?;
+        super::cache::metrics(&self.shared, &mut out)?;
         self.reloads(&mut out)?;
         self.signals(&plan, &mut out)
     }
