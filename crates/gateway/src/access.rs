@@ -42,6 +42,7 @@ impl Writer {
             route: None,
             criticality: Criticality::default(),
             rejection: None,
+            cache: None,
         }))
     }
 
@@ -63,6 +64,7 @@ impl Writer {
             criticality: record.criticality,
             rejection: record.rejection,
             trace: record.trace,
+            cache: record.cache,
         });
     }
 }
@@ -83,4 +85,6 @@ pub(crate) struct Record {
     pub(crate) route: Option<Arc<str>>,
     pub(crate) criticality: Criticality,
     pub(crate) rejection: Option<Rejection>,
+    /// What the cache had to do with it.
+    pub(crate) cache: Option<&'static str>,
 }

@@ -10,6 +10,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use seawall_policy::Tick;
 
+use crate::cache::{Copied, Pieces};
 use crate::client::Client;
 use crate::exchange::Exchange;
 use crate::pace::Pace;
@@ -27,6 +28,9 @@ pub(crate) enum BodyError {
         "the request body stalled for longer than `body_timeout`, or was slower than `min_rate`"
     )]
     SlowRequest,
+    /// What another call brought broke off.
+    #[error("the response broke off while it was copied")]
+    CopyBroke,
     /// The origin stalled in the middle of its reply, or the deadline passed.
     #[error("the response stalled for longer than it may")]
     SlowResponse,
@@ -191,6 +195,10 @@ pub(crate) enum ResponseBody {
     Own(Bytes),
     /// The origin's. Boxed, because hyper moves a response about ten times.
     Origin(Box<Exchange>),
+    /// The origin's, while a copy of it is made.
+    Copied(Box<Copied>),
+    /// One that is kept.
+    Pieces(Box<Pieces>),
 }
 
 impl Body for ResponseBody {
@@ -205,6 +213,8 @@ impl Body for ResponseBody {
             Self::Own(bytes) if bytes.is_empty() => Poll::Ready(None),
             Self::Own(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
             Self::Origin(exchange) => exchange.poll_frame(cx),
+            Self::Copied(copied) => copied.poll_frame(cx),
+            Self::Pieces(pieces) => pieces.poll_frame(),
         }
     }
 
@@ -212,6 +222,8 @@ impl Body for ResponseBody {
         match self {
             Self::Own(bytes) => bytes.is_empty(),
             Self::Origin(exchange) => exchange.is_end_stream(),
+            Self::Copied(copied) => copied.is_end_stream(),
+            Self::Pieces(pieces) => pieces.is_end_stream(),
         }
     }
 
@@ -219,6 +231,8 @@ impl Body for ResponseBody {
         match self {
             Self::Own(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Self::Origin(exchange) => exchange.size_hint(),
+            Self::Copied(copied) => copied.size_hint(),
+            Self::Pieces(pieces) => pieces.size_hint(),
         }
     }
 }

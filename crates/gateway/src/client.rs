@@ -100,6 +100,27 @@ impl Client {
         })
     }
 
+    /// The same one, for a call that goes on when it has left. Nothing of it is a connection's.
+    pub(crate) fn apart(&self) -> Arc<Self> {
+        let alarm = self.core.sweep.alarm();
+        alarm.set(Tick::MAX);
+        Arc::new(Self {
+            core: self.core.clone(),
+            site: self.site.clone(),
+            ip_value: self.ip_value.clone(),
+            trusted: self.trusted,
+            ip: self.ip,
+            alarm,
+            http2: true,
+            stage: AtomicU8::new(BUSY),
+            active: AtomicU32::new(0),
+            requests: AtomicU32::new(0),
+            premature: AtomicU32::new(0),
+            heads: AtomicU32::new(0),
+            conflicting: AtomicU32::new(NONE),
+        })
+    }
+
     /// A request has begun. It ends when the guard is dropped.
     pub(crate) fn begin(self: &Arc<Self>, now: Tick) -> Busy {
         self.requests.fetch_add(1, Relaxed);

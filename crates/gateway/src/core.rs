@@ -12,6 +12,7 @@ use seawall::sync::Snapshot;
 use seawall_policy::{Criticality, Rejection, Tick};
 
 use crate::access;
+use crate::cache::Cache;
 use crate::counters::{Counters, Fault};
 use crate::notice::Notice;
 use crate::plan::{Names, Plan};
@@ -44,6 +45,7 @@ pub(crate) struct Shared {
     pub(crate) signals: Signals,
     pub(crate) shortage: Notice,
     pub(crate) books: Vec<Book>,
+    pub(crate) cache: Cache,
     pub(crate) certificates: Arc<Certificates>,
 }
 

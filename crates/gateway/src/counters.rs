@@ -6,6 +6,8 @@ use std::time::Duration;
 use http::StatusCode;
 use seawall_policy::{Criticality, Reason, Tick};
 
+use crate::cache;
+
 /// Upper bounds of the latency buckets, in microseconds.
 pub(crate) const BOUNDS: [u64; 16] = [
     500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000,
@@ -100,6 +102,7 @@ pub(crate) struct Counters {
     pub(crate) shadowed: [AtomicU64; Reason::ALL.len()],
     pub(crate) faults: [AtomicU64; Fault::ALL.len()],
     pub(crate) connections: AtomicU64,
+    pub(crate) cache: cache::Counts,
 }
 
 impl Counters {

@@ -152,6 +152,15 @@ impl Exchange {
         broke
     }
 
+    /// From here on it is a reply to this request.
+    pub(crate) fn adopt(&mut self, busy: Busy) {
+        let before = std::mem::replace(&mut self.call.busy, busy);
+        if self.lease.is_none() {
+            self.call.busy.answered = true;
+            self.call.busy.ended = before.ended;
+        }
+    }
+
     /// Another reply goes out in its stead.
     pub(crate) fn answer<B: Body>(&mut self, response: &Response<B>) {
         self.call.busy.answer(response, None);

@@ -1,7 +1,7 @@
 //! The answer that stands in for the upstream's.
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use seawall::config::FallbackConfig;
 
 use crate::body::ResponseBody;
@@ -17,6 +17,16 @@ pub(crate) struct Fallback {
     body: Bytes,
     /// The upstream is left alone.
     pub(crate) always: bool,
+}
+
+/// Whether an answer is one that stands in for the upstream's.
+pub(crate) fn is_in(headers: &HeaderMap) -> bool {
+    headers.contains_key(FALLBACK)
+}
+
+/// Says of an answer that it was the upstream's, and stands in for the one that failed.
+pub(crate) fn stale(headers: &mut HeaderMap) {
+    headers.insert(FALLBACK, HeaderValue::from_static("stale"));
 }
 
 impl Fallback {

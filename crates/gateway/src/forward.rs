@@ -19,6 +19,7 @@ use seawall_policy::{Advice, Reason, Rejection, Scope, Tick};
 
 use crate::answer::{self, Own};
 use crate::body::{RequestBody, ResponseBody};
+use crate::cache::{self, Look, Written};
 use crate::client::{Busy, Client, Sure};
 use crate::collect;
 use crate::counters::Fault;
@@ -63,6 +64,7 @@ pub(crate) async fn serve(
         let route = router.find(&parts).and_then(|target| target.route);
         record.route = router.label(route).cloned();
     }
+    let written = Written::new(&plan, &parts);
     let response = match arrive(&client, &plan, &parts, names, wire, framing, now) {
         Ok((target, read)) => {
             let arrival = Arrival {
@@ -76,13 +78,16 @@ pub(crate) async fn serve(
                 busy,
                 key: Key::OVERFLOW,
             };
-            arrival.pass(parts, incoming, upgrade).await
+            arrival.pass(&plan, parts, incoming, upgrade).await
         }
         Err(refusal) => {
             busy.answer(&refusal, None);
             refusal
         }
     };
+    if let Some(written) = written {
+        written.answered(&client.core, &plan, &response);
+    }
     client.core.counters().responded(response.status());
     let response = if head_only {
         without_body(response)
@@ -211,10 +216,67 @@ pub(crate) struct Arrival<'a> {
     pub(crate) key: Key,
 }
 
+impl<'a> Arrival<'a> {
+    /// A call to fill the cache with: as the request that it is begun for, but that nobody's
+    /// connection hangs on it.
+    pub(crate) fn of_fill(
+        client: &'a Arc<Client>,
+        plan: &'a Plan,
+        target: &'a Target,
+        read: Extracted,
+        parts: &Parts,
+        now: Tick,
+    ) -> Self {
+        let mut busy = client.begin(now);
+        // Whom it is answered for counts it.
+        busy.answered = true;
+        Self {
+            client,
+            plan,
+            target,
+            read,
+            names: Names::find(&parts.headers),
+            grpc: false,
+            wire: Wire::Http,
+            busy,
+            key: Key::OVERFLOW,
+        }
+    }
+}
+
 impl Arrival<'_> {
+    /// By the cache, where its route has one and its upstream is to be asked at all.
     async fn pass(
         mut self,
-        mut parts: Parts,
+        plan: &Arc<Plan>,
+        parts: Parts,
+        incoming: Incoming,
+        upgrade: Option<OnUpgrade>,
+    ) -> Response<ResponseBody> {
+        let origin = &self.plan.origins[self.target.origin];
+        let always = origin.fallback.as_ref().is_some_and(|f| f.always);
+        let Some(rules) = self.target.cache.as_ref().filter(|_| !always) else {
+            return self.take(parts, incoming, upgrade).await;
+        };
+        let more = (!incoming.is_end_stream(), upgrade.is_some());
+        match cache::look(&mut self, plan, rules, &parts, more) {
+            Look::Answer(response) => self.deliver(response),
+            Look::Pass(why) => {
+                self.count(why);
+                let tagged = self.is_tagged();
+                let mut response = self.take(parts, incoming, upgrade).await;
+                cache::went_by(&mut response, why, tagged);
+                response
+            }
+            // On the heap, for it to cost nothing where it is not taken.
+            Look::Miss(miss) => Box::pin(cache::follow(self, plan, rules, parts, miss)).await,
+        }
+    }
+
+    /// Takes the body, and goes on.
+    async fn take(
+        mut self,
+        parts: Parts,
         incoming: Incoming,
         upgrade: Option<OnUpgrade>,
     ) -> Response<ResponseBody> {
@@ -241,6 +303,17 @@ impl Arrival<'_> {
                 }
             }
         };
+        self.go(parts, body, upgrade).await
+    }
+
+    /// Admission, and what follows.
+    pub(crate) async fn go(
+        mut self,
+        mut parts: Parts,
+        body: RequestBody,
+        upgrade: Option<OnUpgrade>,
+    ) -> Response<ResponseBody> {
+        let origin = &self.plan.origins[self.target.origin];
         let shape = Shape::of(&parts.method, parts.uri.path());
         let key = origin.admission.keys().get(shape);
         self.key = key.unwrap_or(Key::OVERFLOW);

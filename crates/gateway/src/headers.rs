@@ -13,8 +13,8 @@ const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+pub(crate) const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+pub(crate) const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const VIA_1_1: HeaderValue = HeaderValue::from_static("1.1 seawall");
 const VIA_1_0: HeaderValue = HeaderValue::from_static("1.0 seawall");
 const VIA_2: HeaderValue = HeaderValue::from_static("2 seawall");
@@ -47,6 +47,12 @@ pub(crate) fn check(parts: &Parts, names: Names) -> Result<(), Own> {
             "no Transfer-Encoding but chunked is known here",
         ));
     }
+    if names.has(Names::VIA) && hops(&parts.headers) > MOST_HOPS {
+        return Err(answer::bad(
+            StatusCode::LOOP_DETECTED,
+            "has been through gateways of this kind too often: they send it in a circle",
+        ));
+    }
     if names.has(Names::HOSTS) {
         Err(bad("more than one Host header"))
     } else if names.has(Names::BAD_HOST) {
@@ -56,6 +62,17 @@ pub(crate) fn check(parts: &Parts, names: Names) -> Result<(), Own> {
     } else {
         Ok(())
     }
+}
+
+/// Gateways of this kind that a request may have been through.
+const MOST_HOPS: usize = 16;
+
+/// How many of the hops in `Via` were gateways of this kind.
+fn hops(headers: &HeaderMap) -> usize {
+    let lines = headers.get_all(header::VIA).iter();
+    let hops = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    hops.filter(|hop| hop.trim_ascii_end().ends_with(b" seawall"))
+        .count()
 }
 
 /// Whether `chunked`, once, is all of a message's transfer encoding.
@@ -109,6 +126,7 @@ impl Names {
     const HOSTS: u16 = 1024;
     /// One with bytes that no host has.
     const BAD_HOST: u16 = 2048;
+    const VIA: u16 = 4096;
     const HOP_BY_HOP: u16 = Self::CONNECTION
         | Self::KEEP_ALIVE
         | Self::PROXY_CONNECTION
@@ -120,6 +138,7 @@ impl Names {
         for (name, value) in headers {
             found |= match name.as_str().len() {
                 2 if name == header::TE => Self::TE,
+                3 if name == header::VIA => Self::VIA,
                 4 if name == header::HOST => Self::host(found, value),
                 6 if name == header::EXPECT => Self::EXPECT,
                 7 if name == header::UPGRADE => Self::UPGRADE,

@@ -18,6 +18,7 @@ mod attempt;
 mod attempts;
 mod body;
 mod breakers;
+mod cache;
 mod client;
 mod collect;
 mod condition;

@@ -35,6 +35,8 @@ pub(crate) struct Plan {
     /// `None` where no key is configured.
     pub(crate) under_way: Option<Arc<Marks>>,
     pub(crate) lanes: Lanes,
+    /// Some route keeps responses.
+    pub(crate) caches: bool,
     pub(crate) config: Arc<Config>,
 }
 
@@ -55,6 +57,7 @@ impl Plan {
             sampler: self.sampler,
             under_way: self.under_way.clone(),
             lanes: self.lanes.clone(),
+            caches: self.caches,
             config: self.config.clone(),
         }
     }

@@ -82,6 +82,9 @@ impl Running {
         if before.config.discovery != config.discovery {
             return Err(ReloadError::Restart("discovery.resolvers"));
         }
+        if before.config.cache != config.cache {
+            return Err(ReloadError::Restart("cache.size"));
+        }
         let moves = self.moves(config, &before)?;
         let plan = setup::plan(config, Some(&before), &self.ground)?;
         plan.await_hosts(Some(&before));

@@ -8,6 +8,8 @@ use http::{Method, header};
 use seawall::admission::Lane;
 use seawall_policy::Criticality;
 
+use crate::cache::Rules;
+
 /// What a route says of its calls.
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
@@ -20,6 +22,8 @@ pub(crate) struct Target {
     /// Its calls may run twice, whatever their method.
     pub(crate) retry_safe: bool,
     pub(crate) shadow: bool,
+    /// What is kept of its responses.
+    pub(crate) cache: Option<Arc<Rules>>,
     /// Which of the configured routes, for [`Router::label`].
     pub(crate) route: Option<u16>,
 }
@@ -151,6 +155,7 @@ mod tests {
             timeout: None,
             retry_safe: false,
             shadow: false,
+            cache: None,
             route: None,
         };
         Rule {

@@ -20,6 +20,7 @@ use tokio::task::JoinHandle as Task;
 
 use crate::access;
 use crate::admin::{self, Admin};
+use crate::cache::Cache;
 use crate::core::{Book, Core, Reloads, Shared};
 use crate::fleet::{Control, Ground};
 use crate::listen;
@@ -161,6 +162,7 @@ impl Gateway {
             signals: Signals::start(cores)?,
             shortage: Notice::default(),
             books: (0..cores).map(|_| Book::default()).collect(),
+            cache: Cache::new(config.cache.size),
             certificates: ground.certificates.clone(),
         });
         let mut running = Running {

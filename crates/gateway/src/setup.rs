@@ -15,6 +15,7 @@ use seawall_policy::limit::{
     Gradient2Settings, Limit, Vegas, VegasSettings,
 };
 
+use crate::cache::Rules;
 use crate::fleet::{Fleet, Ground, HostSet};
 use crate::origin::Origin;
 use crate::plan::Plan;
@@ -52,6 +53,7 @@ pub(crate) fn plan(
         timeout: config.context.timeout,
         retry_safe: false,
         shadow: false,
+        cache: None,
         route: None,
     });
     let router = Router::new(rules.collect::<Result<_, _>>()?, otherwise);
@@ -92,6 +94,7 @@ pub(crate) fn plan(
         sampler: Sampler::new(&config.access_log),
         under_way,
         lanes,
+        caches: config.routes.iter().any(|route| route.cache.is_some()),
         config: Arc::new(config.clone()),
     })
 }
@@ -178,15 +181,17 @@ fn rule(
         Some(name) => upstreams.iter().position(|known| *known == name),
         None => default,
     };
+    let origin = origin
+        .ok_or_else(|| StartError::UnknownUpstream(route.upstream.clone().unwrap_or_default()))?;
+    let rules = |cache| Arc::new(Rules::new(cache, upstreams[origin]));
     let target = Target {
-        origin: origin.ok_or_else(|| {
-            StartError::UnknownUpstream(route.upstream.clone().unwrap_or_default())
-        })?,
+        origin,
         lane: route.lane.as_deref().and_then(|name| lanes.find(name)),
         criticality: route.criticality.unwrap_or(config.context.criticality),
         timeout: route.timeout.or(config.context.timeout),
         retry_safe: route.retry_safe,
         shadow: route.shadow,
+        cache: route.cache.as_ref().map(rules),
         route: None,
     };
     let path = match (&route.path, &route.path_prefix) {

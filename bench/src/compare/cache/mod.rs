@@ -4,6 +4,7 @@
 //!
 //! A file a row of the table; to add one: the file, its name in the two lists below.
 
+mod gateway;
 mod hit;
 mod list;
 mod race;
@@ -20,6 +21,9 @@ pub fn cache(args: &CompareArgs) -> anyhow::Result<()> {
     let cases = [hit::cases(), list::cases(), race::cases()]
         .into_iter()
         .flatten();
-    let scenarios = cases.map(|case| Box::new(case) as Box<dyn Scenario>);
-    compare("cache", args, scenarios.collect())
+    let mut scenarios: Vec<_> = cases
+        .map(|case| Box::new(case) as Box<dyn Scenario>)
+        .collect();
+    scenarios.extend(gateway::cases());
+    compare("cache", args, scenarios)
 }

@@ -30,6 +30,8 @@ pub(super) struct Explanation {
     cpu_used: Option<f64>,
     upstreams: Vec<Upstream>,
     certificates: Vec<Certificate>,
+    /// Where a route has one.
+    cache: Option<super::cache::State>,
     /// The newest first.
     rejections: Vec<Rejected>,
 }
@@ -192,6 +194,7 @@ impl Explanation {
             certificates: (shared.certificates.shown().into_iter())
                 .map(Certificate::of)
                 .collect(),
+            cache: super::cache::State::of(shared, &plan),
             rejections: kinds(turned.iter().filter_map(rejection)),
         }
     }
@@ -274,6 +277,9 @@ impl fmt::Display for Explanation {
         writeln!(f, "up {up:.0} s, {state}{cpu}{reloads}{refused}")?;
         for upstream in &self.upstreams {
             write!(f, "\n{upstream}")?;
+        }
+        if let Some(cache) = &self.cache {
+            write!(f, "\n{cache}")?;
         }
         if !self.certificates.is_empty() {
             writeln!(f, "\ncertificates:")?;

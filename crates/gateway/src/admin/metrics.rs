@@ -49,6 +49,7 @@ impl Collector for Gathered {
         upstreams::tries(&plan, &mut out)?;
         upstreams::hosts(&plan, self.shared.clock.now(), &mut out)?;
         upstreams::breakers(&plan, self.shared.clock.now(), &mut out)?;
+        super::cache::metrics(&self.shared, &mut out)?;
         self.reloads(&mut out)?;
         self.signals(&plan, &mut out)
     }
@@ -295,9 +296,7 @@ impl Gathered {
         let now = self.shared.clock.now();
         if let Some(used) = signals.cpu.get() {
             let help = "CPU use of this process's own group, as a share of what it may use";
-            out.0
-                .encode_descriptor("cpu_used", help, None, MetricType::Gauge)?
-                .encode_gauge(&used)?;
+            out.gauge("cpu_used", help, used)?;
         }
         let cores: Vec<String> = (0..signals.scheduling.len())
             .map(|c| c.to_string())
@@ -360,6 +359,20 @@ impl Out<'_> {
             metric.encode_family(&labels)?.encode_gauge(&value)?;
         }
         Ok(())
+    }
+
+    /// One without labels.
+    pub(super) fn counter(&mut self, name: &str, help: &str, count: u64) -> fmt::Result {
+        self.0
+            .encode_descriptor(name, help, None, MetricType::Counter)?
+            .encode_counter::<NoLabelSet, _, f64>(&count, None)
+    }
+
+    /// One without labels.
+    pub(super) fn gauge(&mut self, name: &str, help: &str, value: f64) -> fmt::Result {
+        self.0
+            .encode_descriptor(name, help, None, MetricType::Gauge)?
+            .encode_gauge(&value)
     }
 
     fn times<'t>(

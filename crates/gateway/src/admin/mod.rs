@@ -3,6 +3,7 @@
 //! It has a thread of its own, so that it answers while every core is busy. It listens on loopback
 //! unless a token is set; where one is, every request must bring it.
 
+mod cache;
 mod explain;
 mod metrics;
 mod upstreams;
@@ -19,6 +20,7 @@ use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 
 use crate::body::ResponseBody;
+use crate::cache::Purge;
 use crate::core::Shared;
 use crate::signals;
 use visits::Visits;
@@ -51,6 +53,9 @@ impl Admin {
                 .headers_mut()
                 .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             return response;
+        }
+        if request.uri().path() == "/cache/purge" {
+            return self.purge(request);
         }
         if request.method() != Method::GET && request.method() != Method::HEAD {
             return text(StatusCode::METHOD_NOT_ALLOWED, "GET only\n");
@@ -93,9 +98,29 @@ impl Admin {
             }
             _ => text(
                 StatusCode::NOT_FOUND,
-                "/metrics, /healthz, /readyz, /explain, /explain?text\n",
+                "/metrics, /healthz, /readyz, /explain, /explain?text, POST /cache/purge\n",
             ),
         }
+    }
+
+    /// Forgets responses that are kept.
+    fn purge(&self, request: &Request<Incoming>) -> Response<ResponseBody> {
+        if request.method() != Method::POST {
+            return text(StatusCode::METHOD_NOT_ALLOWED, "POST only\n");
+        }
+        // A page in the browser of someone who can reach us must not.
+        if request.headers().contains_key(header::ORIGIN) {
+            return text(StatusCode::FORBIDDEN, "not for web pages\n");
+        }
+        let Some(purge) = request.uri().query().and_then(Purge::read) else {
+            return text(
+                StatusCode::BAD_REQUEST,
+                "?tag=TAG, ?url=http://HOST/PATH, ?prefix=http://HOST/PATH or ?all; /PATH for any host\n",
+            );
+        };
+        let purged = self.shared.cache.purge(&purge);
+        let body = format!("{{\"purged\":{purged}}}\n");
+        reply(StatusCode::OK, "application/json", body.into())
     }
 
     /// Compares the whole of the token, whatever differs first.

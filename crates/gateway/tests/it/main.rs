@@ -10,6 +10,7 @@ mod access;
 mod admin;
 mod bad_hosts;
 mod bad_input;
+mod cache;
 mod discovery;
 mod faults;
 mod h2;

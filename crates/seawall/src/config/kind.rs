@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use http::{HeaderValue, Method};
+use http::{HeaderName, HeaderValue, Method};
 use toml::de::DeValue;
 
 use super::client::HashOn;
@@ -43,6 +43,10 @@ pub enum Kind {
     HashOn,
     /// A list of HTTP methods.
     Methods,
+    /// A list of names of headers.
+    Headers,
+    /// A list of names of query parameters.
+    Parameters,
     /// An absolute path.
     Path,
     /// A host name without a port.
@@ -74,6 +78,8 @@ impl fmt::Display for Kind {
             Self::Endpoints => f.write_str("list of \"host:port\", \"dns://name:port\", \"srv://_service._tcp.name\", \"file:///path\", \"etcd://host:port/prefix/service\""),
             Self::HashOn => f.write_str("client, path, header:NAME or cookie:NAME"),
             Self::Methods => f.write_str("list of methods such as [\"GET\"]"),
+            Self::Headers => f.write_str("list of names of headers such as [\"accept-language\"]"),
+            Self::Parameters => f.write_str("list of names of query parameters such as [\"utm_source\"]"),
             Self::Path => f.write_str("path beginning with `/`"),
             Self::Host => f.write_str("host name without port"),
             Self::Name => f.write_str("1 to 64 letters, digits, `-` or `_`"),
@@ -213,7 +219,12 @@ impl Kind {
     pub(super) fn is_list(self) -> bool {
         matches!(
             self,
-            Self::Networks | Self::Methods | Self::Endpoints | Self::Addresses
+            Self::Networks
+                | Self::Methods
+                | Self::Headers
+                | Self::Parameters
+                | Self::Endpoints
+                | Self::Addresses
         )
     }
 
@@ -239,6 +250,13 @@ impl Kind {
                 Err(error) => bad(error.to_string()),
                 Ok(_) => Ok(()),
             },
+            Self::Headers if HeaderName::from_bytes(text.as_bytes()).is_err() => {
+                bad(format!("`{text}` is not the name of a header"))
+            }
+            Self::Parameters if text.is_empty() || text.contains(['&', '=', '#', ' ']) => {
+                bad(format!("`{text}` is not the name of a query parameter"))
+            }
+            Self::Headers | Self::Parameters => Ok(()),
             _ if text.parse::<Method>().is_err()
                 || text.bytes().any(|b| b.is_ascii_lowercase()) =>
             {

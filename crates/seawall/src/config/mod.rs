@@ -11,6 +11,7 @@
 //! [`json_schema`] are made from it.
 
 mod addresses;
+mod cache;
 mod check;
 mod client;
 mod endpoints;
@@ -30,6 +31,7 @@ mod watch;
 use http::Uri;
 use toml::de::DeTable;
 
+pub use cache::{CacheConfig, RouteCache};
 pub use client::{
     BalanceConfig, BreakerConfig, BreakerKind, BreakerPer, DiscoveryConfig, EjectionConfig,
     FallbackConfig, GutterConfig, HashOn, HealthConfig, ReplicasConfig, RetryConfig,

@@ -11,6 +11,7 @@ use http::{Method, Uri};
 use seawall_policy::Criticality;
 use serde::{Deserialize, Deserializer, de::Error as _};
 
+use super::cache::{CacheConfig, RouteCache};
 use super::client::{
     BalanceConfig, BreakerConfig, DiscoveryConfig, EjectionConfig, FallbackConfig, GutterConfig,
     HealthConfig, ReplicasConfig, RetryConfig,
@@ -37,6 +38,8 @@ pub struct Config {
     pub discovery: DiscoveryConfig,
     /// Which go where. Empty: all go to the one upstream, or to the one named `default`.
     pub routes: Vec<Route>,
+    /// Where responses are kept.
+    pub cache: CacheConfig,
     /// Isolation, by name.
     pub lanes: BTreeMap<String, LaneConfig>,
     /// Who may go on, who waits, who is turned away.
@@ -65,6 +68,7 @@ impl Default for Config {
             upstreams: BTreeMap::new(),
             discovery: DiscoveryConfig::default(),
             routes: Vec::new(),
+            cache: CacheConfig::default(),
             lanes: BTreeMap::new(),
             admission: AdmissionConfig::default(),
             context: ContextConfig::default(),
@@ -325,6 +329,7 @@ pub struct Route {
     pub timeout: Option<Duration>,
     pub retry_safe: bool,
     pub shadow: bool,
+    pub cache: Option<RouteCache>,
 }
 
 /// A lane: calls kept apart from the others, so that neither can starve the other.

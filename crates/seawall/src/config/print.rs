@@ -74,6 +74,11 @@ impl Shown {
                 ),
                 commented: true,
             },
+            // Being there says that it is wanted.
+            below if below.contains("[].") => Self {
+                header: format!("[{}]", below.replace("[]", "")),
+                commented: true,
+            },
             // Being there says that TLS is wanted.
             tls if tls.ends_with(".tls") => Self {
                 header: format!("[{}]", tls.replace('*', "default")),
@@ -210,15 +215,13 @@ fn leaf(setting: &Setting) -> Value {
         Kind::Ratio(from, to) => json!({ "type": "number", "minimum": from, "maximum": to }),
         Kind::Flag => json!({ "type": "boolean" }),
         Kind::Choice(names) => json!({ "enum": names }),
-        Kind::Networks | Kind::Methods | Kind::Endpoints | Kind::Addresses => {
+        kind if kind.is_list() => {
             json!({ "type": "array", "items": { "type": "string" } })
         }
         Kind::Path => json!({ "type": "string", "pattern": "^/" }),
         Kind::Secret(least) => json!({ "type": "string", "minLength": least }),
         Kind::Name => json!({ "type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$" }),
-        Kind::Address | Kind::Url | Kind::Host | Kind::File | Kind::Text | Kind::HashOn => {
-            json!({ "type": "string" })
-        }
+        _ => json!({ "type": "string" }),
     };
     schema["description"] = json!(format!(
         "{} {}.",

@@ -2,14 +2,16 @@
 
 use std::fmt;
 
+use http::Method;
 use toml::Spanned;
 use toml::de::DeTable;
 
+use super::cache::CacheConfig;
 use super::check::locate;
 use super::error::{Findings, Problem, nearest};
 use super::model::{AccessLogConfig, AccessLogMode, Algorithm, Config, Route};
 use super::tls::{ClientAuth, UpstreamTls};
-use super::units::ShowTime;
+use super::units::{ShowSize, ShowTime};
 use super::upstreams;
 use crate::context::{Trust, UnderWayKeys};
 
@@ -167,6 +169,19 @@ fn check_routes(config: &Config, root: &Spanned<DeTable<'_>>, findings: &mut Fin
             let text = "stands beside path_prefix: a route has one of them".to_owned();
             findings.add(at("path"), key("path"), Problem::Invalid(text));
         }
+        if let Some(cache) = &route.cache
+            && cache.max_size > config.cache.size
+        {
+            let text = format!(
+                "is above cache.size, which is {}",
+                ShowSize(config.cache.size)
+            );
+            findings.add(
+                locate(root, &["routes", &index, "cache", "max_size"]),
+                key("cache.max_size"),
+                Problem::Invalid(text),
+            );
+        }
         if let Some(first) = config.routes[..n]
             .iter()
             .position(|other| same_calls(other, route))
@@ -254,6 +269,7 @@ impl Config {
         self.warn_of_trust(&mut warn);
         self.warn_of_upstreams(&mut warn);
         self.warn_of_tls(&mut warn);
+        self.warn_of_cache(&mut warn);
         let log = &self.access_log;
         if log.mode != AccessLogMode::Sampled && log.sample != AccessLogConfig::default().sample {
             let text = "has no effect: it is the share that access_log.mode = \"sampled\" logs";
@@ -311,6 +327,29 @@ impl Config {
                 ShowTime(wait)
             );
             warn(format!("upstreams.{name}.response_timeout"), text);
+        }
+    }
+
+    fn warn_of_cache(&self, warn: &mut impl FnMut(String, String)) {
+        for (n, route) in self.routes.iter().enumerate() {
+            let Some(cache) = &route.cache else { continue };
+            let reads = |method: &Method| *method == Method::GET;
+            if !route.methods.is_empty() && !route.methods.iter().any(reads) {
+                let text =
+                    "has no effect: only responses to GET are kept, which the route does not take";
+                warn(format!("routes[{n}].cache"), text.to_owned());
+            }
+            if cache.key_headers.len() > 8 {
+                let text =
+                    "are more than 8, so nothing is kept: leave out those that make no difference";
+                warn(format!("routes[{n}].cache.key_headers"), text.to_owned());
+            }
+        }
+        if !self.routes.iter().any(|route| route.cache.is_some())
+            && self.cache != CacheConfig::default()
+        {
+            let text = "has no effect: no route has a `cache` table, so nothing is kept";
+            warn("cache.size".to_owned(), text.to_owned());
         }
     }
 

@@ -44,6 +44,8 @@ pub struct AccessEntry {
     pub rejection: Option<Rejection>,
     /// `traceparent`, to find the rest of the story.
     pub trace: Option<HeaderValue>,
+    /// What the response cache had to do with it, where its route has one.
+    pub cache: Option<&'static str>,
 }
 
 impl AccessEntry {
@@ -63,6 +65,9 @@ impl AccessEntry {
         }
         member(out, "route", &*self.route);
         member(out, "criticality", self.criticality.as_str());
+        if let Some(cache) = self.cache {
+            member(out, "cache", cache);
+        }
         if let Some(rejection) = self.rejection {
             member(out, "rejected", rejection.reason.as_str());
             member(out, "scope", rejection.scope.as_str());
@@ -155,6 +160,7 @@ mod tests {
                 advice: Advice::No,
             }),
             trace: None,
+            cache: Some("hit"),
         };
         let mut out = Vec::new();
         entry.write(&mut out);
