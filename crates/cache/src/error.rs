@@ -54,6 +54,9 @@ pub enum Error {
     /// The runtime that ran the load was shut down before its end.
     #[error("the runtime ended before the load did")]
     RuntimeEnded,
+    /// The store did not take what it had to.
+    #[error("the shared store did not answer: {0}")]
+    Store(#[source] Cause),
     /// No loader is bound to the cache, and none was given.
     #[error("the cache has no loader: bind one with `Builder::loader`, or use `get_or_load`")]
     NoLoader,

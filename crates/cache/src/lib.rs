@@ -8,6 +8,8 @@
 
 mod cache;
 mod codec;
+#[allow(dead_code, reason = "its first users are being written")]
+mod coherence;
 mod error;
 mod expiry;
 #[allow(dead_code, reason = "its first users are being written")]

@@ -58,6 +58,8 @@ events! {
     NotDecoded = "not_decoded",
     /// A value above `max_value`, not kept.
     TooLarge = "too_large",
+    /// A value that its codec could not write, not kept in Redis.
+    NotEncoded = "not_encoded",
     /// The guard turned a load away.
     Rejected = "rejected",
     /// A key was invalidated by this process.

@@ -1,17 +1,28 @@
 //! Setting up a cache.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use seawall::clock::Clock;
 use seawall_sync::Flight;
 
 use super::read::{Bound, Loader, bound};
+use super::remote::{Parts, Remote};
 use super::{Cache, Shared};
 use crate::Key;
+use crate::codec::Codec;
+use crate::coherence::Coherence;
+use crate::guard::{Guard, Health};
 use crate::local::{Coarse, Local, Weigher};
-use crate::metrics::Metrics;
+use crate::metrics::{Event, Metrics};
+#[cfg(feature = "redis")]
+use crate::redis::Redis;
 use crate::settings::Settings;
+#[cfg(test)]
+use crate::store::Memory;
+#[cfg(feature = "redis")]
+use crate::store::RedisStore;
+use crate::store::{Notice, Store, Subscription};
 
 /// A [`Cache`] to be: see [`Cache::builder`].
 pub struct Builder<K, V> {
@@ -21,6 +32,21 @@ pub struct Builder<K, V> {
     metrics: Arc<Metrics>,
     weigher: Option<Weigher<K, V>>,
     loader: Option<Box<Bound<K, V>>>,
+    guard: Option<Guard>,
+    second: Option<Second<V>>,
+}
+
+/// The second level, before the clock is known.
+struct Second<V> {
+    codec: Box<dyn Codec<V>>,
+    place: Place,
+}
+
+enum Place {
+    #[cfg(test)]
+    Memory(Arc<Memory>),
+    #[cfg(feature = "redis")]
+    Redis(Redis),
 }
 
 impl<K: Key, V: Send + Sync + 'static> Builder<K, V> {
@@ -32,6 +58,8 @@ impl<K: Key, V: Send + Sync + 'static> Builder<K, V> {
             metrics: Arc::default(),
             weigher: None,
             loader: None,
+            guard: None,
+            second: None,
         }
     }
 
@@ -78,26 +106,148 @@ impl<K: Key, V: Send + Sync + 'static> Builder<K, V> {
         self
     }
 
+    /// What every load passes: the rate that the database may see, and what it bears. To be shared
+    /// by all caches of a database. None unless said otherwise.
+    #[must_use]
+    pub fn guard(mut self, guard: Guard) -> Self {
+        self.guard = Some(guard);
+        self
+    }
+
+    /// Shares entries with other processes by way of Redis, as what `codec` makes of them.
+    ///
+    /// ```no_run
+    /// use seawall_cache::redis::Redis;
+    /// use seawall_cache::{Cache, Json};
+    ///
+    /// let redis = Redis::single("redis://127.0.0.1:6379/0").build()?;
+    /// let users = Cache::<u64, String>::builder("users")
+    ///     .redis(redis, Json::default())
+    ///     .build();
+    /// # Ok::<(), seawall_cache::redis::Fault>(())
+    /// ```
+    #[cfg(feature = "redis")]
+    #[must_use]
+    pub fn redis(mut self, redis: Redis, codec: impl Codec<V>) -> Self {
+        self.second = Some(Second {
+            codec: Box::new(codec),
+            place: Place::Redis(redis),
+        });
+        self
+    }
+
+    /// Shares entries with other caches of this process.
+    #[cfg(test)]
+    pub(super) fn memory(mut self, memory: Arc<Memory>, codec: impl Codec<V>) -> Self {
+        self.second = Some(Second {
+            codec: Box::new(codec),
+            place: Place::Memory(memory),
+        });
+        self
+    }
+
     /// The cache.
     #[must_use]
     pub fn build(self) -> Cache<K, V> {
         let settings = self.settings.in_range();
-        let longest = settings.ttl.max(settings.negative) + settings.stale;
-        let weigher = self.weigher.map(Arc::new);
-        let weighs = weigher.clone().map(|weigher| -> Weigher<K, V> {
-            Box::new(move |key: &K, value: &V| weigher(key, value))
+        let (coherence, remote, subscription) = match self.second {
+            None => (Coherence::local(), None, None),
+            Some(second) => {
+                let (parts, subscription) = second.parts(&self.name, &settings, &self.clock);
+                let coherence = parts.coherence.clone();
+                let remote = Remote::new(parts, self.metrics.clone());
+                (coherence, Some(Arc::new(remote)), subscription)
+            }
+        };
+        let shared = Arc::new(Shared {
+            coarse: Coarse::new(&self.clock),
+            local: Local::new(&settings, self.weigher, coherence.clone()),
+            flights: Flight::new().detached(),
+            name: self.name,
+            settings,
+            clock: self.clock,
+            metrics: self.metrics,
+            loader: self.loader,
+            guard: self.guard,
+            remote,
+            hearing: OnceLock::new(),
         });
-        Cache {
-            shared: Arc::new(Shared {
-                coarse: Coarse::new(&self.clock),
-                local: Local::new(settings.capacity, longest, weighs),
-                flights: Flight::new().detached(),
-                name: self.name,
-                settings,
-                clock: self.clock,
-                metrics: self.metrics,
-                loader: self.loader,
-            }),
+        let hears = Arc::downgrade(&shared);
+        let hearing = coherence.hear(move |notice| {
+            if let Some(shared) = hears.upgrade() {
+                shared.hear(notice);
+            }
+        });
+        let _ = shared.hearing.set((hearing, subscription));
+        Cache { shared }
+    }
+}
+
+impl<K: Key, V: Send + Sync + 'static> Shared<K, V> {
+    /// Takes in what was done to an entry, here or elsewhere.
+    fn hear(&self, notice: &Notice) {
+        match notice {
+            Notice::Invalidated(bytes) => {
+                self.local.generations().pass(bytes);
+            }
+            Notice::Epoch(epoch) => {
+                if let Some(remote) = &self.remote {
+                    remote.adopt_epoch(*epoch);
+                }
+                self.local.void();
+            }
+            Notice::Lost => {
+                self.metrics.count(Event::Flush);
+                self.local.void();
+            }
+            Notice::Filled(_) | Notice::Released(_) | Notice::Hot(..) => {}
+        }
+    }
+}
+
+/// What a process that hears nothing may serve for, at most.
+#[cfg(feature = "redis")]
+const BOUND: Duration = Duration::from_secs(2);
+/// Entries of the reserve.
+const RESERVE: u64 = 1_000;
+
+impl<V: Send + Sync + 'static> Second<V> {
+    fn parts(
+        self,
+        name: &str,
+        settings: &Settings,
+        clock: &Clock,
+    ) -> (Parts<V>, Option<Subscription>) {
+        let (store, coherence, sharded, subscription) = self.place.open(name, clock);
+        let parts = Parts {
+            store,
+            coherence,
+            codec: self.codec,
+            health: Health::new(sharded, clock.clone()),
+            reserve: RESERVE,
+            stale: settings.stale,
+        };
+        (parts, subscription)
+    }
+}
+
+impl Place {
+    fn open(self, name: &str, clock: &Clock) -> (Store, Coherence, bool, Option<Subscription>) {
+        match self {
+            #[cfg(test)]
+            Self::Memory(memory) => {
+                let coherence = Coherence::local();
+                let hub = coherence.clone();
+                let subscription = memory.subscribe(move |notice| hub.tell(notice));
+                (Store::memory(memory), coherence, false, Some(subscription))
+            }
+            #[cfg(feature = "redis")]
+            Self::Redis(redis) => {
+                let name = format!("seawall:{name}");
+                let coherence = Coherence::start(&redis, crate::store::channel(&name).as_bytes(), BOUND, clock.clone());
+                let sharded = redis.is_cluster();
+                (Store::redis(RedisStore::new(redis, &name)), coherence, sharded, None)
+            }
         }
     }
 }

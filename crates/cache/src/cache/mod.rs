@@ -16,14 +16,20 @@
 mod answer;
 mod builder;
 mod flying;
+mod leased;
 mod load;
+mod offer;
 mod read;
+mod remote;
+#[cfg(test)]
+mod shared_tests;
 #[cfg(test)]
 mod tests;
+mod work;
 mod write;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use seawall::clock::Clock;
 use seawall_sync::flight::Detached;
@@ -32,10 +38,14 @@ pub use answer::{Answer, Read, Source};
 pub use builder::Builder;
 pub use read::Loader;
 
+use crate::coherence::Hearing;
+use crate::guard::Guard;
 use crate::local::{Coarse, Local};
 use crate::metrics::Metrics;
 use crate::settings::Settings;
+use crate::store::Subscription;
 use flying::{FlightKey, Landed};
+use remote::Remote;
 
 /// Values by key, loaded once and kept: in process, and in Redis where one is given.
 ///
@@ -52,7 +62,7 @@ use flying::{FlightKey, Landed};
 /// let user = users.get_or_load(&7, move || load(7)).await?;
 /// assert_eq!(user.as_deref().map(String::as_str), Some("user 7"));
 /// assert!(users.get(&7).is_some());
-/// users.invalidate(&7).await?;
+/// users.invalidate(&7).await;
 /// assert!(users.get(&7).is_none());
 /// # Ok::<(), seawall_cache::Error>(()) }).unwrap();
 /// ```
@@ -69,6 +79,10 @@ struct Shared<K, V> {
     flights: Detached<FlightKey, Landed<V>>,
     metrics: Arc<Metrics>,
     loader: Option<Box<read::Bound<K, V>>>,
+    guard: Option<Guard>,
+    remote: Option<Arc<Remote<V>>>,
+    /// Of what others do to what is held.
+    hearing: OnceLock<(Hearing, Option<Subscription>)>,
 }
 
 impl<K, V> Clone for Cache<K, V> {

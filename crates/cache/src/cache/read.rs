@@ -6,16 +6,18 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
-use seawall::{Call, Tick};
+use seawall::{Call, Criticality, Tick};
+use seawall_sync::flight::FlightError;
 
-use super::answer::{Answer, Read, Source};
+use super::answer::{Answer, Read};
 use super::flying::{FlightKey, Landed};
-use super::load::{Load, Loading, erase, limited};
+use super::load::{Load, Loading, erase};
+use super::offer::Offer;
+use super::work::Work;
 use super::{Cache, Shared};
 use crate::Key;
 use crate::error::{Error, cause};
 use crate::expiry;
-use crate::local::{Held, Life};
 use crate::metrics::Event;
 
 /// What a read-through cache loads with: [`Builder::loader`](super::Builder::loader).
@@ -56,8 +58,8 @@ pub(super) fn bound<K: Key, V: 'static>(loader: impl Loader<K, V>) -> Box<Bound<
 /// What is held of a key, for one reader.
 enum Looked<V> {
     Answer(Answer<V>),
-    /// An answer, and the reader is the one to load anew.
-    Renew(Answer<V>),
+    /// An answer, and the reader is the one to load anew, with what it has drawn.
+    Renew(Answer<V>, f64),
     Nothing,
 }
 
@@ -124,7 +126,14 @@ impl<K: Key, V: Send + Sync + 'static> Cache<K, V> {
     {
         match self.hit(key) {
             Some(answer) => Ok(answer),
-            None => self.missed(key, read, || erase(loader)).await,
+            None => {
+                let loader = Arc::new(loader);
+                let load = || {
+                    let loader = loader.clone();
+                    erase(move || loader())
+                };
+                self.missed(key, read, load).await
+            }
         }
     }
 
@@ -142,6 +151,7 @@ impl<K: Key, V: Send + Sync + 'static> Cache<K, V> {
             None => {
                 let (shared, of) = (self.shared.clone(), key.clone());
                 let load = move || -> Load<V> {
+                    let (shared, of) = (shared.clone(), of.clone());
                     Box::new(move || match &shared.loader {
                         Some(loader) => loader(of.clone()),
                         None => Box::pin(async { Err(Error::NoLoader) }),
@@ -170,55 +180,97 @@ impl<K: Key, V: Send + Sync + 'static> Cache<K, V> {
         &self,
         key: &K,
         read: Read,
-        load: impl FnOnce() -> Load<V>,
+        load: impl Fn() -> Load<V>,
     ) -> Result<Answer<V>, Error> {
         let shared = &self.shared;
         let now = shared.clock.now();
         let call = seawall::layer::current().unwrap_or_default();
         match shared.look(key, read, now) {
             Looked::Answer(answer) => Ok(answer),
-            Looked::Renew(answer) => {
+            Looked::Renew(answer, early) => {
+                if !answer.stale {
+                    shared.metrics.count(Event::EarlyLoad);
+                }
+                let boarding = self.board(key, None, load(), &call, early);
                 // Polled once, it is under way, and goes on without us.
-                let _ = self.fly(key, None, load(), &call).now_or_never();
+                let _ = boarding.landing.now_or_never();
                 Ok(answer)
             }
             Looked::Nothing => {
                 shared.metrics.count(Event::LocalMiss);
-                self.wait(key, load(), &call, now).await
+                if now >= call.deadline && call.deadline != Tick::MAX {
+                    return Err(Error::Deadline);
+                }
+                let waiting = self.wait(key, read, load, &call);
+                match shared.clock.instant(call.deadline) {
+                    None => waiting.await,
+                    Some(deadline) => {
+                        let waited = tokio::time::timeout_at(deadline, waiting).await;
+                        waited.unwrap_or(Err(Error::Deadline))
+                    }
+                }
             }
         }
     }
 
-    /// Loads, or waits for who does, until the caller's deadline.
+    /// Loads, or waits for who does.
     async fn wait(
         &self,
         key: &K,
-        load: Load<V>,
+        read: Read,
+        load: impl Fn() -> Load<V>,
         call: &Call,
-        now: Tick,
     ) -> Result<Answer<V>, Error> {
-        if now >= call.deadline && call.deadline != Tick::MAX {
-            return Err(Error::Deadline);
+        let early = expiry::early(self.shared.settings.beta, fastrand::u64(..));
+        let first = self.board(key, None, load(), call, early);
+        let landed = self.fly(first, read).await?;
+        match landed.result {
+            // Turned away for what it mattered to another.
+            Err(Error::Rejected(_)) if call.criticality < landed.criticality => {
+                let apart = self.board(key, Some(call.criticality), load(), call, early);
+                self.fly(apart, read).await?.result
+            }
+            result => result,
         }
-        let landing = self.fly(key, None, load, call);
-        let landed = match self.shared.clock.instant(call.deadline) {
-            None => landing.await,
-            Some(deadline) => match tokio::time::timeout_at(deadline, landing).await {
-                Ok(landed) => landed,
-                Err(_) => return Err(Error::Deadline),
-            },
-        };
-        landed?.result
     }
 
+    /// Waits for the end of a flight, or for what can be answered before.
     async fn fly(
         &self,
+        boarding: Boarding<impl Future<Output = Result<Landed<V>, FlightError>>, V>,
+        read: Read,
+    ) -> Result<Landed<V>, Error> {
+        let metrics = &self.shared.metrics;
+        let landed = match boarding.offer {
+            None => boarding.landing.await?,
+            Some(offer) => tokio::select! {
+                biased;
+                landed = boarding.landing => landed?,
+                answer = offer.wait(read) => {
+                    if answer.stale {
+                        metrics.count(Event::Stale);
+                    }
+                    let (result, criticality) = (Ok(answer), Criticality::default());
+                    return Ok(Landed { result, criticality });
+                }
+            },
+        };
+        if !boarding.began.load(Relaxed) {
+            metrics.count(Event::Shared);
+        }
+        Ok(landed)
+    }
+
+    /// The flight of the key: the one that is under way, or else one that begins when it is polled.
+    fn board(
+        &self,
         key: &K,
-        apart: Option<seawall::Criticality>,
+        apart: Option<Criticality>,
         load: Load<V>,
         call: &Call,
-    ) -> Result<Landed<V>, Error> {
-        let shared = &self.shared;
+        early: f64,
+    ) -> Boarding<impl Future<Output = Result<Landed<V>, FlightError>>, V> {
+        let shared = self.shared.clone();
         let bytes = shared.bytes(key);
         let generation = shared.local.generations().of(&bytes);
         let flight = FlightKey {
@@ -226,6 +278,7 @@ impl<K: Key, V: Send + Sync + 'static> Cache<K, V> {
             generation,
             apart,
         };
+        let offer = shared.remote.as_ref().map(|remote| remote.offers.of(&flight));
         let began = Arc::new(AtomicBool::new(false));
         let work = Work {
             shared: shared.clone(),
@@ -233,18 +286,31 @@ impl<K: Key, V: Send + Sync + 'static> Cache<K, V> {
             flight: flight.clone(),
             load,
             call: *call,
+            early,
+            offer: offer.clone(),
         };
         let begun = began.clone();
-        let landing = shared.flights.run(flight, async move {
-            begun.store(true, Relaxed);
-            work.run().await
-        });
-        let landed = landing.await?;
-        if !began.load(Relaxed) {
-            shared.metrics.count(Event::Shared);
+        let landing = async move {
+            let work = async move {
+                begun.store(true, Relaxed);
+                work.run().await
+            };
+            shared.flights.run(flight, work).await
+        };
+        Boarding {
+            landing,
+            offer,
+            began,
         }
-        Ok(landed)
     }
+}
+
+/// A place in a flight.
+struct Boarding<F, V> {
+    landing: F,
+    offer: Option<Arc<Offer<V>>>,
+    /// Whether it is the one that the flight began with.
+    began: Arc<AtomicBool>,
 }
 
 impl<K: Key, V: Send + Sync + 'static> Shared<K, V> {
@@ -264,112 +330,17 @@ impl<K: Key, V: Send + Sync + 'static> Shared<K, V> {
             let times = expiry::early(self.settings.beta, fastrand::u64(..));
             let early = now + expiry::lead(life.load, times) >= life.fresh;
             return match early && now >= life.retry {
-                true => Looked::Renew(held.answer(false)),
+                true => Looked::Renew(held.answer(false), times),
                 false => Looked::Answer(held.answer(false)),
             };
         }
         match read {
-            Read::Strong if life.invalidated => return Looked::Nothing,
             Read::Strong if now >= life.retry => return Looked::Nothing,
             _ => self.metrics.count(Event::Stale),
         }
         match now < life.retry {
             true => Looked::Answer(held.answer(true)),
-            false => Looked::Renew(held.answer(true)),
+            false => Looked::Renew(held.answer(true), 0.0),
         }
-    }
-}
-
-impl<V> Held<V> {
-    #[inline]
-    fn answer(self, stale: bool) -> Answer<V> {
-        Answer {
-            value: self.value,
-            source: Source::Local,
-            stale,
-        }
-    }
-}
-
-/// One load of a key, from the asking to the keeping.
-struct Work<K, V> {
-    shared: Arc<Shared<K, V>>,
-    key: K,
-    flight: FlightKey,
-    load: Load<V>,
-    call: Call,
-}
-
-impl<K: Key, V: Send + Sync + 'static> Work<K, V> {
-    async fn run(self) -> Landed<V> {
-        Landed {
-            criticality: self.call.criticality,
-            result: self.alone().await,
-        }
-    }
-
-    /// Without a store: the generation is the lease.
-    async fn alone(&self) -> Result<Answer<V>, Error> {
-        let shared = &*self.shared;
-        let began = shared.clock.now();
-        // It may have landed between the caller's look and this.
-        if let Some(held) = shared.local.get(&self.key, began)
-            && began < held.life.early
-        {
-            return Ok(held.answer(false));
-        }
-        shared.metrics.count(Event::Load);
-        let loaded = limited(shared.settings.load_timeout, async { (self.load)().await }).await;
-        let now = shared.clock.now();
-        match loaded {
-            Ok(value) => {
-                let value = value.map(Arc::new);
-                self.keep(value.clone(), now, began);
-                Ok(Answer {
-                    value,
-                    source: Source::Loaded,
-                    stale: false,
-                })
-            }
-            Err(error) => self.failed(error, now),
-        }
-    }
-
-    fn keep(&self, value: Option<Arc<V>>, now: Tick, began: Tick) {
-        let settings = &self.shared.settings;
-        let (ttl, stale) = match value {
-            Some(_) => (settings.ttl, settings.stale),
-            None => (settings.negative, std::time::Duration::ZERO),
-        };
-        let fresh = expiry::jittered(ttl, settings.jitter, fastrand::u64(..));
-        let life = Life::new(now, fresh, stale, now.since(began), settings.beta);
-        let generation = self.flight.generation;
-        let held = Held {
-            value,
-            generation,
-            life,
-        };
-        if !self.shared.local.generations().is(generation) {
-            self.shared.metrics.count(Event::LeaseLost);
-            return;
-        }
-        self.shared.local.insert(self.key.clone(), held);
-    }
-
-    /// Serves what is stale, for a moment without trying again, or fails.
-    fn failed(&self, error: Error, now: Tick) -> Result<Answer<V>, Error> {
-        let shared = &*self.shared;
-        shared.metrics.count(Event::LoadError);
-        let held = shared.local.get(&self.key, now);
-        let Some(mut held) = held.filter(|held| !held.life.invalidated) else {
-            return Err(error);
-        };
-        let stale = now >= held.life.fresh;
-        held.life.retry = now + expiry::jittered(shared.settings.retry, 0.5, fastrand::u64(..));
-        shared.local.insert(self.key.clone(), held.clone());
-        if stale {
-            shared.metrics.count(Event::Stale);
-        }
-        Ok(held.answer(stale))
     }
 }

@@ -99,11 +99,8 @@ impl Entry {
     /// what is kept stays for its stale window at most, marked; or goes. How many copies there are.
     pub(crate) fn invalidate(&mut self, now: Tick, keep_stale: bool) -> u16 {
         self.expire(now);
-        let copies = self.copies;
-        self.overlapped = !self.fences.is_empty();
         self.mark(now, keep_stale);
-        self.expire(now);
-        copies
+        self.copies
     }
 
     /// A write begins. Until [`Entry::unfence`], or for as long as `length`, nothing that is loaded
@@ -112,12 +109,12 @@ impl Entry {
     pub(crate) fn fence(&mut self, now: Tick, token: Token, length: Duration) -> u16 {
         self.expire(now);
         self.fences.retain(|fence| fence.token != token);
-        let copies = self.invalidate(now, true);
+        self.mark(now, true);
         self.fences.push(Held {
             token,
             until: now + length,
         });
-        copies
+        self.copies
     }
 
     /// A write ends, with the value that it wrote, or none. The value is kept if the fence has stood
@@ -134,21 +131,24 @@ impl Entry {
         self.fences.retain(|fence| fence.token != token);
         let stood = self.fences.len() < before;
         let alone = stood && self.fences.is_empty() && !self.overlapped;
-        match put {
-            Some(put) if alone => (self.replace(now, put), true),
-            _ => (self.invalidate(now, true), false),
+        self.mark(now, true);
+        let kept = put.filter(|_| alone);
+        if let Some(put) = kept {
+            self.kept = Kept::new(now, put);
         }
+        (self.copies, kept.is_some())
     }
 
     /// Keeps a value whatever was there. While a write is under way it is an invalidation. How many
     /// copies there are, and whether the value is kept.
     pub(crate) fn put(&mut self, now: Tick, put: &Put<'_>) -> (u16, bool) {
         self.expire(now);
-        if self.fences.is_empty() {
-            (self.replace(now, put), true)
-        } else {
-            (self.invalidate(now, true), false)
+        self.mark(now, true);
+        let kept = self.fences.is_empty();
+        if kept {
+            self.kept = Kept::new(now, put);
         }
+        (self.copies, kept)
     }
 
     /// Whether nothing is left of it.
@@ -177,24 +177,18 @@ impl Entry {
         }
     }
 
-    fn replace(&mut self, now: Tick, put: &Put<'_>) -> u16 {
-        let copies = self.copies;
-        self.mark(now, false);
-        self.kept = Kept::new(now, put);
-        self.expire(now);
-        copies
-    }
-
     fn mark(&mut self, now: Tick, keep_stale: bool) {
+        self.overlapped = !self.fences.is_empty();
         self.lease = None;
         self.waited = false;
-        match &mut self.kept {
-            Some(kept) if keep_stale => {
-                kept.invalidated = true;
-                kept.until = kept.until.min(now + kept.stale);
-            }
-            kept => *kept = None,
-        }
+        self.kept = self.kept.take().filter(|_| keep_stale).and_then(|kept| {
+            let until = kept.until.min(now + kept.stale);
+            (until > now).then_some(Kept {
+                until,
+                invalidated: true,
+                ..kept
+            })
+        });
     }
 
     fn tell(&mut self) -> bool {

@@ -62,6 +62,15 @@ impl Generations {
         }
     }
 
+    /// The key's generation passes, and the new one is the caller's where it was `generation`; where
+    /// another had come between, none is.
+    pub(crate) fn pass_from(&self, generation: Generation) -> Option<Generation> {
+        let place = generation.place;
+        let before = self.numbers[place as usize].fetch_add(1, SeqCst);
+        let number = before.wrapping_add(1);
+        (before == generation.number).then_some(Generation { place, number })
+    }
+
     /// Every key's generation passes.
     pub(crate) fn pass_all(&self) {
         for number in &self.numbers {

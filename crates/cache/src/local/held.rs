@@ -40,8 +40,6 @@ pub(crate) struct Life {
     pub(crate) retry: Tick,
     /// What loading it took.
     pub(crate) load: Duration,
-    /// A write has replaced it: for weak readers alone.
-    pub(crate) invalidated: bool,
 }
 
 impl Life {
@@ -60,7 +58,6 @@ impl Life {
             stale: end + stale,
             retry: Tick::ZERO,
             load,
-            invalidated: false,
         }
     }
 }

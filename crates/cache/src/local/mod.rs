@@ -16,7 +16,7 @@ mod coarse;
 mod generations;
 mod held;
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::Arc;
 use std::time::Duration;
 
 use seawall::Tick;
@@ -26,6 +26,8 @@ pub(crate) use generations::{Generation, Generations};
 pub(crate) use held::{Held, Life};
 
 use crate::Key;
+use crate::coherence::Coherence;
+use crate::settings::Settings;
 
 /// moka takes no longer one.
 const LONGEST: Duration = Duration::from_secs(900 * 365 * 86_400);
@@ -37,17 +39,26 @@ pub(crate) type Weigher<K, V> = Box<dyn Fn(&K, &V) -> u32 + Send + Sync>;
 pub(crate) struct Local<K, V> {
     entries: moka::sync::Cache<K, Held<V>, ahash::RandomState>,
     generations: Generations,
-    /// Nothing held here is good from this tick on; moved on by whoever hears of invalidations.
-    good_until: AtomicU64,
+    coherence: Coherence,
+    weigher: Option<Arc<Weigher<K, V>>>,
+    /// What an entry may weigh.
+    heaviest: usize,
 }
 
 impl<K: Key, V: Send + Sync + 'static> Local<K, V> {
-    pub(crate) fn new(capacity: u64, longest: Duration, weigher: Option<Weigher<K, V>>) -> Self {
+    pub(crate) fn new(
+        settings: &Settings,
+        weigher: Option<Weigher<K, V>>,
+        coherence: Coherence,
+    ) -> Self {
+        let capacity = settings.capacity;
+        let longest = settings.ttl.max(settings.negative) + settings.stale;
+        let weigher = weigher.map(Arc::new);
         let mut builder = moka::sync::Cache::builder()
             .max_capacity(capacity)
             .time_to_live(longest.min(LONGEST));
         let entries = if weigher.is_some() { 10_000 } else { capacity };
-        if let Some(weigher) = weigher {
+        if let Some(weigher) = weigher.clone() {
             builder = builder.weigher(move |key, held: &Held<V>| {
                 let value = held.value.as_deref();
                 value.map_or(1, |value| weigher(key, value))
@@ -56,7 +67,9 @@ impl<K: Key, V: Send + Sync + 'static> Local<K, V> {
         Self {
             entries: builder.build_with_hasher(ahash::RandomState::new()),
             generations: Generations::new(entries),
-            good_until: AtomicU64::new(u64::MAX),
+            coherence,
+            weigher,
+            heaviest: settings.max_value,
         }
     }
 
@@ -64,23 +77,26 @@ impl<K: Key, V: Send + Sync + 'static> Local<K, V> {
     #[inline]
     pub(crate) fn get(&self, key: &K, now: Tick) -> Option<Held<V>> {
         let held = self.entries.get(key)?;
-        let good = self.generations.is(held.generation) && now.0 < self.good_until.load(Relaxed);
+        let good = self.generations.is(held.generation) && self.coherence.intact(now);
         (good && now < held.life.stale).then_some(held)
     }
 
-    /// Keeps `held`. Void at once where its generation has passed.
-    pub(crate) fn insert(&self, key: K, held: Held<V>) {
-        self.entries.insert(key, held);
+    /// Keeps `held`, void at once where its generation has passed. Whether it is not too heavy.
+    pub(crate) fn insert(&self, key: K, held: Held<V>) -> bool {
+        let weight = match (&self.weigher, held.value.as_deref()) {
+            (Some(weigher), Some(value)) => weigher(&key, value),
+            _ => 0,
+        };
+        let light = weight as usize <= self.heaviest;
+        match light {
+            true => self.entries.insert(key, held),
+            false => self.entries.invalidate(&key),
+        }
+        light
     }
 
     pub(crate) fn generations(&self) -> &Generations {
         &self.generations
-    }
-
-    #[allow(dead_code, reason = "called by who hears of invalidations")]
-    /// Nothing held is good from `tick` on, unless this is called again.
-    pub(crate) fn good_until(&self, tick: Tick) {
-        self.good_until.store(tick.0, Relaxed);
     }
 
     /// Everything that is held, or being loaded, is void.

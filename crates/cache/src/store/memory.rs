@@ -219,3 +219,54 @@ impl Drop for Subscription {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn put(memory: &Memory, key: u64) {
+        let value = Put {
+            value: None,
+            fresh: HOUR,
+            stale: HOUR,
+            load: HOUR,
+        };
+        memory.put(0, &key.to_string().into(), &value);
+    }
+
+    #[test]
+    fn it_is_bounded_and_a_fence_outlives_what_is_kept() {
+        let memory = Memory::new(Clock::manual(), 160);
+        let fenced = Bytes::from_static(b"fenced");
+        memory.fence(0, &fenced, Token(1), HOUR);
+        for key in 0..10_000 {
+            put(&memory, key);
+        }
+        let entries: usize = memory.shards.iter().map(|s| s.lock().entries.len()).sum();
+        let order: usize = memory.shards.iter().map(|s| s.lock().order.len()).sum();
+        assert_eq!((entries, order), (160, 160));
+        let ask = Fetch {
+            token: Token(2),
+            lease: HOUR,
+            early: 0.0,
+            copies: 0,
+        };
+        assert_eq!(memory.fetch(0, &fenced, &ask), Fetched::Fenced(None));
+        memory.raise_epoch();
+        assert_eq!(memory.fetch(0, &fenced, &ask), Fetched::Granted(None));
+    }
+
+    #[test]
+    fn a_dropped_subscription_hears_nothing() {
+        let memory = Memory::new(Clock::manual(), 1);
+        let heard = Arc::new(Mutex::new(0));
+        let hears = heard.clone();
+        let subscription = memory.subscribe(move |_| *hears.lock() += 1);
+        put(&memory, 1);
+        drop(subscription);
+        put(&memory, 1);
+        assert_eq!(*heard.lock(), 1);
+    }
+}

@@ -291,11 +291,11 @@ impl Store {
 
     /// Another process has told of this epoch.
     pub(crate) fn adopt_epoch(&self, epoch: u64) {
-        #[cfg(not(feature = "redis"))]
-        let _ = epoch;
         match &self.place {
             // Who raises it there has voided everything already.
-            Place::Memory(_) => (),
+            Place::Memory(_) => {
+                let _ = epoch;
+            }
             #[cfg(feature = "redis")]
             Place::Redis(store) => store.adopt_epoch(epoch),
         }
@@ -305,7 +305,10 @@ impl Store {
     /// one of 64, else 0.
     pub(crate) fn shard_of(&self, key: &[u8]) -> u16 {
         match &self.place {
-            Place::Memory(_) => 0,
+            Place::Memory(_) => {
+                let _ = key;
+                0
+            }
             #[cfg(feature = "redis")]
             Place::Redis(store) => store.shard_of(self.copy, key),
         }

@@ -1,5 +1,8 @@
 //! Shared entries in Redis: a hash a key, a script an operation, one round trip each.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;

@@ -37,7 +37,7 @@ local function write_fences()
   for n, fence in ipairs(fences) do
     packed[n] = string.format('%s %.0f %.0f;', fence[1], fence[2], fence[3])
   end
-  return redis.pcall('HSET', key, 'f', table.concat(packed))
+  redis.call('HSET', key, 'f', table.concat(packed))
 end
 
 -- Whether there was one.
@@ -51,17 +51,18 @@ local function remove_fence(token)
   return false
 end
 
--- Has to work without memory to spare: what cannot be marked goes.
+-- Works without memory to spare, for Redis refuses a script its first write alone, and this one only
+-- deletes.
 local function invalidate(keep)
-  if l then revoke() end
+  revoke()
   if #fences > 0 and a then
     redis.call('HDEL', key, 'a')
     a = false
   end
   if not x then return end
   local till = math.min(x, now + s)
-  local marked = keep and till > now and redis.pcall('HSET', key, 'i', 1, 'x', till)
-  if type(marked) == 'number' then
+  if keep and till > now then
+    redis.call('HSET', key, 'i', 1, 'x', till)
     x, i = till, '1'
   else
     drop()
