@@ -4,6 +4,8 @@
 //!
 //! A file a row of the table; to add one: the file, its name in the two lists below.
 
+mod outage;
+
 use super::rounds::compare;
 use super::{CompareArgs, Scenario};
 
@@ -12,6 +14,6 @@ use super::{CompareArgs, Scenario};
 /// # Errors
 /// Says which part could not be started.
 pub fn cache(args: &CompareArgs) -> anyhow::Result<()> {
-    let scenarios: Vec<Box<dyn Scenario>> = vec![];
+    let scenarios: Vec<Box<dyn Scenario>> = vec![Box::new(outage::Outage)];
     compare("cache", args, scenarios)
 }

@@ -244,9 +244,19 @@ impl Place {
             #[cfg(feature = "redis")]
             Self::Redis(redis) => {
                 let name = format!("seawall:{name}");
-                let coherence = Coherence::start(&redis, crate::store::channel(&name).as_bytes(), BOUND, clock.clone());
+                let coherence = Coherence::start(
+                    &redis,
+                    crate::store::channel(&name).as_bytes(),
+                    BOUND,
+                    clock.clone(),
+                );
                 let sharded = redis.is_cluster();
-                (Store::redis(RedisStore::new(redis, &name)), coherence, sharded, None)
+                (
+                    Store::redis(RedisStore::new(redis, &name)),
+                    coherence,
+                    sharded,
+                    None,
+                )
             }
         }
     }

@@ -98,7 +98,11 @@ impl<K: Key, V: Send + Sync + 'static> Work<K, V> {
         seen: &mut Option<(Arc<V>, Generation)>,
     ) -> Option<Answer<V>> {
         let (shared, stored) = (&*self.shared, stored?);
-        let value = match stored.value.as_deref().map(|bytes| remote.codec.decode(bytes)) {
+        let value = match stored
+            .value
+            .as_deref()
+            .map(|bytes| remote.codec.decode(bytes))
+        {
             None => None,
             Some(Ok(value)) => Some(Arc::new(value)),
             Some(Err(_)) => {

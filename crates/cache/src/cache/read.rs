@@ -132,7 +132,7 @@ impl<K: Key, V: Send + Sync + 'static> Cache<K, V> {
                     let loader = loader.clone();
                     erase(move || loader())
                 };
-                self.missed(key, read, load).await
+                Box::pin(self.missed(key, read, load)).await
             }
         }
     }
@@ -157,7 +157,7 @@ impl<K: Key, V: Send + Sync + 'static> Cache<K, V> {
                         None => Box::pin(async { Err(Error::NoLoader) }),
                     })
                 };
-                self.missed(key, Read::Strong, load).await?
+                Box::pin(self.missed(key, Read::Strong, load)).await?
             }
         };
         Ok(answer.value)
@@ -278,7 +278,10 @@ impl<K: Key, V: Send + Sync + 'static> Cache<K, V> {
             generation,
             apart,
         };
-        let offer = shared.remote.as_ref().map(|remote| remote.offers.of(&flight));
+        let offer = shared
+            .remote
+            .as_ref()
+            .map(|remote| remote.offers.of(&flight));
         let began = Arc::new(AtomicBool::new(false));
         let work = Work {
             shared: shared.clone(),

@@ -64,7 +64,10 @@ const UNDELIVERED: usize = 65_536;
 impl<V: Send + Sync + 'static> Remote<V> {
     /// What the store answers; `None` where it is not to be asked, or did not answer.
     pub(super) async fn fetch(&self, bytes: &Bytes, ask: &Fetch) -> Option<Fetched> {
-        if self.undelivered.distrusts(bytes, self.store.shard_of(bytes)) {
+        if self
+            .undelivered
+            .distrusts(bytes, self.store.shard_of(bytes))
+        {
             return None;
         }
         self.ask(bytes, self.store.fetch(bytes, ask)).await
@@ -106,17 +109,26 @@ impl<V: Send + Sync + 'static> Remote<V> {
 
     /// Invalidates, now or as soon as the store takes it.
     pub(super) async fn invalidate(self: &Arc<Self>, bytes: &Bytes, keep_stale: bool) {
-        let copies = self.ask(bytes, self.store.invalidate(bytes, keep_stale)).await;
+        let copies = self
+            .ask(bytes, self.store.invalidate(bytes, keep_stale))
+            .await;
         self.and_copies(bytes, copies).await;
     }
 
     /// Before a write. Without a fence it is still followed by an invalidation.
     pub(super) async fn fence(&self, bytes: &Bytes, token: Token, length: Duration) {
-        let _ = self.ask(bytes, self.store.fence(bytes, token, length)).await;
+        let _ = self
+            .ask(bytes, self.store.fence(bytes, token, length))
+            .await;
     }
 
     /// After a write under a fence.
-    pub(super) async fn unfence(self: &Arc<Self>, bytes: &Bytes, token: Token, put: Option<&Put<'_>>) {
+    pub(super) async fn unfence(
+        self: &Arc<Self>,
+        bytes: &Bytes,
+        token: Token,
+        put: Option<&Put<'_>>,
+    ) {
         let written = self.ask(bytes, self.store.unfence(bytes, token, put)).await;
         self.written(bytes, written).await;
     }
@@ -166,17 +178,22 @@ impl<V: Send + Sync + 'static> Remote<V> {
     }
 
     async fn written(self: &Arc<Self>, bytes: &Bytes, written: Option<Written>) {
-        self.and_copies(bytes, written.map(|written| written.copies)).await;
+        self.and_copies(bytes, written.map(|written| written.copies))
+            .await;
     }
 
     async fn and_copies(self: &Arc<Self>, bytes: &Bytes, copies: Option<u16>) {
         let mut delivered = copies.is_some();
         for copy in 1..=copies.unwrap_or(0) {
             let store = self.store.copy(copy);
-            delivered &= self.ask(bytes, store.invalidate(bytes, false)).await.is_some();
+            delivered &= self
+                .ask(bytes, store.invalidate(bytes, false))
+                .await
+                .is_some();
         }
         if !delivered {
-            self.undelivered.add(bytes.clone(), self.store.shard_of(bytes));
+            self.undelivered
+                .add(bytes.clone(), self.store.shard_of(bytes));
             let remote = self.clone();
             tokio::spawn(async move { remote.undelivered.flush(&*remote).await });
         }

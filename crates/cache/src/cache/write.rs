@@ -34,7 +34,9 @@ impl<K: Key, V: Send + Sync + 'static> Cache<K, V> {
         let bytes = shared.bytes(key);
         self.forget(key, &bytes);
         if let Some(remote) = &shared.remote {
-            remote.invalidate(&bytes, !shared.settings.stale.is_zero()).await;
+            remote
+                .invalidate(&bytes, !shared.settings.stale.is_zero())
+                .await;
             // What was read from the store meanwhile may be of before.
             self.forget(key, &bytes);
         }
@@ -175,7 +177,9 @@ impl<K: Key, V: Send + Sync + 'static> Cache<K, V> {
         };
         self.forget(key, &fenced.bytes);
         let put = put.as_ref().map(|(fresh, bytes)| fresh.put(bytes));
-        remote.unfence(&fenced.bytes, fenced.token, put.as_ref()).await;
+        remote
+            .unfence(&fenced.bytes, fenced.token, put.as_ref())
+            .await;
         self.forget(key, &fenced.bytes);
     }
 
