@@ -18,6 +18,7 @@ mod builder;
 mod flying;
 mod leased;
 mod load;
+mod many;
 mod offer;
 mod read;
 mod remote;

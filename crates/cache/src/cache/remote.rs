@@ -73,21 +73,6 @@ impl<V: Send + Sync + 'static> Remote<V> {
         self.ask(bytes, self.store.fetch(bytes, ask)).await
     }
 
-    /// As many at once.
-    pub(super) async fn fetch_many(&self, asks: &[(Bytes, Fetch)]) -> Vec<Option<Fetched>> {
-        let may = |(bytes, _): &&(Bytes, Fetch)| {
-            let bucket = self.store.shard_of(bytes);
-            !self.undelivered.distrusts(bytes, bucket) && !self.health.is_out(bucket)
-        };
-        let asked: Vec<_> = asks.iter().filter(may).cloned().collect();
-        let mut fetched = self.store.fetch_many(&asked).await.into_iter();
-        let answers = asks.iter().map(|ask| match may(&ask) {
-            true => fetched.next()?.inspect_err(|fault| self.failed(fault)).ok(),
-            false => None,
-        });
-        answers.collect()
-    }
-
     /// Whether it was kept; `None`: nobody knows.
     pub(super) async fn fill(&self, bytes: &Bytes, fill: &Fill<'_>) -> Option<bool> {
         self.ask(bytes, self.store.fill(bytes, fill)).await
@@ -233,7 +218,7 @@ impl<V: Send + Sync + 'static> Remote<V> {
 
 impl<V: Send + Sync + 'static> Deliver for Remote<V> {
     async fn invalidate(&self, key: &Bytes) -> bool {
-        let Ok(copies) = self.store.invalidate(key, false).await else {
+        let Some(copies) = self.store.invalidate(key, false).await.ok() else {
             return false;
         };
         for copy in 1..=copies {
