@@ -71,6 +71,8 @@ impl Bed {
             let settings = Settings {
                 // What is stale is stale for good, unless something ends it.
                 ttl: Duration::from_secs(3_600),
+                // And a lease that is left behind holds everybody up.
+                lease: Duration::from_secs(3_600),
                 capacity: KEYS / 4,
                 ..Settings::default()
             };

@@ -44,10 +44,10 @@ struct Inner {
 }
 
 /// The only one that delivers.
-struct Turn<'a>(&'a AtomicBool);
+pub(super) struct Turn<'a>(&'a AtomicBool);
 
 impl<'a> Turn<'a> {
-    fn take(taken: &'a AtomicBool) -> Option<Self> {
+    pub(super) fn take(taken: &'a AtomicBool) -> Option<Self> {
         (!taken.swap(true, SeqCst)).then_some(Self(taken))
     }
 }
