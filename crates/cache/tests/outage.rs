@@ -320,3 +320,25 @@ async fn what_redis_has_answers_again_after_its_return() {
     })
     .await;
 }
+
+/// A frozen server reads on where it stopped, and answers who has long gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lease_that_was_granted_too_late_is_given_back() {
+    let bed = Bed::start();
+    for cache in &bed.caches {
+        assert!(cache.load(&KEYS).await.is_ok());
+    }
+    bed.redis.freeze().expect("it runs");
+    let asked = (0..20).map(|key| {
+        let cache = bed.caches[0].clone();
+        tokio::spawn(async move { cache.load(&key).await.is_ok() })
+    });
+    for answered in asked.collect::<Vec<_>>() {
+        assert!(answered.await.expect("no panic"));
+    }
+    bed.redis.thaw().expect("it runs");
+    for key in 0..20 {
+        let answer = tokio::time::timeout(PATIENCE, bed.caches[1].load(&key));
+        assert!(answer.await.expect("nobody holds the lease").is_ok());
+    }
+}
