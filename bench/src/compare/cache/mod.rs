@@ -4,16 +4,23 @@
 //!
 //! A file a row of the table; to add one: the file, its name in the two lists below.
 
+mod hit;
 mod outage;
+mod race;
 
+use super::case::Case;
 use super::rounds::compare;
-use super::{CompareArgs, Scenario};
+use super::{CompareArgs, Metric, Scenario};
 
 /// Runs the comparison.
 ///
 /// # Errors
 /// Says which part could not be started.
 pub fn cache(args: &CompareArgs) -> anyhow::Result<()> {
-    let scenarios: Vec<Box<dyn Scenario>> = vec![Box::new(outage::Outage)];
+    let cases = [hit::cases(), race::cases()].into_iter().flatten();
+    let mut scenarios: Vec<_> = cases
+        .map(|case| Box::new(case) as Box<dyn Scenario>)
+        .collect();
+    scenarios.push(Box::new(outage::Outage));
     compare("cache", args, scenarios)
 }
