@@ -7,6 +7,7 @@
 mod gateway;
 mod hit;
 mod list;
+mod outage;
 mod race;
 
 use super::case::Case;
@@ -18,12 +19,17 @@ use super::{CompareArgs, Metric, Scenario};
 /// # Errors
 /// Says which part could not be started.
 pub fn cache(args: &CompareArgs) -> anyhow::Result<()> {
-    let cases = [hit::cases(), list::cases(), race::cases()]
-        .into_iter()
-        .flatten();
-    let mut scenarios: Vec<_> = cases
-        .map(|case| Box::new(case) as Box<dyn Scenario>)
-        .collect();
+    let mut scenarios: Vec<Box<dyn Scenario>> = Vec::new();
+    scenarios.extend(boxed(race::cases()));
+    scenarios.push(Box::new(outage::Outage));
+    scenarios.extend(boxed(hit::cases()));
+    scenarios.extend(boxed(list::cases()));
     scenarios.extend(gateway::cases());
     compare("cache", args, scenarios)
+}
+
+fn boxed(cases: Vec<Case>) -> impl Iterator<Item = Box<dyn Scenario>> {
+    cases
+        .into_iter()
+        .map(|case| Box::new(case) as Box<dyn Scenario>)
 }

@@ -133,7 +133,7 @@ impl<K: Key, V: Send + Sync + 'static> Cache<K, V> {
                     let loader = loader.clone();
                     erase(move || loader())
                 };
-                self.missed(key, read, load).await
+                Box::pin(self.missed(key, read, load)).await
             }
         }
     }
@@ -162,7 +162,7 @@ impl<K: Key, V: Send + Sync + 'static> Cache<K, V> {
                         together: false,
                     }
                 };
-                self.missed(key, Read::Strong, load).await?
+                Box::pin(self.missed(key, Read::Strong, load)).await?
             }
         };
         Ok(answer.value)
