@@ -7,6 +7,7 @@
 //! not kept; and what reaches the database is bounded whatever the cache does.
 
 mod codec;
+mod filter;
 mod key;
 #[cfg(feature = "redis")]
 #[allow(dead_code, reason = "its first users are being written")]
@@ -15,4 +16,7 @@ pub mod redis;
 mod store;
 
 pub use codec::{Codec, Json, NotDecoded, Raw};
+pub use filter::{
+    Built, Fill, Filter, FilterCounts, FilterError, FilterSize, Overfull, Presence, Rebuild,
+};
 pub use key::Key;
