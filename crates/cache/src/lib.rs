@@ -8,11 +8,13 @@
 
 mod codec;
 mod filter;
+#[allow(dead_code, reason = "its first users are being written")]
+mod coherence;
 mod key;
 #[cfg(feature = "redis")]
 #[allow(dead_code, reason = "its first users are being written")]
 pub mod redis;
-#[expect(dead_code, reason = "its first users are being written")]
+#[allow(dead_code, reason = "its first users are being written")]
 mod store;
 
 pub use codec::{Codec, Json, NotDecoded, Raw};

@@ -35,5 +35,5 @@ pub use mariadb::MariaDb;
 pub use port::free_port;
 pub use process::Process;
 pub use recipe::Recipe;
-pub use redis::Redis;
+pub use redis::{FakeRedis, FakeReply, Redis, RedisCluster, RedisFailover};
 pub use server::Server;

@@ -20,17 +20,20 @@ pub enum Fault {
     /// It reads its data after a start.
     #[error("Redis is loading its data: wait until it is done (`INFO persistence`)")]
     Loading,
-    /// A replica that takes no writes, or a master that takes none for want of replicas or a disk.
+    /// A replica, which takes no writes.
     #[error(
-        "Redis takes no writes: a replica where a master was expected (list the Sentinels \
-         instead), or `min-replicas-to-write` or a failing disk keeps it from it"
+        "a replica where a master was expected: a failover is under way, or the cache was told of \
+         one server where there are Sentinels"
     )]
     ReadOnly,
+    /// A master that takes no writes, for want of replicas or because its disk fails.
+    #[error("Redis takes no writes ({0}): see `min-replicas-to-write`, its disk and its log")]
+    WritesRefused(Arc<str>),
     /// `maxmemory` is reached and nothing may be evicted. Reads go on.
     #[error("Redis is out of memory: raise `maxmemory`, or set `maxmemory-policy allkeys-lru`")]
     OutOfMemory,
-    /// A Cluster's slots are on their way to another server, or this is a Cluster's server and was
-    /// not said to be.
+    /// The key's slot is on its way to another server, or this is a Cluster's server and was not said
+    /// to be.
     #[error(
         "the key is with another server of the Cluster: it is being moved, or the cache was told \
          of a single Redis where there is a Cluster"
@@ -67,6 +70,7 @@ impl Fault {
             | Self::TimedOut
             | Self::Loading
             | Self::ReadOnly
+            | Self::WritesRefused(_)
             | Self::ClusterDown
             | Self::Busy
             | Self::Denied(_)
@@ -128,8 +132,8 @@ fn refusal(error: &ServerError) -> Refusal {
         },
         (Some(ServerErrorKind::TryAgain), _) => Fault::Moved,
         (Some(ServerErrorKind::BusyLoading), _) => Fault::Loading,
-        (Some(ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown), _)
-        | (_, "NOREPLICAS" | "MISCONF") => Fault::ReadOnly,
+        (Some(ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown), _) => Fault::ReadOnly,
+        (_, "NOREPLICAS" | "MISCONF") => Fault::WritesRefused(error.code().into()),
         (Some(ServerErrorKind::ClusterDown), _) => Fault::ClusterDown,
         (Some(ServerErrorKind::NoPerm), _) | (_, "NOAUTH" | "WRONGPASS") => {
             Fault::Denied(error.code().into())
@@ -148,22 +152,32 @@ fn refusal(error: &ServerError) -> Refusal {
 
 /// The end of a connection, or of the attempt to make one.
 pub(super) fn broken(server: &str, error: &RedisError) -> Fault {
-    match error.kind() {
-        ErrorKind::Parse => Fault::Garbage(short(server)),
-        ErrorKind::Io => Fault::Unreachable(short(&format!("{server}: {error}"))),
-        // What a server says to a greeting may quote it, password and all.
-        ErrorKind::AuthenticationFailed | ErrorKind::RESP3NotSupported => Fault::Denied(short(
-            &format!("{server}: {}", error.code().unwrap_or(error.category())),
-        )),
-        ErrorKind::Server(ServerErrorKind::BusyLoading) => Fault::Loading,
-        ErrorKind::Server(ServerErrorKind::MasterDown | ServerErrorKind::ReadOnly) => {
-            Fault::ReadOnly
-        }
-        ErrorKind::Server(ServerErrorKind::ClusterDown) => Fault::ClusterDown,
-        _ => Fault::Unexpected(short(&format!(
+    // What a server says to a greeting may quote it, password and all: its code is enough.
+    let code = || {
+        short(&format!(
             "{server}: {}",
             error.code().unwrap_or(error.category())
-        ))),
+        ))
+    };
+    match (error.kind(), error.code()) {
+        // The parser has no other sign of an answer that breaks off with its connection.
+        (ErrorKind::Parse, _)
+            if error
+                .detail()
+                .is_some_and(|text| text.contains("end of input")) =>
+        {
+            Fault::Unreachable(short(&format!("{server}: the connection broke")))
+        }
+        (ErrorKind::Parse, _) => Fault::Garbage(short(server)),
+        (ErrorKind::Io, _) => Fault::Unreachable(short(&format!("{server}: {error}"))),
+        (ErrorKind::AuthenticationFailed | ErrorKind::RESP3NotSupported, _)
+        | (_, Some("NOAUTH" | "WRONGPASS" | "NOPERM")) => Fault::Denied(code()),
+        (ErrorKind::Server(ServerErrorKind::BusyLoading), _) => Fault::Loading,
+        (ErrorKind::Server(ServerErrorKind::MasterDown | ServerErrorKind::ReadOnly), _) => {
+            Fault::ReadOnly
+        }
+        (ErrorKind::Server(ServerErrorKind::ClusterDown), _) => Fault::ClusterDown,
+        _ => Fault::Unexpected(code()),
     }
 }
 
@@ -198,9 +212,12 @@ mod tests {
             ),
             (
                 "-NOREPLICAS Not enough good replicas to write.\r\n",
-                Fault::ReadOnly,
+                Fault::WritesRefused("NOREPLICAS".into()),
             ),
-            ("-MISCONF Errors writing to disk\r\n", Fault::ReadOnly),
+            (
+                "-MISCONF Errors writing to disk\r\n",
+                Fault::WritesRefused("MISCONF".into()),
+            ),
             ("-MASTERDOWN Link with MASTER is down\r\n", Fault::ReadOnly),
             (
                 "-OOM command not allowed when used memory > 'maxmemory'.\r\n",

@@ -20,7 +20,7 @@ const BACKOFF: Backoff = Backoff {
 };
 
 /// After so long without an attempt the next one counts as the first.
-const QUIET: std::time::Duration = std::time::Duration::from_secs(4);
+const QUIET: std::time::Duration = std::time::Duration::from_millis(1_500);
 
 pub(super) struct Made<T>(Arc<Shared<T>>);
 
@@ -110,12 +110,6 @@ impl<T: Clone + Send + 'static> Made<T> {
             state.last = why.clone();
             state.wait();
         }
-    }
-
-    /// Whatever value there is is no good any more.
-    pub(super) fn void_any(&self, why: &Fault) {
-        let number = self.0.state.lock().number;
-        self.void(number, why);
     }
 
     fn begin<M>(&self, state: &mut State<T>, make: M)

@@ -14,26 +14,33 @@
 //! connection broke under it. Here each server is a [`Node`](node) of its own, and what one of them
 //! suffers the others do not notice.
 
+mod cluster;
 mod fault;
 mod made;
 mod node;
 mod script;
+mod sentinel;
 mod settings;
+mod slots;
+mod speaker;
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
-use redis::{Cmd, Pipeline, Value};
+use redis::{Cmd, ConnectionInfo, Pipeline, Value};
 use tokio::time::Instant;
 
+use cluster::Cluster;
 pub use fault::Fault;
 use fault::Refusal;
 use node::Node;
+pub(crate) use node::Pushed;
 pub(crate) use script::{Call, Script};
+use sentinel::Sentinels;
 use settings::{Settings, parse};
+pub(crate) use speaker::Speaker;
 
 /// A Redis 7.0 or later; cheap to clone. Connects when it is first used, and again whenever it has to.
 ///
@@ -50,15 +57,24 @@ use settings::{Settings, parse};
 /// ```
 #[derive(Clone)]
 pub struct Redis {
-    kind: Kind,
+    way: Way,
+    told: Told,
     settings: Settings,
-    /// For people: no secrets.
-    name: Arc<str>,
 }
 
+/// How it is reached.
 #[derive(Clone)]
-enum Kind {
+enum Way {
     One(Node),
+    Cluster(Cluster),
+}
+
+/// What was said of how it is to be reached.
+#[derive(Clone)]
+enum Told {
+    Single(ConnectionInfo),
+    Sentinels(Sentinels),
+    Cluster(Vec<ConnectionInfo>),
 }
 
 impl Redis {
@@ -67,21 +83,69 @@ impl Redis {
     /// # Errors
     /// It is no such URL.
     pub fn single(url: &str) -> Result<Self, Fault> {
-        let info = parse(url)?;
-        let settings = Settings::default();
-        Ok(Self {
-            name: info.addr().to_string().into(),
-            kind: Kind::One(Node::at(info, settings)),
-            settings,
-        })
+        Ok(Self::told(Told::Single(parse(url)?), Settings::default()))
     }
 
-    /// How long a command, or several in one piece, may take from the asking to the answer.
-    /// Default 100 ms.
+    /// The master that Sentinels know by this name. With a user, password or database: by a URL
+    /// whose host is the name, `redis://user:password@name/db`; those in the URLs of the Sentinels
+    /// are for them alone.
+    ///
+    /// All of them are asked whenever a connection is made, and what most say counts. After a
+    /// failover, commands fail until they have agreed on the next master.
+    ///
+    /// # Errors
+    /// A URL is none, or there is none.
+    pub fn sentinel(urls: &[&str], master: &str) -> Result<Self, Fault> {
+        let sentinels = Sentinels::new(urls, master)?;
+        Ok(Self::told(Told::Sentinels(sentinels), Settings::default()))
+    }
+
+    /// A Cluster, by the URLs of some of its servers; the others are found through them, and logged in
+    /// to as the first.
+    ///
+    /// # Errors
+    /// A URL is none or names a database, or there is none.
+    pub fn cluster(urls: &[&str]) -> Result<Self, Fault> {
+        let seeds = cluster::seeds(urls)?;
+        Ok(Self::told(Told::Cluster(seeds), Settings::default()))
+    }
+
+    fn told(told: Told, settings: Settings) -> Self {
+        let way = match told.clone() {
+            Told::Single(info) => Way::One(Node::at(info, settings)),
+            Told::Sentinels(sentinels) => {
+                Way::One(Node::new(sentinels.find(settings.connect), settings))
+            }
+            Told::Cluster(seeds) => Way::Cluster(Cluster::new(seeds, settings)),
+        };
+        Self {
+            way,
+            told,
+            settings,
+        }
+    }
+
+    /// How long a command, or several in one piece, may take from the asking to the answer, 1 ms to
+    /// an hour. Default 100 ms.
     #[must_use]
-    pub fn timeout(mut self, limit: Duration) -> Self {
-        self.settings.command = limit;
-        self
+    pub fn timeout(self, limit: Duration) -> Self {
+        let settings = Settings {
+            command: limit,
+            ..self.settings
+        };
+        Self::told(self.told, settings.in_range())
+    }
+
+    /// How long it may take to connect, from the search for the server to its greeting, 1 ms to an
+    /// hour. Also how long a connection may leave commands unanswered before it is given up.
+    /// Default 1 s.
+    #[must_use]
+    pub fn connect_timeout(self, limit: Duration) -> Self {
+        let settings = Settings {
+            connect: limit,
+            ..self.settings
+        };
+        Self::told(self.told, settings.in_range())
     }
 
     /// Runs one command. Cancel-safe in that nothing breaks; whether it is carried out is open then.
@@ -149,25 +213,42 @@ impl Redis {
     /// Which shard a key belongs to, for whoever keeps account of what fails: one of 64 ranges of a
     /// Cluster's slots, and 0 for all keys of a Redis that is no Cluster.
     pub(crate) fn shard_of(&self, key: &[u8]) -> u16 {
-        let _ = key;
-        0
+        match self.way {
+            Way::One(_) => 0,
+            Way::Cluster(_) => slots::shard_of(key),
+        }
+    }
+
+    /// Every server that publishes.
+    pub(crate) async fn speakers(&self) -> Result<Vec<Speaker>, Fault> {
+        match &self.way {
+            Way::One(node) => Ok(vec![Speaker::new("the master".into(), node.clone())]),
+            Way::Cluster(cluster) => {
+                let deadline = Instant::now() + self.settings.connect;
+                let masters = cluster.masters(deadline).await?;
+                Ok(masters
+                    .into_iter()
+                    .map(|(name, node)| Speaker::new(name, node))
+                    .collect())
+            }
+        }
     }
 
     fn deadline(&self) -> Instant {
-        let now = Instant::now();
-        now.checked_add(self.settings.command)
-            .unwrap_or_else(|| now + Duration::from_secs(86_400))
+        Instant::now() + self.settings.command
     }
 
     async fn send(&self, cmd: &Cmd, deadline: Instant) -> Result<Value, Refusal> {
-        match &self.kind {
-            Kind::One(node) => node.one(cmd, deadline).await,
+        match &self.way {
+            Way::One(node) => node.one(cmd, deadline).await,
+            Way::Cluster(cluster) => cluster.one(cmd, deadline).await,
         }
     }
 
     async fn send_many(&self, cmds: Vec<Cmd>, deadline: Instant) -> Vec<Result<Value, Refusal>> {
-        match &self.kind {
-            Kind::One(node) => node.many(&pipeline(cmds), deadline).await,
+        match &self.way {
+            Way::One(node) => node.many(&pipeline(cmds), deadline).await,
+            Way::Cluster(cluster) => cluster.many(cmds, deadline).await,
         }
     }
 }
@@ -181,7 +262,16 @@ fn pipeline(cmds: Vec<Cmd>) -> Pipeline {
 }
 
 impl fmt::Debug for Redis {
+    /// Addresses, and nothing else of the URLs.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Redis").field(&self.name).finish()
+        let name = match &self.told {
+            Told::Single(info) => info.addr().to_string(),
+            Told::Sentinels(sentinels) => sentinels.name(),
+            Told::Cluster(seeds) => {
+                let seeds: Vec<_> = seeds.iter().map(|seed| seed.addr().to_string()).collect();
+                seeds.join(",")
+            }
+        };
+        f.debug_tuple("Redis").field(&name).finish()
     }
 }

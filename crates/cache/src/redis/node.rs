@@ -4,6 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, Cmd, ConnectionInfo, Pipeline, PushInfo, Value};
@@ -32,6 +33,8 @@ pub(super) struct Place {
 #[derive(Clone)]
 pub(super) struct Node {
     find: Find,
+    /// Where it is may change.
+    seeks: bool,
     settings: Settings,
     made: Made<Connection>,
 }
@@ -47,33 +50,45 @@ struct Connection {
 }
 
 impl Node {
+    /// One that has to be found before each connection.
     pub(super) fn new(find: Find, settings: Settings) -> Self {
         Self {
             find,
+            seeks: true,
             settings,
             made: Made::new(),
         }
     }
 
+    /// One that stays where it is.
     pub(super) fn at(info: ConnectionInfo, settings: Settings) -> Self {
         let place = Place {
             info,
             master: false,
         };
-        Self::new(
-            Arc::new(move || Box::pin(std::future::ready(Ok(place.clone())))),
-            settings,
-        )
+        Self {
+            seeks: false,
+            ..Self::new(
+                Arc::new(move || Box::pin(std::future::ready(Ok(place.clone())))),
+                settings,
+            )
+        }
+    }
+
+    pub(super) fn limit(&self) -> Duration {
+        self.settings.connect
     }
 
     /// Sends one command and waits for its answer. Not sent again, whatever happens.
     pub(super) async fn one(&self, cmd: &Cmd, deadline: Instant) -> Result<Value, Refusal> {
-        self.with(deadline, async |connection| {
-            connection.send_packed_command(cmd).await
-        })
-        .await
-        .map_err(Refusal::Fault)
-        .and_then(answer)
+        let (value, number) = self
+            .with(deadline, async |connection| {
+                connection.send_packed_command(cmd).await
+            })
+            .await?;
+        let answer = answer(value);
+        self.look(&answer, number);
+        answer
     }
 
     /// Sends all of them in one piece and waits for every answer.
@@ -91,12 +106,25 @@ impl Node {
                 connection.send_packed_commands(cmds, 0, count).await
             })
             .await;
-        match values {
-            Ok(values) if values.len() == count => values.into_iter().map(answer).collect(),
+        let (values, number) = match values {
+            Ok((values, number)) if values.len() == count => (values, number),
             Ok(_) => {
-                vec![Err(Fault::Unexpected("fewer answers than commands".into()).into()); count]
+                let fault = Fault::Unexpected("fewer answers than commands".into());
+                return vec![Err(fault.into()); count];
             }
-            Err(fault) => vec![Err(fault.into()); count],
+            Err(fault) => return vec![Err(fault.into()); count],
+        };
+        let answers: Vec<_> = values.into_iter().map(answer).collect();
+        answers.iter().for_each(|answer| self.look(answer, number));
+        answers
+    }
+
+    /// A master that says it is none has been replaced: where it is will be asked again.
+    fn look(&self, answer: &Result<Value, Refusal>, number: u64) {
+        if self.seeks
+            && let Err(Refusal::Fault(fault @ Fault::ReadOnly)) = answer
+        {
+            self.made.void(number, fault);
         }
     }
 
@@ -104,7 +132,7 @@ impl Node {
         &self,
         deadline: Instant,
         send: impl AsyncFnOnce(&mut MultiplexedConnection) -> Result<R, redis::RedisError>,
-    ) -> Result<R, Fault> {
+    ) -> Result<(R, u64), Fault> {
         let found = timeout_at(deadline, self.made.get(|| self.connect())).await;
         let (mut connection, number) = found.map_err(|_| Fault::TimedOut)??;
         match timeout_at(deadline, send(&mut connection.commands)).await {
@@ -112,7 +140,7 @@ impl Node {
                 if connection.silent.load(Relaxed) != 0 {
                     connection.silent.store(0, Relaxed);
                 }
-                Ok(answered)
+                Ok((answered, number))
             }
             Ok(Err(error)) => {
                 let fault = broken(&connection.server, &error);
@@ -131,11 +159,6 @@ impl Node {
     fn lost(&self, number: u64, connection: &Connection, fault: &Fault) {
         tracing::debug!(server = %connection.server, %fault, "connection to Redis given up");
         self.made.void(number, fault);
-    }
-
-    /// The server is another now, or no longer what it was: the next command connects anew.
-    pub(super) fn reconnect(&self, fault: &Fault) {
-        self.made.void_any(fault);
     }
 
     fn connect(&self) -> impl Future<Output = Result<Connection, Fault>> + Send + 'static {

@@ -24,6 +24,18 @@ impl Default for Settings {
     }
 }
 
+impl Settings {
+    /// With every value that is out of range taken for the nearest one in range.
+    pub(super) fn in_range(self) -> Self {
+        let range =
+            |limit: Duration| limit.clamp(Duration::from_millis(1), Duration::from_secs(3_600));
+        Self {
+            command: range(self.command),
+            connect: range(self.connect),
+        }
+    }
+}
+
 /// Where a URL leads to. What is wrong with it is told without it, for it may hold a password.
 pub(super) fn parse(url: &str) -> Result<ConnectionInfo, Fault> {
     let info = url
