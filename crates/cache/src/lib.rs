@@ -7,9 +7,11 @@
 //! not kept; and what reaches the database is bounded whatever the cache does.
 
 mod codec;
-mod filter;
 #[allow(dead_code, reason = "its first users are being written")]
 mod coherence;
+mod filter;
+#[allow(dead_code)]
+mod hot;
 mod key;
 #[cfg(feature = "redis")]
 #[allow(dead_code, reason = "its first users are being written")]
@@ -21,4 +23,5 @@ pub use codec::{Codec, Json, NotDecoded, Raw};
 pub use filter::{
     Built, Fill, Filter, FilterCounts, FilterError, FilterSize, Overfull, Presence, Rebuild,
 };
+pub use hot::HotSettings;
 pub use key::Key;
