@@ -14,7 +14,7 @@ const SEED: [u8; 16] = *b"seawall filter 1";
 ///
 /// The bytes alone, without the length that `Hash` would add: that one is as wide as the machine's
 /// words.
-pub(super) fn hash(key: &[u8]) -> u64 {
+pub(crate) fn hash(key: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::seeded(&SEED).build_hasher();
     hasher.write(key);
     hasher.finish()

@@ -34,6 +34,7 @@ use parking_lot::Mutex;
 use seawall_sync::{Shard, Sharded};
 
 use crate::Key;
+pub(crate) use bits::hash;
 use local::Local;
 pub use rebuild::{Built, FilterError, Rebuild};
 #[cfg(feature = "redis")]
