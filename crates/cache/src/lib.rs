@@ -6,22 +6,40 @@
 //! loads a key, under a lease; whatever was loaded under a lease that an invalidation has revoked is
 //! not kept; and what reaches the database is bounded whatever the cache does.
 
+mod cache;
 mod codec;
 #[allow(dead_code, reason = "its first users are being written")]
 mod coherence;
 mod filter;
-#[allow(dead_code)]
 mod hot;
+mod error;
+mod expiry;
+#[allow(dead_code, reason = "its first users are being written")]
+mod guard;
 mod key;
+#[allow(dead_code, reason = "its first users are being written")]
+mod lease;
+mod local;
+mod metrics;
 #[cfg(feature = "redis")]
 #[allow(dead_code, reason = "its first users are being written")]
 pub mod redis;
-#[allow(dead_code, reason = "its first users are being written")]
+mod settings;
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "its first users are being written"
+)]
 mod store;
 
+pub use cache::{Answer, Builder, Cache, Loader, Read, Source};
 pub use codec::{Codec, Json, NotDecoded, Raw};
 pub use filter::{
     Built, Fill, Filter, FilterCounts, FilterError, FilterSize, Overfull, Presence, Rebuild,
 };
 pub use hot::HotSettings;
+pub use error::{Cause, Error};
+pub use guard::{Guard, GuardSettings, GuardTotal, GuardTotals, LoadPass};
 pub use key::Key;
+pub use metrics::{Event, Metrics};
+pub use settings::Settings;

@@ -1,4 +1,4 @@
-//! The decisions: statistics, limits, admission, queues, lanes, retries, fallbacks. Pure.
+//! The decisions: statistics, limits, rates, admission, queues, lanes, retries, fallbacks. Pure.
 //!
 //! Nothing here reads a clock, does I/O, starts a thread or draws a random number: time comes in
 //! as a [`Tick`], readings and random numbers as arguments. So the gateway, the kit's layers, a
@@ -16,7 +16,9 @@ pub mod retry;
 pub mod sim;
 pub mod stats;
 mod tick;
+mod token_bucket;
 
 pub use call::{Call, Criticality, Outcome};
 pub use rejection::{Advice, Reason, Rejection, Scope};
 pub use tick::Tick;
+pub use token_bucket::{TokenBucket, TokenBucketSettings};

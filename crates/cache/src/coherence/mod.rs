@@ -29,7 +29,6 @@
 
 #[cfg(feature = "redis")]
 mod channel;
-mod notice;
 #[cfg(test)]
 mod tests;
 mod waiters;

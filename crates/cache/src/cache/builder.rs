@@ -1,0 +1,262 @@
+//! Setting up a cache.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use seawall::clock::Clock;
+use seawall_sync::Flight;
+
+use super::read::{Bound, Loader, bound};
+use super::remote::{Parts, Remote};
+use super::{Cache, Shared};
+use crate::Key;
+use crate::codec::Codec;
+use crate::coherence::Coherence;
+use crate::guard::{Guard, Health};
+use crate::local::{Coarse, Local, Weigher};
+use crate::metrics::{Event, Metrics};
+#[cfg(feature = "redis")]
+use crate::redis::Redis;
+use crate::settings::Settings;
+#[cfg(test)]
+use crate::store::Memory;
+#[cfg(feature = "redis")]
+use crate::store::RedisStore;
+use crate::store::{Notice, Store, Subscription};
+
+/// A [`Cache`] to be: see [`Cache::builder`].
+pub struct Builder<K, V> {
+    name: Arc<str>,
+    settings: Settings,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+    weigher: Option<Weigher<K, V>>,
+    loader: Option<Box<Bound<K, V>>>,
+    guard: Option<Guard>,
+    second: Option<Second<V>>,
+}
+
+/// The second level, before the clock is known.
+struct Second<V> {
+    codec: Box<dyn Codec<V>>,
+    place: Place,
+}
+
+enum Place {
+    #[cfg(test)]
+    Memory(Arc<Memory>),
+    #[cfg(feature = "redis")]
+    Redis(Redis),
+}
+
+impl<K: Key, V: Send + Sync + 'static> Builder<K, V> {
+    pub(super) fn new(name: Arc<str>) -> Self {
+        Self {
+            name,
+            settings: Settings::default(),
+            clock: Clock::system(),
+            metrics: Arc::default(),
+            weigher: None,
+            loader: None,
+            guard: None,
+            second: None,
+        }
+    }
+
+    /// How long, how many, how large. See [`Settings`] for what is set where nothing is said.
+    #[must_use]
+    pub fn settings(mut self, settings: Settings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// How long a value is fresh for, at most: the setting that differs from cache to cache.
+    #[must_use]
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.settings.ttl = ttl;
+        self
+    }
+
+    /// The clock that entries age by in process; the system's unless said otherwise. Time limits go
+    /// by tokio's timers, whatever this says.
+    #[must_use]
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Counts to share with other caches.
+    #[must_use]
+    pub fn metrics(mut self, metrics: Arc<Metrics>) -> Self {
+        self.metrics = metrics;
+        self
+    }
+
+    /// What an entry weighs, in bytes say: `capacity` then bounds the sum, and `max_value` each.
+    #[must_use]
+    pub fn weigher(mut self, weigher: impl Fn(&K, &V) -> u32 + Send + Sync + 'static) -> Self {
+        self.weigher = Some(Box::new(weigher));
+        self
+    }
+
+    /// Makes it a read-through cache: what [`Cache::load`] loads with.
+    #[must_use]
+    pub fn loader(mut self, loader: impl Loader<K, V>) -> Self {
+        self.loader = Some(bound(loader));
+        self
+    }
+
+    /// What every load passes: the rate that the database may see, and what it bears. To be shared
+    /// by all caches of a database. None unless said otherwise.
+    #[must_use]
+    pub fn guard(mut self, guard: Guard) -> Self {
+        self.guard = Some(guard);
+        self
+    }
+
+    /// Shares entries with other processes by way of Redis, as what `codec` makes of them.
+    ///
+    /// ```no_run
+    /// use seawall_cache::redis::Redis;
+    /// use seawall_cache::{Cache, Json};
+    ///
+    /// let redis = Redis::single("redis://127.0.0.1:6379/0").build()?;
+    /// let users = Cache::<u64, String>::builder("users")
+    ///     .redis(redis, Json::default())
+    ///     .build();
+    /// # Ok::<(), seawall_cache::redis::Fault>(())
+    /// ```
+    #[cfg(feature = "redis")]
+    #[must_use]
+    pub fn redis(mut self, redis: Redis, codec: impl Codec<V>) -> Self {
+        self.second = Some(Second {
+            codec: Box::new(codec),
+            place: Place::Redis(redis),
+        });
+        self
+    }
+
+    /// Shares entries with other caches of this process.
+    #[cfg(test)]
+    pub(super) fn memory(mut self, memory: Arc<Memory>, codec: impl Codec<V>) -> Self {
+        self.second = Some(Second {
+            codec: Box::new(codec),
+            place: Place::Memory(memory),
+        });
+        self
+    }
+
+    /// The cache.
+    #[must_use]
+    pub fn build(self) -> Cache<K, V> {
+        let settings = self.settings.in_range();
+        let (coherence, remote, subscription) = match self.second {
+            None => (Coherence::local(), None, None),
+            Some(second) => {
+                let (parts, subscription) = second.parts(&self.name, &settings, &self.clock);
+                let coherence = parts.coherence.clone();
+                let remote = Remote::new(parts, self.metrics.clone());
+                (coherence, Some(Arc::new(remote)), subscription)
+            }
+        };
+        let shared = Arc::new(Shared {
+            coarse: Coarse::new(&self.clock),
+            local: Local::new(&settings, self.weigher, coherence.clone()),
+            flights: Flight::new().detached(),
+            name: self.name,
+            settings,
+            clock: self.clock,
+            metrics: self.metrics,
+            loader: self.loader,
+            guard: self.guard,
+            remote,
+            hearing: OnceLock::new(),
+        });
+        let hears = Arc::downgrade(&shared);
+        let hearing = coherence.hear(move |notice| {
+            if let Some(shared) = hears.upgrade() {
+                shared.hear(notice);
+            }
+        });
+        let _ = shared.hearing.set((hearing, subscription));
+        Cache { shared }
+    }
+}
+
+impl<K: Key, V: Send + Sync + 'static> Shared<K, V> {
+    /// Takes in what was done to an entry, here or elsewhere.
+    fn hear(&self, notice: &Notice) {
+        match notice {
+            Notice::Invalidated(bytes) => {
+                self.local.generations().pass(bytes);
+            }
+            Notice::Epoch(epoch) => {
+                if let Some(remote) = &self.remote {
+                    remote.adopt_epoch(*epoch);
+                }
+                self.local.void();
+            }
+            Notice::Lost => {
+                self.metrics.count(Event::Flush);
+                self.local.void();
+            }
+            Notice::Filled(_) | Notice::Released(_) | Notice::Hot(..) => {}
+        }
+    }
+}
+
+/// What a process that hears nothing may serve for, at most.
+#[cfg(feature = "redis")]
+const BOUND: Duration = Duration::from_secs(2);
+/// Entries of the reserve.
+const RESERVE: u64 = 1_000;
+
+impl<V: Send + Sync + 'static> Second<V> {
+    fn parts(
+        self,
+        name: &str,
+        settings: &Settings,
+        clock: &Clock,
+    ) -> (Parts<V>, Option<Subscription>) {
+        let (store, coherence, sharded, subscription) = self.place.open(name, clock);
+        let parts = Parts {
+            store,
+            coherence,
+            codec: self.codec,
+            health: Health::new(sharded, clock.clone()),
+            reserve: RESERVE,
+            stale: settings.stale,
+        };
+        (parts, subscription)
+    }
+}
+
+impl Place {
+    fn open(self, name: &str, clock: &Clock) -> (Store, Coherence, bool, Option<Subscription>) {
+        match self {
+            #[cfg(test)]
+            Self::Memory(memory) => {
+                let coherence = Coherence::local();
+                let hub = coherence.clone();
+                let subscription = memory.subscribe(move |notice| hub.tell(notice));
+                (Store::memory(memory), coherence, false, Some(subscription))
+            }
+            #[cfg(feature = "redis")]
+            Self::Redis(redis) => {
+                let name = format!("seawall:{name}");
+                let coherence = Coherence::start(&redis, crate::store::channel(&name).as_bytes(), BOUND, clock.clone());
+                let sharded = redis.is_cluster();
+                (Store::redis(RedisStore::new(redis, &name)), coherence, sharded, None)
+            }
+        }
+    }
+}
+
+impl<K, V> std::fmt::Debug for Builder<K, V> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Builder")
+            .field("name", &self.name)
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}

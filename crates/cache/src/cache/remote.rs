@@ -1,0 +1,233 @@
+//! The second level, and what stands in for it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use seawall::{Outcome, Tick};
+use tokio::time::timeout;
+
+use super::offer::Offers;
+use super::work::Fresh;
+use crate::codec::Codec;
+use crate::coherence::{Coherence, Waiting};
+use crate::guard::{Deliver, Health, Kept, Reserve, Undelivered};
+use crate::local::{Generation, Generations};
+use crate::metrics::{Event, Metrics};
+use crate::store::{Fault, Fetch, Fetched, Fill, Put, Store, Token, Written};
+
+/// From one look at a lease to the next while the channel, which would tell, is down: from the first
+/// to the second, at random.
+const LOOK: (u64, u64) = (50, 150);
+
+/// What several processes share of a cache's entries.
+pub(super) struct Remote<V> {
+    store: Store,
+    pub(super) coherence: Coherence,
+    pub(super) codec: Box<dyn Codec<V>>,
+    pub(super) offers: Arc<Offers<V>>,
+    metrics: Arc<Metrics>,
+    health: Health,
+    undelivered: Undelivered,
+    /// By a key's bytes, with the generation it was loaded under.
+    reserve: Reserve<(Option<Arc<V>>, Generation)>,
+}
+
+/// What is set of a [`Remote`].
+pub(super) struct Parts<V> {
+    pub(super) store: Store,
+    pub(super) coherence: Coherence,
+    pub(super) codec: Box<dyn Codec<V>>,
+    pub(super) health: Health,
+    pub(super) reserve: u64,
+    pub(super) stale: Duration,
+}
+
+impl<V: Send + Sync + 'static> Remote<V> {
+    pub(super) fn new(parts: Parts<V>, metrics: Arc<Metrics>) -> Self {
+        Self {
+            store: parts.store,
+            coherence: parts.coherence,
+            codec: parts.codec,
+            offers: Arc::default(),
+            metrics,
+            health: parts.health,
+            undelivered: Undelivered::new(UNDELIVERED),
+            reserve: Reserve::new(parts.reserve, Duration::from_secs(2), parts.stale),
+        }
+    }
+}
+
+/// Keys whose invalidation is kept until the store takes it; for more the epoch is raised.
+const UNDELIVERED: usize = 65_536;
+
+impl<V: Send + Sync + 'static> Remote<V> {
+    /// What the store answers; `None` where it is not to be asked, or did not answer.
+    pub(super) async fn fetch(&self, bytes: &Bytes, ask: &Fetch) -> Option<Fetched> {
+        if self.undelivered.distrusts(bytes, self.store.shard_of(bytes)) {
+            return None;
+        }
+        self.ask(bytes, self.store.fetch(bytes, ask)).await
+    }
+
+    /// As many at once.
+    pub(super) async fn fetch_many(&self, asks: &[(Bytes, Fetch)]) -> Vec<Option<Fetched>> {
+        let may = |(bytes, _): &&(Bytes, Fetch)| {
+            let bucket = self.store.shard_of(bytes);
+            !self.undelivered.distrusts(bytes, bucket) && !self.health.is_out(bucket)
+        };
+        let asked: Vec<_> = asks.iter().filter(may).cloned().collect();
+        let mut fetched = self.store.fetch_many(&asked).await.into_iter();
+        let answers = asks.iter().map(|ask| match may(&ask) {
+            true => fetched.next()?.inspect_err(|fault| self.failed(fault)).ok(),
+            false => None,
+        });
+        answers.collect()
+    }
+
+    /// Whether it was kept; `None`: nobody knows.
+    pub(super) async fn fill(&self, bytes: &Bytes, fill: &Fill<'_>) -> Option<bool> {
+        self.ask(bytes, self.store.fill(bytes, fill)).await
+    }
+
+    pub(super) async fn release(&self, bytes: &Bytes, token: Token) {
+        let _ = self.ask(bytes, self.store.release(bytes, token)).await;
+    }
+
+    /// Waits until the lease's holder is done with it, or cannot be.
+    pub(super) async fn wait(&self, told: Waiting, left: Duration, now: Tick) {
+        let look = Duration::from_millis(fastrand::u64(LOOK.0..LOOK.1));
+        let most = match self.coherence.intact(now) {
+            true => left + Duration::from_millis(fastrand::u64(1..LOOK.0)),
+            false => left.min(look),
+        };
+        let _ = timeout(most, told).await;
+    }
+
+    /// Invalidates, now or as soon as the store takes it.
+    pub(super) async fn invalidate(self: &Arc<Self>, bytes: &Bytes, keep_stale: bool) {
+        let copies = self.ask(bytes, self.store.invalidate(bytes, keep_stale)).await;
+        self.and_copies(bytes, copies).await;
+    }
+
+    /// Before a write. Without a fence it is still followed by an invalidation.
+    pub(super) async fn fence(&self, bytes: &Bytes, token: Token, length: Duration) {
+        let _ = self.ask(bytes, self.store.fence(bytes, token, length)).await;
+    }
+
+    /// After a write under a fence.
+    pub(super) async fn unfence(self: &Arc<Self>, bytes: &Bytes, token: Token, put: Option<&Put<'_>>) {
+        let written = self.ask(bytes, self.store.unfence(bytes, token, put)).await;
+        self.written(bytes, written).await;
+    }
+
+    pub(super) async fn put(self: &Arc<Self>, bytes: &Bytes, put: &Put<'_>) {
+        let written = self.ask(bytes, self.store.put(bytes, put)).await;
+        self.written(bytes, written).await;
+    }
+
+    /// Voids everything.
+    pub(super) async fn raise_epoch(&self) -> Result<(), Fault> {
+        self.reserve.clear();
+        self.store.raise_epoch().await.map(|_| ())
+    }
+
+    pub(super) fn adopt_epoch(&self, epoch: u64) {
+        self.reserve.clear();
+        self.store.adopt_epoch(epoch);
+    }
+
+    /// What the reserve has of a key.
+    pub(super) fn reserved(
+        &self,
+        bytes: &Bytes,
+        now: Tick,
+        generations: &Generations,
+    ) -> Option<Kept<Option<Arc<V>>>> {
+        let good = |(value, generation)| generations.is(generation).then_some(value);
+        match self.reserve.get(bytes, now)? {
+            Kept::Fresh(held) => good(held).map(Kept::Fresh),
+            Kept::Stale(held) => good(held).map(Kept::Stale),
+        }
+    }
+
+    /// Keeps in the reserve what the store did not take.
+    pub(super) fn stand_in(
+        &self,
+        bytes: &Bytes,
+        fresh: &Fresh<V>,
+        generation: Generation,
+        now: Tick,
+        generations: &Generations,
+    ) {
+        let held = (fresh.value.clone(), generation);
+        let good = || generations.is(generation);
+        self.reserve.insert(bytes.clone(), held, now, good);
+    }
+
+    async fn written(self: &Arc<Self>, bytes: &Bytes, written: Option<Written>) {
+        self.and_copies(bytes, written.map(|written| written.copies)).await;
+    }
+
+    async fn and_copies(self: &Arc<Self>, bytes: &Bytes, copies: Option<u16>) {
+        let mut delivered = copies.is_some();
+        for copy in 1..=copies.unwrap_or(0) {
+            let store = self.store.copy(copy);
+            delivered &= self.ask(bytes, store.invalidate(bytes, false)).await.is_some();
+        }
+        if !delivered {
+            self.undelivered.add(bytes.clone(), self.store.shard_of(bytes));
+            let remote = self.clone();
+            tokio::spawn(async move { remote.undelivered.flush(&*remote).await });
+        }
+    }
+
+    /// Asks the store, where it is in health.
+    async fn ask<T>(
+        &self,
+        bytes: &Bytes,
+        call: impl Future<Output = Result<T, Fault>>,
+    ) -> Option<T> {
+        if self.health.is_back() {
+            self.reserve.clear();
+        }
+        let pass = self.health.call(self.store.shard_of(bytes))?;
+        match call.await {
+            Ok(answer) => {
+                pass.finish(Outcome::Success);
+                Some(answer)
+            }
+            Err(fault) => {
+                self.failed(&fault);
+                pass.finish(match fault.is_outage() {
+                    true => Outcome::Failure,
+                    false => Outcome::Overloaded,
+                });
+                None
+            }
+        }
+    }
+
+    fn failed(&self, fault: &Fault) {
+        self.metrics.count(Event::RedisError);
+        tracing::debug!(%fault, "the store did not answer");
+    }
+}
+
+impl<V: Send + Sync + 'static> Deliver for Remote<V> {
+    async fn invalidate(&self, key: &Bytes) -> bool {
+        let Ok(copies) = self.store.invalidate(key, false).await else {
+            return false;
+        };
+        for copy in 1..=copies {
+            if self.store.copy(copy).invalidate(key, false).await.is_err() {
+                return false;
+            }
+        }
+        true
+    }
+
+    async fn raise_epoch(&self) -> bool {
+        self.store.raise_epoch().await.is_ok()
+    }
+}

@@ -1,0 +1,197 @@
+//! One load of a key, from the asking to the keeping.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use seawall::{Call, Outcome, Tick};
+
+use super::Shared;
+use super::answer::{Answer, Source};
+use super::flying::{FlightKey, Landed};
+use super::load::{Load, limited};
+use super::offer::Offer;
+use crate::Key;
+use crate::error::Error;
+use crate::expiry;
+use crate::local::{Generation, Held, Life};
+use crate::metrics::Event;
+
+pub(super) struct Work<K, V> {
+    pub(super) shared: Arc<Shared<K, V>>,
+    pub(super) key: K,
+    pub(super) flight: FlightKey,
+    pub(super) load: Load<V>,
+    /// Of whoever began it.
+    pub(super) call: Call,
+    /// What whoever began it has drawn: how eagerly it is loaded early.
+    pub(super) early: f64,
+    /// Where others wait for what can be answered meanwhile; where there is no store, nothing can.
+    pub(super) offer: Option<Arc<Offer<V>>>,
+}
+
+/// What a loader returned.
+pub(super) struct Fresh<V> {
+    pub(super) value: Option<Arc<V>>,
+    pub(super) life: Life,
+    /// How long it is fresh for, and kept beyond that.
+    pub(super) fresh: Duration,
+    pub(super) stale: Duration,
+}
+
+impl<V> Fresh<V> {
+    pub(super) fn answer(&self) -> Answer<V> {
+        Answer {
+            value: self.value.clone(),
+            source: Source::Loaded,
+            stale: false,
+        }
+    }
+}
+
+impl<K: Key, V: Send + Sync + 'static> Work<K, V> {
+    pub(super) async fn run(self) -> Landed<V> {
+        // What was asked for may have landed between the caller's look and this.
+        let now = self.shared.clock.now();
+        let held = self.shared.local.get(&self.key, now);
+        let result = match (held, &self.shared.remote) {
+            (Some(held), _) if now < held.life.early => Ok(held.answer(false)),
+            (_, None) => self.alone().await,
+            (_, Some(remote)) => self.leased(remote).await,
+        };
+        Landed {
+            criticality: self.call.criticality,
+            result,
+        }
+    }
+
+    /// Without a store: the generation is the lease.
+    async fn alone(&self) -> Result<Answer<V>, Error> {
+        match self.load().await {
+            Ok(fresh) => {
+                let kept = self.keep(&fresh, self.flight.generation);
+                if !kept {
+                    self.shared.metrics.count(Event::LeaseLost);
+                }
+                Ok(fresh.answer())
+            }
+            Err(error) => self.failed(error, None),
+        }
+    }
+
+    /// Runs the loader, if the guard has it.
+    pub(super) async fn load(&self) -> Result<Fresh<V>, Error> {
+        let shared = &*self.shared;
+        let pass = match &shared.guard {
+            None => None,
+            Some(guard) => {
+                // Others wait for it, too, and whoever began it pays for a load, not for a call.
+                let call = Call {
+                    deadline: Tick::MAX,
+                    cost: 1,
+                    ..self.call
+                };
+                let pass = guard.enter_for(&call).await;
+                Some(pass.inspect_err(|_| shared.metrics.count(Event::Rejected))?)
+            }
+        };
+        shared.metrics.count(Event::Load);
+        let began = shared.clock.now();
+        let loaded = limited(shared.settings.load_timeout, async { (self.load)().await }).await;
+        if let Some(pass) = pass {
+            pass.finish(match &loaded {
+                Ok(_) => Outcome::Success,
+                Err(_) => Outcome::Failure,
+            });
+        }
+        let value = loaded.inspect_err(|_| shared.metrics.count(Event::LoadError))?;
+        let now = shared.clock.now();
+        Ok(shared.fresh(value, now, now.since(began)))
+    }
+
+    /// Keeps it in process, if it is of the generation still. Whether it is.
+    pub(super) fn keep(&self, fresh: &Fresh<V>, generation: Generation) -> bool {
+        let local = &self.shared.local;
+        let current = local.generations().is(generation);
+        if current {
+            let held = Held {
+                value: fresh.value.clone(),
+                generation,
+                life: fresh.life,
+            };
+            if !local.insert(self.key.clone(), held) {
+                self.shared.metrics.count(Event::TooLarge);
+            }
+        }
+        current
+    }
+
+    /// Serves what is stale, for a moment without trying again, or fails. What the store had of it
+    /// is `seen`.
+    pub(super) fn failed(
+        &self,
+        error: Error,
+        seen: Option<(Arc<V>, Generation)>,
+    ) -> Result<Answer<V>, Error> {
+        let shared = &*self.shared;
+        let now = shared.clock.now();
+        let retry = now + expiry::jittered(shared.settings.retry, 0.5, fastrand::u64(..));
+        let held = match (shared.local.get(&self.key, now), seen) {
+            (Some(mut held), _) => {
+                held.life.retry = retry;
+                held
+            }
+            // For the moment only: how long the store keeps it is for the store to say.
+            (None, Some((value, generation))) => Held {
+                value: Some(value),
+                generation,
+                life: Life {
+                    fresh: now,
+                    early: now,
+                    stale: retry,
+                    retry,
+                    load: Duration::ZERO,
+                },
+            },
+            (None, None) => return Err(error),
+        };
+        shared.local.insert(self.key.clone(), held.clone());
+        let stale = now >= held.life.fresh;
+        if stale {
+            shared.metrics.count(Event::Stale);
+        }
+        Ok(held.answer(stale))
+    }
+}
+
+impl<K, V> Shared<K, V> {
+    /// What was loaded until `now`, with a life by the settings.
+    pub(super) fn fresh(&self, value: Option<V>, now: Tick, load: Duration) -> Fresh<V> {
+        let settings = &self.settings;
+        let (ttl, stale) = match value {
+            Some(_) => (settings.ttl, settings.stale),
+            None => (settings.negative, Duration::ZERO),
+        };
+        let fresh = expiry::jittered(ttl, settings.jitter, fastrand::u64(..));
+        let local = match &self.remote {
+            Some(_) => fresh.min(settings.local_ttl),
+            None => fresh,
+        };
+        Fresh {
+            value: value.map(Arc::new),
+            life: Life::new(now, local, stale, load, settings.beta),
+            fresh,
+            stale,
+        }
+    }
+}
+
+impl<V> Held<V> {
+    #[inline]
+    pub(super) fn answer(self, stale: bool) -> Answer<V> {
+        Answer {
+            value: self.value,
+            source: Source::Local,
+            stale,
+        }
+    }
+}
