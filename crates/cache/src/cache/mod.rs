@@ -39,7 +39,9 @@ pub use builder::Builder;
 pub use read::Loader;
 
 use crate::coherence::Hearing;
+use crate::filter::Filter;
 use crate::guard::Guard;
+use crate::hot::Hot;
 use crate::local::{Coarse, Local};
 use crate::metrics::Metrics;
 use crate::settings::Settings;
@@ -80,6 +82,8 @@ struct Shared<K, V> {
     metrics: Arc<Metrics>,
     loader: Option<Box<read::Bound<K, V>>>,
     guard: Option<Guard>,
+    filter: Option<Filter>,
+    hot: Option<Hot<K, V>>,
     remote: Option<Arc<Remote<V>>>,
     /// Of what others do to what is held.
     hearing: OnceLock<(Hearing, Option<Subscription>)>,

@@ -14,7 +14,7 @@ use crate::coherence::{Coherence, Waiting};
 use crate::guard::{Deliver, Health, Kept, Reserve, Undelivered};
 use crate::local::{Generation, Generations};
 use crate::metrics::{Event, Metrics};
-use crate::store::{Fault, Fetch, Fetched, Fill, Put, Store, Token, Written};
+use crate::store::{Fault, Fetch, Fetched, Fill, Notice, Put, Store, Token, Written};
 
 /// From one look at a lease to the next while the channel, which would tell, is down: from the first
 /// to the second, at random.
@@ -85,6 +85,29 @@ impl<V: Send + Sync + 'static> Remote<V> {
         answers.collect()
     }
 
+    /// As [`fetch`](Self::fetch), of a copy of a hot key.
+    pub(super) async fn fetch_copy(&self, copy: u16, bytes: &Bytes, ask: &Fetch) -> Option<Fetched> {
+        let store = self.store.copy(copy);
+        if self.undelivered.distrusts(bytes, store.shard_of(bytes)) {
+            return None;
+        }
+        self.ask(bytes, store.fetch(bytes, ask)).await
+    }
+
+    pub(super) async fn fill_copy(&self, copy: u16, bytes: &Bytes, fill: &Fill<'_>) {
+        let _ = self.ask(bytes, self.store.copy(copy).fill(bytes, fill)).await;
+    }
+
+    pub(super) async fn release_copy(&self, copy: u16, bytes: &Bytes, token: Token) {
+        let _ = self.ask(bytes, self.store.copy(copy).release(bytes, token)).await;
+    }
+
+    /// Tells every process that a key is hot, or no longer.
+    pub(super) async fn tell_hot(&self, bytes: Bytes, hot: bool) {
+        let notice = Notice::Hot(bytes.clone(), hot);
+        let _ = self.ask(&bytes, self.store.tell(&notice)).await;
+    }
+
     /// Whether it was kept; `None`: nobody knows.
     pub(super) async fn fill(&self, bytes: &Bytes, fill: &Fill<'_>) -> Option<bool> {
         self.ask(bytes, self.store.fill(bytes, fill)).await
@@ -111,8 +134,12 @@ impl<V: Send + Sync + 'static> Remote<V> {
     }
 
     /// Before a write. Without a fence it is still followed by an invalidation.
-    pub(super) async fn fence(&self, bytes: &Bytes, token: Token, length: Duration) {
-        let _ = self.ask(bytes, self.store.fence(bytes, token, length)).await;
+    pub(super) async fn fence(self: &Arc<Self>, bytes: &Bytes, token: Token, length: Duration) {
+        let copies = self.ask(bytes, self.store.fence(bytes, token, length)).await;
+        // They know of no fence, and would outlive a writer that dies.
+        if copies.is_some() {
+            self.and_copies(bytes, copies).await;
+        }
     }
 
     /// After a write under a fence.
