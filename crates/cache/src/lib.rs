@@ -10,12 +10,12 @@ mod cache;
 mod codec;
 #[allow(dead_code, reason = "its first users are being written")]
 mod coherence;
-mod filter;
-mod hot;
 mod error;
 mod expiry;
+mod filter;
 #[allow(dead_code, reason = "its first users are being written")]
 mod guard;
+mod hot;
 mod key;
 #[allow(dead_code, reason = "its first users are being written")]
 mod lease;
@@ -34,12 +34,12 @@ mod store;
 
 pub use cache::{Answer, Builder, Cache, Loader, Read, Source};
 pub use codec::{Codec, Json, NotDecoded, Raw};
+pub use error::{Cause, Error};
 pub use filter::{
     Built, Fill, Filter, FilterCounts, FilterError, FilterSize, Overfull, Presence, Rebuild,
 };
-pub use hot::HotSettings;
-pub use error::{Cause, Error};
 pub use guard::{Guard, GuardSettings, GuardTotal, GuardTotals, LoadPass};
+pub use hot::HotSettings;
 pub use key::Key;
 pub use metrics::{Event, Metrics};
 pub use settings::Settings;

@@ -196,7 +196,10 @@ impl<K: Key, V: Send + Sync + 'static> Builder<K, V> {
             loader: self.loader,
             guard: self.guard,
             filter: self.filter,
-            hot: self.hot.filter(|_| remote.is_some()).map(|hot| Hot::new(hot, now)),
+            hot: self
+                .hot
+                .filter(|_| remote.is_some())
+                .map(|hot| Hot::new(hot, now)),
             remote,
             hearing: OnceLock::new(),
         });
@@ -278,9 +281,19 @@ impl Place {
             #[cfg(feature = "redis")]
             Self::Redis(redis) => {
                 let name = format!("seawall:{name}");
-                let coherence = Coherence::start(&redis, crate::store::channel(&name).as_bytes(), BOUND, clock.clone());
+                let coherence = Coherence::start(
+                    &redis,
+                    crate::store::channel(&name).as_bytes(),
+                    BOUND,
+                    clock.clone(),
+                );
                 let sharded = redis.is_cluster();
-                (Store::redis(RedisStore::new(redis, &name)), coherence, sharded, None)
+                (
+                    Store::redis(RedisStore::new(redis, &name)),
+                    coherence,
+                    sharded,
+                    None,
+                )
             }
         }
     }

@@ -64,7 +64,7 @@ impl<K: Key, V: Send + Sync + 'static> Work<K, V> {
             // Another one fills it, or nobody knows: the main entry is for all.
             _ => false,
         };
-        let answer = self.leased(remote, copies).await;
+        let answer = Box::pin(self.leased(remote, copies)).await;
         if granted {
             self.fill_copy(remote, copy, ask.token, &answer).await;
         }
@@ -175,7 +175,11 @@ impl<K: Key, V: Send + Sync + 'static> Work<K, V> {
         seen: &mut Option<(Arc<V>, Generation)>,
     ) -> Option<Answer<V>> {
         let (shared, stored) = (&*self.shared, stored?);
-        let value = match stored.value.as_deref().map(|bytes| remote.codec.decode(bytes)) {
+        let value = match stored
+            .value
+            .as_deref()
+            .map(|bytes| remote.codec.decode(bytes))
+        {
             None => None,
             Some(Ok(value)) => Some(Arc::new(value)),
             Some(Err(_)) => {

@@ -16,6 +16,8 @@
 mod answer;
 mod builder;
 mod flying;
+#[cfg(test)]
+mod hot_tests;
 mod leased;
 mod load;
 mod offer;

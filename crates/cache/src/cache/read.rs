@@ -206,7 +206,8 @@ impl<K: Key, V: Send + Sync + 'static> Cache<K, V> {
                 if now >= call.deadline && call.deadline != Tick::MAX {
                     return Err(Error::Deadline);
                 }
-                let waiting = self.wait(key, read, load, &call);
+                // In a box: most reads hit, and are not to carry it.
+                let waiting = Box::pin(self.wait(key, read, load, &call));
                 match shared.clock.instant(call.deadline) {
                     None => waiting.await,
                     Some(deadline) => {
@@ -283,7 +284,10 @@ impl<K: Key, V: Send + Sync + 'static> Cache<K, V> {
             generation,
             apart,
         };
-        let offer = shared.remote.as_ref().map(|remote| remote.offers.of(&flight));
+        let offer = shared
+            .remote
+            .as_ref()
+            .map(|remote| remote.offers.of(&flight));
         let began = Arc::new(AtomicBool::new(false));
         let work = Work {
             shared: shared.clone(),

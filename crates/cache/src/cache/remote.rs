@@ -64,7 +64,10 @@ const UNDELIVERED: usize = 65_536;
 impl<V: Send + Sync + 'static> Remote<V> {
     /// What the store answers; `None` where it is not to be asked, or did not answer.
     pub(super) async fn fetch(&self, bytes: &Bytes, ask: &Fetch) -> Option<Fetched> {
-        if self.undelivered.distrusts(bytes, self.store.shard_of(bytes)) {
+        if self
+            .undelivered
+            .distrusts(bytes, self.store.shard_of(bytes))
+        {
             return None;
         }
         self.ask(bytes, self.store.fetch(bytes, ask)).await
@@ -86,7 +89,12 @@ impl<V: Send + Sync + 'static> Remote<V> {
     }
 
     /// As [`fetch`](Self::fetch), of a copy of a hot key.
-    pub(super) async fn fetch_copy(&self, copy: u16, bytes: &Bytes, ask: &Fetch) -> Option<Fetched> {
+    pub(super) async fn fetch_copy(
+        &self,
+        copy: u16,
+        bytes: &Bytes,
+        ask: &Fetch,
+    ) -> Option<Fetched> {
         let store = self.store.copy(copy);
         if self.undelivered.distrusts(bytes, store.shard_of(bytes)) {
             return None;
@@ -95,11 +103,15 @@ impl<V: Send + Sync + 'static> Remote<V> {
     }
 
     pub(super) async fn fill_copy(&self, copy: u16, bytes: &Bytes, fill: &Fill<'_>) {
-        let _ = self.ask(bytes, self.store.copy(copy).fill(bytes, fill)).await;
+        let _ = self
+            .ask(bytes, self.store.copy(copy).fill(bytes, fill))
+            .await;
     }
 
     pub(super) async fn release_copy(&self, copy: u16, bytes: &Bytes, token: Token) {
-        let _ = self.ask(bytes, self.store.copy(copy).release(bytes, token)).await;
+        let _ = self
+            .ask(bytes, self.store.copy(copy).release(bytes, token))
+            .await;
     }
 
     /// Tells every process that a key is hot, or no longer.
@@ -129,13 +141,17 @@ impl<V: Send + Sync + 'static> Remote<V> {
 
     /// Invalidates, now or as soon as the store takes it.
     pub(super) async fn invalidate(self: &Arc<Self>, bytes: &Bytes, keep_stale: bool) {
-        let copies = self.ask(bytes, self.store.invalidate(bytes, keep_stale)).await;
+        let copies = self
+            .ask(bytes, self.store.invalidate(bytes, keep_stale))
+            .await;
         self.and_copies(bytes, copies).await;
     }
 
     /// Before a write. Without a fence it is still followed by an invalidation.
     pub(super) async fn fence(self: &Arc<Self>, bytes: &Bytes, token: Token, length: Duration) {
-        let copies = self.ask(bytes, self.store.fence(bytes, token, length)).await;
+        let copies = self
+            .ask(bytes, self.store.fence(bytes, token, length))
+            .await;
         // They know of no fence, and would outlive a writer that dies.
         if copies.is_some() {
             self.and_copies(bytes, copies).await;
@@ -143,7 +159,12 @@ impl<V: Send + Sync + 'static> Remote<V> {
     }
 
     /// After a write under a fence.
-    pub(super) async fn unfence(self: &Arc<Self>, bytes: &Bytes, token: Token, put: Option<&Put<'_>>) {
+    pub(super) async fn unfence(
+        self: &Arc<Self>,
+        bytes: &Bytes,
+        token: Token,
+        put: Option<&Put<'_>>,
+    ) {
         let written = self.ask(bytes, self.store.unfence(bytes, token, put)).await;
         self.written(bytes, written).await;
     }
@@ -193,17 +214,22 @@ impl<V: Send + Sync + 'static> Remote<V> {
     }
 
     async fn written(self: &Arc<Self>, bytes: &Bytes, written: Option<Written>) {
-        self.and_copies(bytes, written.map(|written| written.copies)).await;
+        self.and_copies(bytes, written.map(|written| written.copies))
+            .await;
     }
 
     async fn and_copies(self: &Arc<Self>, bytes: &Bytes, copies: Option<u16>) {
         let mut delivered = copies.is_some();
         for copy in 1..=copies.unwrap_or(0) {
             let store = self.store.copy(copy);
-            delivered &= self.ask(bytes, store.invalidate(bytes, false)).await.is_some();
+            delivered &= self
+                .ask(bytes, store.invalidate(bytes, false))
+                .await
+                .is_some();
         }
         if !delivered {
-            self.undelivered.add(bytes.clone(), self.store.shard_of(bytes));
+            self.undelivered
+                .add(bytes.clone(), self.store.shard_of(bytes));
             let remote = self.clone();
             tokio::spawn(async move { remote.undelivered.flush(&*remote).await });
         }

@@ -76,7 +76,9 @@ async fn a_failed_load_is_taken_over_by_another_process() {
 #[tokio::test(start_paused = true)]
 async fn a_value_that_another_process_has_replaced_is_nowhere() {
     let (fleet, database) = (Fleet::new(2, exact()), Database::taking(SECOND));
-    let [one, two] = &fleet.processes[..] else { unreachable!() };
+    let [one, two] = &fleet.processes[..] else {
+        unreachable!()
+    };
     let _ = one.get_or_load(&1, database.load()).await.unwrap();
     let _ = two.get_or_load(&1, database.load()).await.unwrap();
     assert!(one.get(&1).is_some() && two.get(&1).is_some());
@@ -85,7 +87,10 @@ async fn a_value_that_another_process_has_replaced_is_nowhere() {
     // A weak reader gets it once more, at once, while it is loaded.
     let began = Instant::now();
     let weak = one.read(&1, Read::Weak, database.load()).await.unwrap();
-    assert_eq!((weak.value.as_deref(), weak.stale, weak.source), (Some(&1), true, Source::Redis));
+    assert_eq!(
+        (weak.value.as_deref(), weak.stale, weak.source),
+        (Some(&1), true, Source::Redis)
+    );
     assert_eq!(began.elapsed(), Duration::ZERO);
     let strong = two.read(&1, Read::Strong, database.load()).await.unwrap();
     assert_eq!((strong.value.as_deref(), strong.stale), (Some(&2), false));
@@ -112,7 +117,11 @@ async fn what_a_write_has_replaced_is_not_the_answer_to_a_failed_load() {
 /// A process that holds nothing itself serves from the store while one of its callers loads early.
 #[tokio::test(start_paused = true)]
 async fn an_early_load_keeps_nobody_waiting() {
-    let settings = Settings { capacity: 0, beta: 1.0, ..exact() };
+    let settings = Settings {
+        capacity: 0,
+        beta: 1.0,
+        ..exact()
+    };
     let (fleet, database) = (Fleet::new(1, settings), Database::taking(SECOND));
     let cache = &fleet.processes[0];
     let _ = cache.get_or_load(&1, database.load()).await.unwrap();
@@ -137,7 +146,14 @@ async fn bytes_that_are_no_value_are_loaded_anew() {
     };
     let _ = store.put(&Bytes::from("1"), &put).await;
     let cache = &fleet.processes[0];
-    assert_eq!(cache.get_or_load(&1, database.load()).await.unwrap().as_deref(), Some(&1));
+    assert_eq!(
+        cache
+            .get_or_load(&1, database.load())
+            .await
+            .unwrap()
+            .as_deref(),
+        Some(&1)
+    );
     assert_eq!(cache.metrics().get(Event::NotDecoded), 1);
     cache.invalidate(&2).await;
     assert_eq!(database.loads(), 1);
@@ -146,7 +162,9 @@ async fn bytes_that_are_no_value_are_loaded_anew() {
 #[tokio::test(start_paused = true)]
 async fn what_is_read_during_a_write_is_not_kept() {
     let (fleet, database) = (Fleet::new(2, exact()), Database::default());
-    let [one, two] = &fleet.processes[..] else { unreachable!() };
+    let [one, two] = &fleet.processes[..] else {
+        unreachable!()
+    };
     let write = async {
         let during = two.get_or_load(&1, database.load()).await.unwrap();
         assert_eq!(during.as_deref(), Some(&1));
@@ -154,10 +172,24 @@ async fn what_is_read_during_a_write_is_not_kept() {
         Ok::<_, io::Error>(())
     };
     one.write_aside(&1, write).await.unwrap();
-    assert_eq!(two.get_or_load(&1, database.load()).await.unwrap().as_deref(), Some(&2));
+    assert_eq!(
+        two.get_or_load(&1, database.load())
+            .await
+            .unwrap()
+            .as_deref(),
+        Some(&2)
+    );
 
-    one.write_through(&1, 7, async { Ok::<_, io::Error>(()) }).await.unwrap();
-    assert_eq!(two.get_or_load(&1, database.load()).await.unwrap().as_deref(), Some(&7));
+    one.write_through(&1, 7, async { Ok::<_, io::Error>(()) })
+        .await
+        .unwrap();
+    assert_eq!(
+        two.get_or_load(&1, database.load())
+            .await
+            .unwrap()
+            .as_deref(),
+        Some(&7)
+    );
     // Dropped in the middle: nothing is kept until the fence falls.
     let never = one.write_aside(&1, std::future::pending::<io::Result<()>>());
     assert!(never.now_or_never().is_none());
@@ -172,7 +204,9 @@ async fn what_is_read_during_a_write_is_not_kept() {
 #[tokio::test(start_paused = true)]
 async fn a_load_that_outlives_its_lease_is_handed_out_and_not_kept() {
     let fleet = Fleet::new(2, exact());
-    let [one, two] = &fleet.processes[..] else { unreachable!() };
+    let [one, two] = &fleet.processes[..] else {
+        unreachable!()
+    };
     let (writer, loads) = (two.clone(), Arc::new(AtomicU64::new(0)));
     let counted = loads.clone();
     let load = move || {
@@ -183,19 +217,31 @@ async fn a_load_that_outlives_its_lease_is_handed_out_and_not_kept() {
             Ok::<_, io::Error>(Some(5))
         }
     };
-    assert_eq!(one.get_or_load(&1, load).await.unwrap().as_deref(), Some(&5));
+    assert_eq!(
+        one.get_or_load(&1, load).await.unwrap().as_deref(),
+        Some(&5)
+    );
     assert_eq!((loads.load(SeqCst), one.get(&1)), (3, None));
     assert_eq!(one.metrics().get(Event::LeaseLost), 3);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_value_that_is_too_large_is_handed_out_and_not_kept() {
-    let settings = Settings { max_value: 3, ..exact() };
+    let settings = Settings {
+        max_value: 3,
+        ..exact()
+    };
     let fleet = Fleet::new(1, settings);
     let cache = &fleet.processes[0];
     let large = || async { Ok::<_, io::Error>(Some(1_000)) };
-    assert_eq!(cache.get_or_load(&1, large).await.unwrap().as_deref(), Some(&1_000));
-    assert_eq!((cache.get(&1), cache.metrics().get(Event::TooLarge)), (None, 1));
+    assert_eq!(
+        cache.get_or_load(&1, large).await.unwrap().as_deref(),
+        Some(&1_000)
+    );
+    assert_eq!(
+        (cache.get(&1), cache.metrics().get(Event::TooLarge)),
+        (None, 1)
+    );
     let error = cache.put(&1, 2_000).await.unwrap_err();
     assert!(matches!(error, Error::TooLarge { bytes: 4, limit: 3 }));
     cache.put(&1, 200).await.unwrap();
@@ -205,15 +251,27 @@ async fn a_value_that_is_too_large_is_handed_out_and_not_kept() {
 #[tokio::test(start_paused = true)]
 async fn everything_is_forgotten_everywhere() {
     let (fleet, database) = (Fleet::new(2, exact()), Database::default());
-    let [one, two] = &fleet.processes[..] else { unreachable!() };
+    let [one, two] = &fleet.processes[..] else {
+        unreachable!()
+    };
     let _ = one.get_or_load(&1, database.load()).await.unwrap();
     two.invalidate_all().await.unwrap();
-    assert_eq!(one.get_or_load(&1, database.load()).await.unwrap().as_deref(), Some(&2));
+    assert_eq!(
+        one.get_or_load(&1, database.load())
+            .await
+            .unwrap()
+            .as_deref(),
+        Some(&2)
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_the_guard_turns_away_is_answered_by_what_is_stale_or_refused() {
-    let guard = GuardSettings { rate: 1.0, wait: Duration::ZERO, ..GuardSettings::default() };
+    let guard = GuardSettings {
+        rate: 1.0,
+        wait: Duration::ZERO,
+        ..GuardSettings::default()
+    };
     let guard = Guard::with_clock(guard, Clock::runtime());
     let cache = Cache::<u64, u32>::builder("guarded")
         .settings(exact())
@@ -235,7 +293,11 @@ impl Cache<u64, u32> {
     /// What is known of a key, without a database.
     async fn load_or(&self, key: &u64) -> Option<u32> {
         let none = || async { Ok::<_, io::Error>(None) };
-        self.get_or_load(key, none).await.unwrap().as_deref().copied()
+        self.get_or_load(key, none)
+            .await
+            .unwrap()
+            .as_deref()
+            .copied()
     }
 }
 

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Cache, Shared};
 use super::work::Fresh;
+use super::{Cache, Shared};
 use crate::Key;
 use crate::error::{Error, cause};
 use crate::local::Held;
@@ -35,7 +35,9 @@ impl<K: Key, V: Send + Sync + 'static> Cache<K, V> {
         shared.announce(&bytes).await;
         self.forget(key, &bytes);
         if let Some(remote) = &shared.remote {
-            remote.invalidate(&bytes, !shared.settings.stale.is_zero()).await;
+            remote
+                .invalidate(&bytes, !shared.settings.stale.is_zero())
+                .await;
             // What was read from the store meanwhile may be of before.
             self.forget(key, &bytes);
         }
@@ -178,7 +180,9 @@ impl<K: Key, V: Send + Sync + 'static> Cache<K, V> {
         };
         self.forget(key, &fenced.bytes);
         let put = put.as_ref().map(|(fresh, bytes)| fresh.put(bytes));
-        remote.unfence(&fenced.bytes, fenced.token, put.as_ref()).await;
+        remote
+            .unfence(&fenced.bytes, fenced.token, put.as_ref())
+            .await;
         self.forget(key, &fenced.bytes);
     }
 

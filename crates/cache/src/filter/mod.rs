@@ -252,7 +252,7 @@ impl Filter {
         let answer = match &self.0.kind {
             Kind::Local(local) => local.contains(hash),
             #[cfg(feature = "redis")]
-            Kind::Shared(shared) => shared.contains(hash).await,
+            Kind::Shared(shared) => boxed(shared.contains(hash)).await,
         };
         self.count(answer)
     }
@@ -262,7 +262,7 @@ impl Filter {
         match &self.0.kind {
             Kind::Local(local) => local.insert(hash),
             #[cfg(feature = "redis")]
-            Kind::Shared(shared) => shared.insert(hash).await?,
+            Kind::Shared(shared) => boxed(shared.insert(hash)).await?,
         }
         let look = (self.0.size.keys() / 100).max(1);
         if self.0.added.fetch_add(1, Relaxed) + 1 >= look {
@@ -310,6 +310,14 @@ impl fmt::Debug for Filter {
             .field("counts", &self.counts())
             .finish_non_exhaustive()
     }
+}
+
+/// A round trip to Redis has room for an allocation, and who awaits this does not carry all of it.
+#[cfg(feature = "redis")]
+fn boxed<'a, T>(
+    call: impl Future<Output = T> + Send + 'a,
+) -> std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>> {
+    Box::pin(call)
 }
 
 fn bytes(key: &impl Key) -> Vec<u8> {

@@ -117,7 +117,10 @@ impl<K: Clone + Eq, V> Hot<K, V> {
         let then = (now + TELL).0;
         if hot.own
             && now.0 >= next
-            && hot.next_tell.compare_exchange(next, then, Relaxed, Relaxed).is_ok()
+            && hot
+                .next_tell
+                .compare_exchange(next, then, Relaxed, Relaxed)
+                .is_ok()
         {
             let key = bytes.clone();
             tell.push(Tell { key, hot: true });
@@ -168,10 +171,14 @@ impl<K: Clone + Eq, V> Hot<K, V> {
         }
         let until = if is_hot { now + TOLD } else { Tick::ZERO };
         self.keys.update(|old| {
-            let mut keys: Vec<_> = old.iter().map(|hot| match hot.hash == hash {
-                true => Arc::new(hot.with(hot.own, until)),
-                false => hot.clone(),
-            }).filter(|hot| hot.is_hot(now)).collect();
+            let mut keys: Vec<_> = old
+                .iter()
+                .map(|hot| match hot.hash == hash {
+                    true => Arc::new(hot.with(hot.own, until)),
+                    false => hot.clone(),
+                })
+                .filter(|hot| hot.is_hot(now))
+                .collect();
             if is_hot && !known && keys.iter().filter(|hot| !hot.own).count() < FOREIGN {
                 let hot = HotKey::new(hash, false, until);
                 let _ = hot.bytes.set(key.clone());
@@ -185,14 +192,21 @@ impl<K: Clone + Eq, V> Hot<K, V> {
     pub(crate) fn keys(&self, now: Tick) -> Vec<Bytes> {
         self.sweep(now);
         let keys = self.keys.load();
-        keys.iter().filter_map(|hot| hot.bytes.get().cloned()).collect()
+        keys.iter()
+            .filter_map(|hot| hot.bytes.get().cloned())
+            .collect()
     }
 
     /// Looks at the sample, if it is time and nobody else does.
     fn sweep(&self, now: Tick) -> Vec<Tell> {
         let due = self.next_sweep.load(Relaxed);
         let next = (now + SWEEP).0;
-        if now.0 < due || self.next_sweep.compare_exchange(due, next, Relaxed, Relaxed).is_err() {
+        if now.0 < due
+            || self
+                .next_sweep
+                .compare_exchange(due, next, Relaxed, Relaxed)
+                .is_err()
+        {
             return Vec::new();
         }
         let Some(mut detector) = self.detector.try_lock() else {
@@ -211,7 +225,10 @@ impl<K: Clone + Eq, V> Hot<K, V> {
         self.keys.update(|old| {
             let mut keys = Vec::new();
             for hot in old {
-                let (found, let_go) = (changes.found.contains(&hot.hash), changes.let_go.contains(&hot.hash));
+                let (found, let_go) = (
+                    changes.found.contains(&hot.hash),
+                    changes.let_go.contains(&hot.hash),
+                );
                 let hot = match found || let_go {
                     true => Arc::new(hot.with(found, hot.foreign_until)),
                     false => hot.clone(),
@@ -223,7 +240,10 @@ impl<K: Clone + Eq, V> Hot<K, V> {
                     keys.push(hot);
                 }
             }
-            let new = changes.found.iter().filter(|hash| old.iter().all(|hot| hot.hash != **hash));
+            let new = changes
+                .found
+                .iter()
+                .filter(|hash| old.iter().all(|hot| hot.hash != **hash));
             keys.extend(new.map(|&hash| Arc::new(HotKey::new(hash, true, Tick::ZERO))));
             keys
         });

@@ -16,7 +16,11 @@ fn reads(hot: &Hot<u64, u32>, from: u64, until: u64, key: u64) -> Vec<(u64, Tell
     let mut told = Vec::new();
     for ms in from..until {
         for read in 0..100_u64 {
-            let key = if read % 2 == 0 { key } else { 1_000 + ms * 100 + read };
+            let key = if read % 2 == 0 {
+                key
+            } else {
+                1_000 + ms * 100 + read
+            };
             let (hash, bytes) = (hash(key), Bytes::from(key.to_string()));
             let (_, tell) = hot.read(hash, &bytes, &key, Tick::from_millis(ms), |_| true);
             told.extend(tell.into_iter().map(|tell| (ms, tell)));
@@ -30,14 +34,20 @@ fn hash(key: u64) -> u64 {
 }
 
 fn tell(key: &'static str, hot: bool) -> Tell {
-    Tell { key: key.into(), hot }
+    Tell {
+        key: key.into(),
+        hot,
+    }
 }
 
 #[test]
 fn half_of_100_000_a_second_is_found_within_a_second_and_let_go_within_seven() {
     let hot = Hot::<u64, u32>::new(HotSettings::default(), Tick::ZERO);
     let told = reads(&hot, 0, 1_500, 7);
-    assert!(matches!(&told[..], [(..=300, first)] if *first == tell("7", true)), "{told:?}");
+    assert!(
+        matches!(&told[..], [(..=300, first)] if *first == tell("7", true)),
+        "{told:?}"
+    );
     assert!(hot.is(hash(7)));
     // Others read on, it is not among them.
     let told = reads(&hot, 1_500, 9_000, 8);
@@ -56,9 +66,7 @@ fn half_of_100_000_a_second_is_found_within_a_second_and_let_go_within_seven() {
 fn what_is_held_lives_for_a_second_and_no_longer_than_it_is_good() {
     let hot = Hot::<u64, u32>::new(HotSettings::default(), Tick::ZERO);
     let at = Tick::from_millis;
-    let read = |ms: u64, good: bool| {
-        hot.read(hash(7), &Bytes::from("7"), &7, at(ms), |_| good).0
-    };
+    let read = |ms: u64, good: bool| hot.read(hash(7), &Bytes::from("7"), &7, at(ms), |_| good).0;
     // What is cold is not held.
     hot.hold(hash(7), &7, &held(at(0), Duration::from_secs(60)), at(0));
     assert!(matches!(read(0, true), Found::Cold));
@@ -68,11 +76,21 @@ fn what_is_held_lives_for_a_second_and_no_longer_than_it_is_good() {
     assert!(matches!(read(1_000, true), Found::Held(_)));
     assert!(matches!(read(1_000, false), Found::Hot));
     assert!(matches!(read(1_001, true), Found::Hot));
-    hot.hold(hash(7), &7, &held(at(1_001), Duration::from_millis(10)), at(1_001));
+    hot.hold(
+        hash(7),
+        &7,
+        &held(at(1_001), Duration::from_millis(10)),
+        at(1_001),
+    );
     assert!(matches!(read(1_010, true), Found::Held(_)));
     assert!(matches!(read(1_011, true), Found::Hot));
     // Another key of the same hash.
-    hot.hold(hash(7), &7, &held(at(1_011), Duration::from_secs(60)), at(1_011));
+    hot.hold(
+        hash(7),
+        &7,
+        &held(at(1_011), Duration::from_secs(60)),
+        at(1_011),
+    );
     let (other, _) = hot.read(hash(7), &Bytes::from("8"), &8, at(1_012), |_| true);
     assert!(matches!(other, Found::Hot));
 }
