@@ -50,7 +50,7 @@ enum Place {
     #[cfg(test)]
     Memory(Arc<Memory>),
     #[cfg(feature = "redis")]
-    Redis(Redis),
+    Redis(Box<Redis>),
 }
 
 impl<K: Key, V: Send + Sync + 'static> Builder<K, V> {
@@ -145,7 +145,7 @@ impl<K: Key, V: Send + Sync + 'static> Builder<K, V> {
     /// use seawall_cache::redis::Redis;
     /// use seawall_cache::{Cache, Json};
     ///
-    /// let redis = Redis::single("redis://127.0.0.1:6379/0").build()?;
+    /// let redis = Redis::single("redis://127.0.0.1:6379/0")?;
     /// let users = Cache::<u64, String>::builder("users")
     ///     .redis(redis, Json::default())
     ///     .build();
@@ -156,7 +156,7 @@ impl<K: Key, V: Send + Sync + 'static> Builder<K, V> {
     pub fn redis(mut self, redis: Redis, codec: impl Codec<V>) -> Self {
         self.second = Some(Second {
             codec: Box::new(codec),
-            place: Place::Redis(redis),
+            place: Place::Redis(Box::new(redis)),
         });
         self
     }
@@ -268,6 +268,7 @@ impl<V: Send + Sync + 'static> Second<V> {
     }
 }
 
+#[cfg_attr(not(feature = "redis"), allow(unused_variables, reason = "for Redis"))]
 impl Place {
     fn open(self, name: &str, clock: &Clock) -> (Store, Coherence, bool, Option<Subscription>) {
         match self {
@@ -289,7 +290,7 @@ impl Place {
                 );
                 let sharded = redis.is_cluster();
                 (
-                    Store::redis(RedisStore::new(redis, &name)),
+                    Store::redis(RedisStore::new(*redis, &name)),
                     coherence,
                     sharded,
                     None,

@@ -16,7 +16,12 @@ use crate::error::{Error, cause};
 pub(super) type Loaded<V> = Result<Option<V>, Error>;
 
 /// A loader, without its type.
-pub(super) type Load<V> = Box<dyn Fn() -> Loading<V> + Send + Sync>;
+pub(super) struct Load<V> {
+    pub(super) run: Box<dyn Fn() -> Loading<V> + Send + Sync>,
+    /// It is part of a load that asks the guard and counts for itself.
+    pub(super) together: bool,
+}
+
 pub(super) type Loading<V> = Pin<Box<dyn Future<Output = Loaded<V>> + Send>>;
 
 /// `loader` without its type.
@@ -27,10 +32,14 @@ where
     R: Future<Output = Result<Option<V>, E>> + Send + 'static,
     E: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    Box::new(move || {
+    let run = move || -> Loading<V> {
         let loading = loader();
         Box::pin(async move { loading.await.map_err(|error| Error::Load(cause(error))) })
-    })
+    };
+    Load {
+        run: Box::new(run),
+        together: false,
+    }
 }
 
 /// What `work` came to within `limit`. A panic in it is an error.

@@ -20,6 +20,7 @@ mod flying;
 mod hot_tests;
 mod leased;
 mod load;
+mod many;
 mod offer;
 mod read;
 mod remote;
@@ -129,6 +130,20 @@ impl<K: crate::Key, V: Send + Sync + 'static> Cache<K, V> {
     #[must_use]
     pub fn len(&self) -> u64 {
         self.shared.local.len()
+    }
+
+    /// The filter before it, if there is one.
+    #[must_use]
+    pub fn filter(&self) -> Option<&Filter> {
+        self.shared.filter.as_ref()
+    }
+
+    /// The bytes of the keys that are hot, as this process has found or was told; empty where
+    /// [`Builder::hot`] was not asked for.
+    #[must_use]
+    pub fn hot_keys(&self) -> Vec<bytes::Bytes> {
+        let hot = self.shared.hot.as_ref();
+        hot.map_or_else(Vec::new, |hot| hot.keys(self.shared.clock.now()))
     }
 
     /// Whether it holds about none in process.

@@ -1,6 +1,7 @@
 //! Reading: what is held, or else what is being loaded.
 
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
@@ -154,10 +155,14 @@ impl<K: Key, V: Send + Sync + 'static> Cache<K, V> {
                 let (shared, of) = (self.shared.clone(), key.clone());
                 let load = move || -> Load<V> {
                     let (shared, of) = (shared.clone(), of.clone());
-                    Box::new(move || match &shared.loader {
+                    let run = move || match &shared.loader {
                         Some(loader) => loader(of.clone()),
                         None => Box::pin(async { Err(Error::NoLoader) }),
-                    })
+                    };
+                    Load {
+                        run: Box::new(run),
+                        together: false,
+                    }
                 };
                 self.missed(key, Read::Strong, load).await?
             }
@@ -167,7 +172,7 @@ impl<K: Key, V: Send + Sync + 'static> Cache<K, V> {
 
     /// What most reads come to: fresh, and far from its end.
     #[inline]
-    fn hit(&self, key: &K) -> Option<Answer<V>> {
+    pub(super) fn hit(&self, key: &K) -> Option<Answer<V>> {
         let shared = &*self.shared;
         let now = shared.coarse.now();
         let held = shared.local.get(key, now)?;
@@ -178,7 +183,7 @@ impl<K: Key, V: Send + Sync + 'static> Cache<K, V> {
     }
 
     #[cold]
-    async fn missed(
+    pub(super) async fn missed(
         &self,
         key: &K,
         read: Read,
@@ -301,10 +306,11 @@ impl<K: Key, V: Send + Sync + 'static> Cache<K, V> {
         };
         let begun = began.clone();
         let landing = async move {
-            let work = async move {
+            // In a box: it is large, and most of those who wait bring one in vain.
+            let work: Pin<Box<dyn Future<Output = Landed<V>> + Send>> = Box::pin(async move {
                 begun.store(true, Relaxed);
                 work.run().await
-            };
+            });
             shared.flights.run(flight, work).await
         };
         Boarding {

@@ -73,21 +73,6 @@ impl<V: Send + Sync + 'static> Remote<V> {
         self.ask(bytes, self.store.fetch(bytes, ask)).await
     }
 
-    /// As many at once.
-    pub(super) async fn fetch_many(&self, asks: &[(Bytes, Fetch)]) -> Vec<Option<Fetched>> {
-        let may = |(bytes, _): &&(Bytes, Fetch)| {
-            let bucket = self.store.shard_of(bytes);
-            !self.undelivered.distrusts(bytes, bucket) && !self.health.is_out(bucket)
-        };
-        let asked: Vec<_> = asks.iter().filter(may).cloned().collect();
-        let mut fetched = self.store.fetch_many(&asked).await.into_iter();
-        let answers = asks.iter().map(|ask| match may(&ask) {
-            true => fetched.next()?.inspect_err(|fault| self.failed(fault)).ok(),
-            false => None,
-        });
-        answers.collect()
-    }
-
     /// As [`fetch`](Self::fetch), of a copy of a hot key.
     pub(super) async fn fetch_copy(
         &self,
@@ -269,7 +254,7 @@ impl<V: Send + Sync + 'static> Remote<V> {
 
 impl<V: Send + Sync + 'static> Deliver for Remote<V> {
     async fn invalidate(&self, key: &Bytes) -> bool {
-        let Ok(copies) = self.store.invalidate(key, false).await else {
+        let Some(copies) = self.store.invalidate(key, false).await.ok() else {
             return false;
         };
         for copy in 1..=copies {

@@ -1,6 +1,7 @@
 //! Several processes on one store, in virtual time: each is a cache of its own, and the store is in
 //! memory.
 
+use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
@@ -287,6 +288,65 @@ async fn what_the_guard_turns_away_is_answered_by_what_is_stale_or_refused() {
     let answer = cache.read(&1, Read::Strong, database.load()).await.unwrap();
     assert_eq!((answer.value.as_deref(), answer.stale), (Some(&1), true));
     assert_eq!(cache.metrics().get(Event::Rejected), 2);
+}
+
+/// Loads of many keys, each with the number of the load; 13 does not exist.
+#[derive(Clone, Default)]
+struct Table(Arc<parking_lot::Mutex<Vec<Vec<u64>>>>);
+
+impl Table {
+    fn load(
+        &self,
+    ) -> impl Fn(Vec<u64>) -> futures_util::future::BoxFuture<'static, io::Result<HashMap<u64, u32>>>
+    + Send
+    + Sync
+    + use<> {
+        let table = self.clone();
+        move |mut keys| {
+            let table = table.clone();
+            Box::pin(async move {
+                keys.sort_unstable();
+                table.0.lock().push(keys.clone());
+                sleep(SECOND).await;
+                keys.retain(|key| *key != 13);
+                Ok(keys.into_iter().map(|key| (key, key as u32)).collect())
+            })
+        }
+    }
+}
+
+async fn many(process: &Cache<u64, u32>, table: &Table, keys: &[u64]) -> Vec<u64> {
+    let found = process.get_many(keys, table.load()).await.unwrap();
+    assert!(found.iter().all(|(key, value)| *key == u64::from(**value)));
+    let mut keys: Vec<_> = found.into_keys().collect();
+    keys.sort_unstable();
+    keys
+}
+
+#[tokio::test(start_paused = true)]
+async fn missing_keys_are_one_load_and_those_that_others_load_are_none() {
+    for count in [1, 2] {
+        let fleet = Fleet::new(count, exact());
+        let (one, two, table) = (
+            &fleet.processes[0],
+            &fleet.processes[count - 1],
+            Table::default(),
+        );
+        let _ = one.put(&1, 1).await;
+        let began = Instant::now();
+        let (a, b) = tokio::join!(many(one, &table, &[1, 2, 3, 13, 3]), async {
+            sleep(SECOND / 2).await;
+            many(two, &table, &[13, 2, 4, 5]).await
+        });
+        assert_eq!((a, b), (vec![1, 2, 3], vec![2, 4, 5]));
+        assert_eq!(*table.0.lock(), [vec![2, 3, 13], vec![4, 5]]);
+        assert!(began.elapsed() < SECOND * 2);
+        assert_eq!(
+            many(two, &table, &[1, 2, 3, 4, 5, 13]).await,
+            [1, 2, 3, 4, 5]
+        );
+        assert_eq!(table.0.lock().len(), 2);
+    }
 }
 
 impl Cache<u64, u32> {

@@ -15,6 +15,7 @@ use crate::Key;
 use crate::error::Error;
 use crate::expiry;
 use crate::filter::Presence;
+use crate::guard::LoadPass;
 use crate::local::{Generation, Held, Life};
 use crate::metrics::Event;
 
@@ -120,29 +121,31 @@ impl<K: Key, V: Send + Sync + 'static> Work<K, V> {
     /// Runs the loader, if the guard has it.
     pub(super) async fn load(&self) -> Result<Fresh<V>, Error> {
         let shared = &*self.shared;
-        let pass = match &shared.guard {
-            None => None,
-            Some(guard) => {
-                // Others wait for it, too, and whoever began it pays for a load, not for a call.
-                let call = Call {
-                    deadline: Tick::MAX,
-                    cost: 1,
-                    ..self.call
-                };
-                let pass = guard.enter_for(&call).await;
-                Some(pass.inspect_err(|_| shared.metrics.count(Event::Rejected))?)
-            }
+        let together = self.load.together;
+        let pass = match together {
+            true => None,
+            false => shared.pass(&self.call).await?,
         };
-        shared.metrics.count(Event::Load);
+        let limit = match together {
+            // It has a limit of its own, and begins when the guard lets it.
+            true => shared.settings.lease,
+            false => shared.settings.load_timeout,
+        };
         let began = shared.clock.now();
-        let loaded = limited(shared.settings.load_timeout, async { (self.load)().await }).await;
+        let loaded = limited(limit, async { (self.load.run)().await }).await;
         if let Some(pass) = pass {
             pass.finish(match &loaded {
                 Ok(_) => Outcome::Success,
                 Err(_) => Outcome::Failure,
             });
         }
-        let value = loaded.inspect_err(|_| shared.metrics.count(Event::LoadError))?;
+        if !together {
+            shared.metrics.count(Event::Load);
+            shared
+                .metrics
+                .add(Event::LoadError, u64::from(loaded.is_err()));
+        }
+        let value = loaded?;
         let now = shared.clock.now();
         Ok(shared.fresh(value, now, now.since(began)))
     }
@@ -214,6 +217,22 @@ impl<K: Key, V: Send + Sync + 'static> Work<K, V> {
 }
 
 impl<K, V> Shared<K, V> {
+    /// The guard's leave to load, where there is a guard.
+    pub(super) async fn pass(&self, call: &Call) -> Result<Option<LoadPass>, Error> {
+        let Some(guard) = &self.guard else {
+            return Ok(None);
+        };
+        // Others wait for it, too, and whoever began it pays for a load, not for a call.
+        let call = Call {
+            deadline: Tick::MAX,
+            cost: 1,
+            ..*call
+        };
+        let pass = guard.enter_for(&call).await;
+        let pass = pass.inspect_err(|_| self.metrics.count(Event::Rejected));
+        Ok(Some(pass?))
+    }
+
     /// What was loaded until `now`, with a life by the settings.
     pub(super) fn fresh(&self, value: Option<V>, now: Tick, load: Duration) -> Fresh<V> {
         let settings = &self.settings;

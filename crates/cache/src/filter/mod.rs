@@ -24,6 +24,7 @@ mod rebuild;
 mod shared;
 mod size;
 
+use std::cell::Cell;
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
@@ -153,12 +154,12 @@ impl Filter {
 
     /// Whether a key may exist. Cancel-safe.
     pub async fn ask<K: Key>(&self, key: &K) -> Presence {
-        self.ask_bytes(&bytes(key)).await
+        self.ask_hash(hash_of(key)).await
     }
 
     /// As [`ask`](Self::ask), of several, in one pipeline. Cancel-safe.
     pub async fn ask_many<K: Key>(&self, keys: &[K]) -> Vec<Presence> {
-        let hashes: Vec<_> = keys.iter().map(|key| bits::hash(&bytes(key))).collect();
+        let hashes: Vec<_> = keys.iter().map(hash_of).collect();
         let answers = self.ask_hashes(&hashes).await;
         answers
             .into_iter()
@@ -173,7 +174,7 @@ impl Filter {
     /// process asks or adds again. A caller who cannot bear that does not write, or writes and says
     /// so. Cancelled, it may or may not have been added.
     pub async fn add<K: Key>(&self, key: &K) -> Result<(), FilterError> {
-        self.add_bytes(&bytes(key)).await
+        self.add_hash(hash_of(key)).await
     }
 
     /// A load has found nothing where the filter's answer was this one; an answer that was wrong is
@@ -248,7 +249,15 @@ impl Filter {
     }
 
     pub(crate) async fn ask_bytes(&self, key: &[u8]) -> Presence {
-        let hash = bits::hash(key);
+        self.ask_hash(hash(key)).await
+    }
+
+    pub(crate) async fn add_bytes(&self, key: &[u8]) -> Result<(), FilterError> {
+        self.add_hash(hash(key)).await
+    }
+
+    #[inline]
+    async fn ask_hash(&self, hash: u64) -> Presence {
         let answer = match &self.0.kind {
             Kind::Local(local) => local.contains(hash),
             #[cfg(feature = "redis")]
@@ -257,8 +266,7 @@ impl Filter {
         self.count(answer)
     }
 
-    pub(crate) async fn add_bytes(&self, key: &[u8]) -> Result<(), FilterError> {
-        let hash = bits::hash(key);
+    async fn add_hash(&self, hash: u64) -> Result<(), FilterError> {
         match &self.0.kind {
             Kind::Local(local) => local.insert(hash),
             #[cfg(feature = "redis")]
@@ -320,8 +328,18 @@ fn boxed<'a, T>(
     Box::pin(call)
 }
 
-fn bytes(key: &impl Key) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    key.write(&mut bytes);
-    bytes
+/// Of the bytes that a key writes, into memory that the thread has already.
+fn hash_of(key: &impl Key) -> u64 {
+    thread_local!(static BYTES: Cell<Vec<u8>> = const { Cell::new(Vec::new()) });
+    BYTES.with(|kept| {
+        let mut bytes = kept.take();
+        bytes.clear();
+        key.write(&mut bytes);
+        let hash = hash(&bytes);
+        // One long key does not fill every thread for ever.
+        if bytes.capacity() <= 4_096 {
+            kept.set(bytes);
+        }
+        hash
+    })
 }

@@ -84,9 +84,12 @@ pub(super) async fn scan<K: Key, E: Into<Box<dyn Error + Send + Sync>>>(
         each(&bytes);
         count += 1;
         if count.is_multiple_of(BATCH) {
-            // An hour at most at once: a rate of nearly nothing is no overflow.
-            let due = Duration::from_secs_f64((count as f64 / rate).min(1e9));
-            tokio::time::sleep_until(start + due).await;
+            let due = start + Duration::from_secs_f64((count as f64 / rate).min(1e9));
+            // A timer's grain is a millisecond.
+            match due.saturating_duration_since(Instant::now()) >= Duration::from_millis(1) {
+                true => tokio::time::sleep_until(due).await,
+                false => tokio::task::yield_now().await,
+            }
         }
     }
     Ok(count)

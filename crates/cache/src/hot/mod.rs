@@ -54,12 +54,15 @@ pub(crate) struct Hot<K, V> {
     offset: u16,
 }
 
+/// What is held, with the key it is of.
+type Kept<K, V> = Option<(K, Held<V>)>;
+
 /// One of them.
 pub(crate) struct HotKey<K, V> {
     hash: u64,
     /// Known when it is read for the first time after it was found.
     bytes: OnceLock<Bytes>,
-    held: Arc<Snapshot<Option<(K, Held<V>)>>>,
+    held: Arc<Snapshot<Kept<K, V>>>,
     /// Found here, not only told of by others.
     own: bool,
     /// While others said so; [`Tick::ZERO`]: they have not.

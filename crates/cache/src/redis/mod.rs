@@ -219,6 +219,11 @@ impl Redis {
         }
     }
 
+    /// Whether its keys are spread over shards, which fail apart.
+    pub(crate) fn is_cluster(&self) -> bool {
+        matches!(self.way, Way::Cluster(_))
+    }
+
     /// Every server that publishes.
     pub(crate) async fn speakers(&self) -> Result<Vec<Speaker>, Fault> {
         match &self.way {

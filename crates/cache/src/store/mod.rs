@@ -132,6 +132,10 @@ pub(crate) struct Store {
 }
 
 #[derive(Clone, Debug)]
+#[cfg_attr(
+    feature = "redis",
+    allow(clippy::large_enum_variant, reason = "one of a cache")
+)]
 enum Place {
     Memory(Arc<Memory>),
     #[cfg(feature = "redis")]
