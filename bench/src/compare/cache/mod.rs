@@ -4,6 +4,10 @@
 //!
 //! A file a row of the table; to add one: the file, its name in the two lists below.
 
+mod absent;
+mod filter;
+mod hot;
+
 use super::rounds::compare;
 use super::{CompareArgs, Scenario};
 
@@ -12,6 +16,9 @@ use super::{CompareArgs, Scenario};
 /// # Errors
 /// Says which part could not be started.
 pub fn cache(args: &CompareArgs) -> anyhow::Result<()> {
-    let scenarios: Vec<Box<dyn Scenario>> = vec![];
+    let mut scenarios: Vec<Box<dyn Scenario>> = vec![];
+    let cases = [absent::cases(), filter::cases(), hot::cases()];
+    let cases = cases.into_iter().flatten();
+    scenarios.extend(cases.map(|case| Box::new(case) as Box<dyn Scenario>));
     compare("cache", args, scenarios)
 }
