@@ -12,7 +12,7 @@ use sqlx::mysql::{MySqlPool, MySqlPoolOptions};
 use tokio::time::{Instant, sleep_until};
 
 use crate::compare::case::Case;
-use crate::compare::{Metric, Setup, together};
+use crate::compare::{Metric, Setup};
 use crate::peers::Peer;
 
 const NO_FILTER: Peer = Peer::Library("the cache alone");
@@ -26,7 +26,13 @@ pub(super) fn cases() -> Vec<Case> {
     vec![Case::new(
         "99 % absent keys at 20,000/s",
         &[Peer::Seawall, NO_FILTER],
-        |peer, setup| together::runtime(2)?.block_on(run(peer, setup)),
+        |peer, setup| {
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(2)
+                .enable_all()
+                .build()?;
+            runtime.block_on(run(peer, setup))
+        },
     )]
 }
 
@@ -37,10 +43,8 @@ async fn run(peer: Peer, setup: &Setup) -> anyhow::Result<Vec<Metric>> {
     );
     let url = database.create("bench")?;
     database.execute("CREATE TABLE bench.users (id BIGINT UNSIGNED PRIMARY KEY)")?;
-    let fill = format!("INSERT INTO bench.users SELECT 2 * seq FROM bench.seq LIMIT {ROWS}");
-    database.execute(&format!(
-        "CREATE TABLE bench.seq AS SELECT seq FROM seq_1_to_{ROWS}; {fill}"
-    ))?;
+    let rows = format!("SELECT 2 * seq FROM bench.seq_1_to_{ROWS}");
+    database.execute(&format!("INSERT INTO bench.users {rows}"))?;
     let pool = MySqlPoolOptions::new()
         .max_connections(16)
         .connect(&url)

@@ -11,7 +11,7 @@ use seawall_cache::{Cache, Event, HotSettings, Json, Settings};
 use tokio::time::{Instant, sleep_until};
 
 use crate::compare::case::Case;
-use crate::compare::{Metric, Setup, together};
+use crate::compare::{Metric, Setup};
 use crate::peers::Peer;
 
 const NOT_LOOKED_FOR: Peer = Peer::Library("hot keys not looked for");
@@ -25,7 +25,13 @@ pub(super) fn cases() -> Vec<Case> {
     vec![Case::new(
         "one key takes 50 % of 100,000 gets/s",
         &[Peer::Seawall, NOT_LOOKED_FOR],
-        |peer, setup| together::runtime(2)?.block_on(run(peer, setup)),
+        |peer, setup| {
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(2)
+                .enable_all()
+                .build()?;
+            runtime.block_on(run(peer, setup))
+        },
     )]
 }
 
