@@ -32,7 +32,34 @@ mod settings;
 )]
 mod store;
 
-pub use cache::{Answer, Builder, Cache, Loader, Read, Source};
+/// What shows that the leases' protocol holds: every interleaving of a model, and real races.
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+pub mod testing {
+    pub use crate::lease::check::{
+        Covered, Fault, Reader, Setup, Violation, Writer, check, setups,
+    };
+    #[cfg(feature = "redis")]
+    pub use crate::store::race::{Keep, Raced};
+
+    /// Runs so many races of a write and two slow reads on a Redis.
+    ///
+    /// # Errors
+    /// It does not answer.
+    #[cfg(feature = "redis")]
+    pub async fn race(
+        redis: &crate::redis::Redis,
+        races: usize,
+        keep: Keep,
+    ) -> Result<Raced, crate::redis::Fault> {
+        use crate::store::{RedisStore, Store};
+
+        let store = Store::redis(RedisStore::new(redis.clone(), "race"));
+        crate::store::race::race(&store, races, keep).await
+    }
+}
+
+pub use cache::{Answer, BehindSettings, Builder, Cache, Loader, Read, Source, WriteBehind};
 pub use codec::{Codec, Json, NotDecoded, Raw};
 pub use error::{Cause, Error};
 pub use filter::{

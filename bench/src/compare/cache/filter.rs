@@ -122,7 +122,11 @@ fn shared(peer: Peer, setup: &Setup) -> anyhow::Result<Vec<Metric>> {
         .build()?;
     runtime.block_on(async {
         let client = redis::Client::open(server.url())?;
-        let connection = client.get_multiplexed_async_connection().await?;
+        // Ten million bits are made at first, which takes a busy machine longer than half a second.
+        let config = redis::AsyncConnectionConfig::new().set_response_timeout(None);
+        let connection = client
+            .get_multiplexed_async_connection_with_config(&config)
+            .await?;
         match peer {
             Peer::Seawall => ours(&server, connection, size(setup)).await,
             GETBITS => plain(connection, size(setup), Plain::Bits).await,

@@ -6,19 +6,27 @@
 
 mod absent;
 mod filter;
+mod hit;
 mod hot;
+mod race;
 
+use super::case::Case;
 use super::rounds::compare;
-use super::{CompareArgs, Scenario};
+use super::{CompareArgs, Metric, Scenario};
 
 /// Runs the comparison.
 ///
 /// # Errors
 /// Says which part could not be started.
 pub fn cache(args: &CompareArgs) -> anyhow::Result<()> {
-    let mut scenarios: Vec<Box<dyn Scenario>> = vec![];
-    let cases = [absent::cases(), filter::cases(), hot::cases()];
+    let cases = [
+        hit::cases(),
+        race::cases(),
+        absent::cases(),
+        filter::cases(),
+        hot::cases(),
+    ];
     let cases = cases.into_iter().flatten();
-    scenarios.extend(cases.map(|case| Box::new(case) as Box<dyn Scenario>));
-    compare("cache", args, scenarios)
+    let scenarios = cases.map(|case| Box::new(case) as Box<dyn Scenario>);
+    compare("cache", args, scenarios.collect())
 }

@@ -14,6 +14,7 @@
 //! - *A bound on everything*: a loader has a time limit, a caller its deadline, a value its size.
 
 mod answer;
+mod behind;
 mod builder;
 mod flying;
 #[cfg(test)]
@@ -38,6 +39,7 @@ use seawall::clock::Clock;
 use seawall_sync::flight::Detached;
 
 pub use answer::{Answer, Read, Source};
+pub use behind::{BehindSettings, WriteBehind};
 pub use builder::Builder;
 pub use read::Loader;
 

@@ -107,11 +107,11 @@ impl<V: Send + Sync + 'static> Remote<V> {
 
     /// Whether it was kept; `None`: nobody knows.
     pub(super) async fn fill(&self, bytes: &Bytes, fill: &Fill<'_>) -> Option<bool> {
-        self.ask(bytes, self.store.fill(bytes, fill)).await
+        self.end(self.store.fill(bytes, fill)).await
     }
 
     pub(super) async fn release(&self, bytes: &Bytes, token: Token) {
-        let _ = self.ask(bytes, self.store.release(bytes, token)).await;
+        let _ = self.end(self.store.release(bytes, token)).await;
     }
 
     /// Waits until the lease's holder is done with it, or cannot be.
@@ -244,6 +244,12 @@ impl<V: Send + Sync + 'static> Remote<V> {
                 None
             }
         }
+    }
+
+    /// Ends what was begun, whatever the store's health: a probe's lease that is left behind keeps
+    /// everyone waiting until it runs out.
+    async fn end<T>(&self, call: impl Future<Output = Result<T, Fault>>) -> Option<T> {
+        call.await.inspect_err(|fault| self.failed(fault)).ok()
     }
 
     fn failed(&self, fault: &Fault) {

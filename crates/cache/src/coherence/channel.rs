@@ -45,6 +45,7 @@ impl Coherence {
         channel.ensure();
         Self {
             hub,
+            memory: None,
             channel: Some(Arc::new(channel)),
         }
     }

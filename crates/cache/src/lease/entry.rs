@@ -156,6 +156,13 @@ impl Entry {
         self.kept.is_none() && self.lease.is_none() && self.fences.is_empty()
     }
 
+    /// What is kept.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn peek(&self, now: Tick) -> Option<Stored> {
+        let kept = self.kept.as_ref().filter(|kept| kept.until > now);
+        kept.map(|kept| kept.seen(now))
+    }
+
     /// Whether a write is under way.
     pub(crate) fn is_fenced(&self) -> bool {
         !self.fences.is_empty()

@@ -27,8 +27,10 @@ mod speaker;
 mod tests;
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use redis::{Cmd, ConnectionInfo, Pipeline, Value};
 use tokio::time::Instant;
 
@@ -56,14 +58,15 @@ pub(crate) use speaker::Speaker;
 /// # Ok(()) }
 /// ```
 #[derive(Clone)]
-pub struct Redis {
+pub struct Redis(Arc<Inner>);
+
+struct Inner {
     way: Way,
     told: Told,
     settings: Settings,
 }
 
 /// How it is reached.
-#[derive(Clone)]
 enum Way {
     One(Node),
     Cluster(Cluster),
@@ -118,11 +121,11 @@ impl Redis {
             }
             Told::Cluster(seeds) => Way::Cluster(Cluster::new(seeds, settings)),
         };
-        Self {
+        Self(Arc::new(Inner {
             way,
             told,
             settings,
-        }
+        }))
     }
 
     /// How long a command, or several in one piece, may take from the asking to the answer, 1 ms to
@@ -131,9 +134,9 @@ impl Redis {
     pub fn timeout(self, limit: Duration) -> Self {
         let settings = Settings {
             command: limit,
-            ..self.settings
+            ..self.0.settings
         };
-        Self::told(self.told, settings.in_range())
+        Self::told(self.0.told.clone(), settings.in_range())
     }
 
     /// How long it may take to connect, from the search for the server to its greeting, 1 ms to an
@@ -143,9 +146,9 @@ impl Redis {
     pub fn connect_timeout(self, limit: Duration) -> Self {
         let settings = Settings {
             connect: limit,
-            ..self.settings
+            ..self.0.settings
         };
-        Self::told(self.told, settings.in_range())
+        Self::told(self.0.told.clone(), settings.in_range())
     }
 
     /// Runs one command. Cancel-safe in that nothing breaks; whether it is carried out is open then.
@@ -213,7 +216,7 @@ impl Redis {
     /// Which shard a key belongs to, for whoever keeps account of what fails: one of 64 ranges of a
     /// Cluster's slots, and 0 for all keys of a Redis that is no Cluster.
     pub(crate) fn shard_of(&self, key: &[u8]) -> u16 {
-        match self.way {
+        match self.0.way {
             Way::One(_) => 0,
             Way::Cluster(_) => slots::shard_of(key),
         }
@@ -221,15 +224,15 @@ impl Redis {
 
     /// Whether its keys are spread over shards, which fail apart.
     pub(crate) fn is_cluster(&self) -> bool {
-        matches!(self.way, Way::Cluster(_))
+        matches!(self.0.way, Way::Cluster(_))
     }
 
     /// Every server that publishes.
     pub(crate) async fn speakers(&self) -> Result<Vec<Speaker>, Fault> {
-        match &self.way {
+        match &self.0.way {
             Way::One(node) => Ok(vec![Speaker::new("the master".into(), node.clone())]),
             Way::Cluster(cluster) => {
-                let deadline = Instant::now() + self.settings.connect;
+                let deadline = Instant::now() + self.0.settings.connect;
                 let masters = cluster.masters(deadline).await?;
                 Ok(masters
                     .into_iter()
@@ -240,20 +243,21 @@ impl Redis {
     }
 
     fn deadline(&self) -> Instant {
-        Instant::now() + self.settings.command
+        Instant::now() + self.0.settings.command
     }
 
+    // Boxed: futures within futures are deep enough above, and what is below goes over a network.
     async fn send(&self, cmd: &Cmd, deadline: Instant) -> Result<Value, Refusal> {
-        match &self.way {
-            Way::One(node) => node.one(cmd, deadline).await,
-            Way::Cluster(cluster) => cluster.one(cmd, deadline).await,
+        match &self.0.way {
+            Way::One(node) => node.one(cmd, deadline).boxed().await,
+            Way::Cluster(cluster) => cluster.one(cmd, deadline).boxed().await,
         }
     }
 
     async fn send_many(&self, cmds: Vec<Cmd>, deadline: Instant) -> Vec<Result<Value, Refusal>> {
-        match &self.way {
-            Way::One(node) => node.many(&pipeline(cmds), deadline).await,
-            Way::Cluster(cluster) => cluster.many(cmds, deadline).await,
+        match &self.0.way {
+            Way::One(node) => node.many(&pipeline(cmds), deadline).boxed().await,
+            Way::Cluster(cluster) => cluster.many(cmds, deadline).boxed().await,
         }
     }
 }
@@ -269,7 +273,7 @@ fn pipeline(cmds: Vec<Cmd>) -> Pipeline {
 impl fmt::Debug for Redis {
     /// Addresses, and nothing else of the URLs.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = match &self.told {
+        let name = match &self.0.told {
             Told::Single(info) => info.addr().to_string(),
             Told::Sentinels(sentinels) => sentinels.name(),
             Told::Cluster(seeds) => {

@@ -7,6 +7,8 @@
 
 mod memory;
 mod notice;
+#[cfg(all(feature = "redis", any(test, feature = "testing")))]
+pub(crate) mod race;
 #[cfg(feature = "redis")]
 mod remote;
 

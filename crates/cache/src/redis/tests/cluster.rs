@@ -23,7 +23,7 @@ fn keys(count: usize) -> Vec<String> {
 #[tokio::test]
 async fn keys_are_on_all_shards_and_one_that_is_killed_takes_its_own() {
     let mut servers = RedisCluster::start(3).expect("a Cluster");
-    let redis = cluster(&servers);
+    let redis = cluster(&servers).timeout(Duration::from_secs(1));
     let keys = keys(60);
     for key in &keys {
         assert_eq!(eventually(&redis, &set(key, key)).await, Value::Okay);
@@ -50,7 +50,7 @@ async fn keys_are_on_all_shards_and_one_that_is_killed_takes_its_own() {
             servers.servers()[dead].kill();
         }
         // Not once: the map is asked for meanwhile, and that must not concern the others.
-        for _ in 0..20 {
+        for _ in 0..4 {
             for (key, answer) in keys.iter().zip(soon(redis.run_many(gets())).await) {
                 assert_eq!(answer.is_ok(), server_of(key) != dead, "{key}: {answer:?}");
                 if let Err(fault) = answer {
@@ -72,8 +72,7 @@ async fn keys_are_on_all_shards_and_one_that_is_killed_takes_its_own() {
 #[tokio::test]
 async fn a_slot_that_is_moved_is_followed() {
     let servers = RedisCluster::start(3).expect("a Cluster");
-    // Time for three hops on a machine with other work to do.
-    let redis = cluster(&servers).timeout(Duration::from_secs(5));
+    let redis = patient(Ok(cluster(&servers)));
     let (there, not_there) = ("{foo}1", "{foo}2");
     eventually(&redis, &set(there, "1")).await;
     let slot = slot_of(b"foo").to_string();
@@ -130,7 +129,7 @@ fn alone(get: impl Fn(u16) -> String + Send + Sync + 'static) -> FakeRedis {
 
 #[tokio::test]
 async fn servers_that_point_at_each_other_are_left_after_one_step() {
-    let gets = |fake: &FakeRedis| Redis::cluster(&[&fake.url()]).expect("URLs");
+    let gets = |fake: &FakeRedis| patient(Redis::cluster(&[&fake.url()]));
     let around = alone(|port| format!("-MOVED 1 127.0.0.1:{port}"));
     let redis = gets(&around);
     assert_eq!(redis.run(&get("a")).await, Err(Fault::Moved));
@@ -158,7 +157,7 @@ async fn a_map_that_is_none_and_slots_that_nobody_has_are_told() {
         _ => FakeReply::Usual,
     })
     .expect("a port");
-    let redis = Redis::cluster(&[&none.url()]).expect("URLs");
+    let redis = patient(Redis::cluster(&[&none.url()]));
     let fault = redis.run(&get("a")).await.expect_err("no map");
     assert!(matches!(fault, Fault::Garbage(_)), "{fault}");
 
@@ -167,12 +166,12 @@ async fn a_map_that_is_none_and_slots_that_nobody_has_are_told() {
         _ => FakeReply::Usual,
     })
     .expect("a port");
-    let redis = Redis::cluster(&[&empty.url()]).expect("URLs");
+    let redis = patient(Redis::cluster(&[&empty.url()]));
     assert_eq!(redis.run(&get("a")).await, Err(Fault::ClusterDown));
     let many = redis.run_many(vec![get("a"), get("b")]).await;
     assert_eq!(many, [Err(Fault::ClusterDown), Err(Fault::ClusterDown)]);
     let single = seawall_testkit::Redis::start().expect("redis-server");
-    let redis = Redis::cluster(&[&single.url()]).expect("URLs");
+    let redis = patient(Redis::cluster(&[&single.url()]));
     assert!(redis.run(&get("a")).await.is_err());
     assert!(Redis::cluster(&[]).is_err());
 }

@@ -16,9 +16,19 @@ fn says(reply: FakeReply) -> FakeRedis {
     FakeRedis::start(says).expect("a port")
 }
 
+/// An answer that stops.
+fn half() -> FakeReply {
+    FakeReply::Says(b"$100\r\nabc".to_vec())
+}
+
 async fn fault_of(reply: FakeReply) -> Fault {
+    let reply_is_whole = reply != FakeReply::Silence && reply != half();
     let fake = says(reply);
-    let redis = Redis::single(&fake.url()).expect("a URL");
+    let limit = match reply_is_whole {
+        true => Duration::from_secs(10),
+        false => Duration::from_secs(1),
+    };
+    let redis = Redis::single(&fake.url()).expect("a URL").timeout(limit);
     let fault = soon(redis.run(&get("a"))).await.expect_err("a fault");
     // Sent once, whatever came of it.
     assert_eq!(fake.commands(), 1, "{fault}");
@@ -41,12 +51,7 @@ async fn what_a_server_says_is_typed() {
         ),
         (line("-BUSY running a script"), Fault::Busy, true),
         (FakeReply::Silence, Fault::TimedOut, true),
-        // Half an answer.
-        (
-            FakeReply::Says(b"$100\r\nabc".to_vec()),
-            Fault::TimedOut,
-            true,
-        ),
+        (half(), Fault::TimedOut, true),
     ] {
         let fault = fault_of(reply).await;
         assert_eq!(fault, expected);
@@ -75,7 +80,7 @@ async fn garbage_is_told_and_the_connection_made_anew() {
         assert!(fault.is_outage());
     }
     let fake = says(FakeReply::Says(b"garbage\r\n".into()));
-    let redis = Redis::single(&fake.url()).expect("a URL");
+    let redis = patient(Redis::single(&fake.url()));
     redis.run(&get("a")).await.expect_err("garbage");
     fake.say(|_| FakeReply::Usual);
     assert_eq!(eventually(&redis, &get("a")).await, Value::Okay);
@@ -85,7 +90,7 @@ async fn garbage_is_told_and_the_connection_made_anew() {
 #[tokio::test]
 async fn nobody_there_is_told_at_once_and_again_without_trying() {
     let port = seawall_testkit::free_port().expect("a port");
-    let redis = Redis::single(&format!("redis://127.0.0.1:{port}")).expect("a URL");
+    let redis = patient(Redis::single(&format!("redis://127.0.0.1:{port}")));
     let fault = soon(redis.run(&get("a"))).await.expect_err("nobody");
     assert!(
         matches!(&fault, Fault::Unreachable(text) if text.contains("refused")),
@@ -100,7 +105,7 @@ async fn nobody_there_is_told_at_once_and_again_without_trying() {
 #[tokio::test]
 async fn a_server_that_takes_every_connection_and_then_breaks_it_is_not_dialled_without_end() {
     let fake = says(FakeReply::Closes(Vec::new()));
-    let redis = Redis::single(&fake.url()).expect("a URL");
+    let redis = patient(Redis::single(&fake.url()));
     for _ in 0..1_000 {
         redis.run(&get("a")).await.expect_err("closed");
     }
@@ -114,7 +119,7 @@ async fn one_of_many_that_fails_fails_alone() {
         Some(b"bad") => FakeReply::line("-OOM command not allowed"),
         _ => FakeReply::Usual,
     });
-    let redis = Redis::single(&fake.expect("a port").url()).expect("a URL");
+    let redis = patient(Redis::single(&fake.expect("a port").url()));
     // The fake has ended with the statement: nobody there.
     let gone = redis.run_many(vec![get("a"), get("b")]).await;
     assert!(
@@ -127,7 +132,7 @@ async fn one_of_many_that_fails_fails_alone() {
         _ => FakeReply::Usual,
     })
     .expect("a port");
-    let redis = Redis::single(&fake.url()).expect("a URL");
+    let redis = patient(Redis::single(&fake.url()));
     let many = redis.run_many(vec![get("a"), get("bad"), get("b")]).await;
     assert_eq!(
         many,
@@ -142,7 +147,7 @@ async fn a_script_that_vanishes_again_is_a_fault_and_no_loop() {
         _ => FakeReply::Usual,
     })
     .expect("a port");
-    let redis = Redis::single(&fake.url()).expect("a URL");
+    let redis = patient(Redis::single(&fake.url()));
     let script = Script::new("return 1");
     let fault = redis.call(&script, &[b"k"], &[]).await.expect_err("gone");
     assert!(matches!(fault, Fault::Unexpected(_)), "{fault}");
@@ -177,7 +182,7 @@ async fn secrets_stay_secret() {
     })
     .expect("a port");
     let url = format!("redis://somebody:hunter2@{}", fake.address());
-    let redis = Redis::single(&url).expect("a URL");
+    let redis = patient(Redis::single(&url));
     let fault = redis.run(&get("a")).await.expect_err("refused");
     let sentinel = Redis::sentinel(&[&url], "redis://:hunter2@main").expect("URLs");
     let cluster = Redis::cluster(&[&url]).expect("URLs");
@@ -202,7 +207,7 @@ async fn a_wrong_password_is_denied() {
         (server.url(), "NOAUTH"),
         (server.url().replace("//", "//:wrong@"), "WRONGPASS"),
     ] {
-        let redis = Redis::single(&url).expect("a URL");
+        let redis = patient(Redis::single(&url));
         let fault = redis.run(&get("a")).await.expect_err("denied");
         let Fault::Denied(text) = &fault else {
             panic!("{fault:?}");
@@ -212,14 +217,14 @@ async fn a_wrong_password_is_denied() {
             "{text}"
         );
     }
-    let redis = Redis::single(&server.url().replace("//", "//:right@")).expect("a URL");
+    let redis = patient(Redis::single(&server.url().replace("//", "//:right@")));
     assert_eq!(redis.run(&get("a")).await, Ok(Value::Nil));
 }
 
 #[tokio::test]
 async fn many_wait_for_one_connection() {
     let fake = says(FakeReply::line("+here"));
-    let redis = Redis::single(&fake.url()).expect("a URL");
+    let redis = patient(Redis::single(&fake.url()));
     let a = get("a");
     let all = futures_util::future::join_all((0..200).map(|_| redis.run(&a))).await;
     assert!(

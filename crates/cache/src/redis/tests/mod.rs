@@ -27,6 +27,12 @@ fn bulk(text: &str) -> Value {
     Value::BulkString(text.as_bytes().to_vec())
 }
 
+/// With time for an answer on a machine that has other work to do: where one is to come.
+fn patient(redis: Result<Redis, Fault>) -> Redis {
+    let long = Duration::from_secs(10);
+    redis.expect("URLs").timeout(long).connect_timeout(long)
+}
+
 /// Asks until it is answered, which is to happen by itself; for half a minute at most.
 async fn eventually(redis: &Redis, cmd: &Cmd) -> Value {
     for _ in 0..3_000 {

@@ -14,7 +14,7 @@ async fn commands_work_again_after_a_failover() {
     assert!(soon(redis.run(&set("a", "2"))).await.is_err());
     assert_eq!(eventually(&redis, &set("a", "2")).await, Value::Okay);
     assert_ne!(fleet.master().expect("a master"), first);
-    let role = redis.run(&cmd("ROLE")).await.expect("a role");
+    let role = eventually(&redis, &cmd("ROLE")).await;
     assert!(format!("{role:?}").contains("master"), "{role:?}");
 }
 
@@ -56,7 +56,7 @@ async fn what_most_sentinels_say_counts() {
 async fn a_replica_that_sentinels_name_is_not_used() {
     let replica = server("slave");
     let sentinel = names(replica.address().port());
-    let redis = Redis::sentinel(&[&sentinel.url()], "main").expect("URLs");
+    let redis = patient(Redis::sentinel(&[&sentinel.url()], "main"));
     assert_eq!(redis.run(&set("a", "1")).await, Err(Fault::ReadOnly));
 }
 
@@ -64,7 +64,7 @@ async fn a_replica_that_sentinels_name_is_not_used() {
 async fn a_master_that_becomes_a_replica_is_left() {
     let (old, new) = (server("master"), server("master"));
     let sentinel = names(old.address().port());
-    let redis = Redis::sentinel(&[&sentinel.url()], "main").expect("URLs");
+    let redis = patient(Redis::sentinel(&[&sentinel.url()], "main"));
     redis.run(&set("a", "1")).await.expect("set");
     let port = new.address().port();
     sentinel.say(move |command| match command[0].as_slice() {
@@ -85,7 +85,7 @@ async fn a_name_that_no_sentinel_knows_is_told() {
         _ => FakeReply::Usual,
     })
     .expect("a port");
-    let redis = Redis::sentinel(&[&sentinel.url()], "nobody").expect("URLs");
+    let redis = patient(Redis::sentinel(&[&sentinel.url()], "nobody"));
     let fault = redis.run(&get("a")).await.expect_err("nobody");
     assert!(fault.to_string().contains("nobody"), "{fault}");
     assert!(Redis::sentinel(&[], "main").is_err());

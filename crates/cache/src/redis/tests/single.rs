@@ -5,7 +5,7 @@ use super::*;
 #[tokio::test]
 async fn commands_and_scripts_run() {
     let server = Server::start().expect("redis-server");
-    let redis = Redis::single(&server.url()).expect("a URL");
+    let redis = patient(Redis::single(&server.url()));
     assert_eq!(redis.run(&set("a", "1")).await, Ok(Value::Okay));
     assert_eq!(redis.run(&get("a")).await, Ok(bulk("1")));
     let many = redis.run_many(vec![get("a"), cmd("NONE"), get("b")]).await;
@@ -36,7 +36,7 @@ async fn commands_and_scripts_run() {
 #[tokio::test]
 async fn killed_and_back_with_its_data_and_without() {
     let mut server = Server::start().expect("redis-server");
-    let redis = Redis::single(&server.url()).expect("a URL");
+    let redis = patient(Redis::single(&server.url()));
     redis.run(&set("a", "1")).await.expect("set");
     for empty in [false, true] {
         server.kill();
@@ -55,7 +55,7 @@ async fn killed_and_back_with_its_data_and_without() {
 async fn frozen_and_thawed() {
     let server = Server::start().expect("redis-server");
     let redis = Redis::single(&server.url()).expect("a URL");
-    redis.run(&set("a", "1")).await.expect("set");
+    eventually(&redis, &set("a", "1")).await;
     server.freeze().expect("it runs");
     for _ in 0..15 {
         let fault = soon(redis.run(&get("a"))).await.expect_err("frozen");
@@ -68,7 +68,7 @@ async fn frozen_and_thawed() {
 #[tokio::test]
 async fn full_memory_refuses_writes_and_not_reads() {
     let server = Server::start().expect("redis-server");
-    let redis = Redis::single(&server.url()).expect("a URL");
+    let redis = patient(Redis::single(&server.url()));
     redis.run(&set("a", "1")).await.expect("set");
     server.exhaust().expect("no memory");
     assert_eq!(redis.run(&set("b", "1")).await, Err(Fault::OutOfMemory));
@@ -83,7 +83,7 @@ async fn full_memory_refuses_writes_and_not_reads() {
 #[test]
 fn a_runtime_that_ends_takes_no_connection_with_it() {
     let server = Server::start().expect("redis-server");
-    let redis = Redis::single(&server.url()).expect("a URL");
+    let redis = patient(Redis::single(&server.url()));
     for _ in 0..3 {
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
         runtime.block_on(eventually(&redis, &get("a")));
