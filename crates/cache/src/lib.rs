@@ -12,8 +12,10 @@ mod codec;
 mod coherence;
 mod error;
 mod expiry;
+mod filter;
 #[allow(dead_code, reason = "its first users are being written")]
 mod guard;
+mod hot;
 pub mod http;
 mod key;
 #[allow(dead_code, reason = "its first users are being written")]
@@ -62,7 +64,11 @@ pub mod testing {
 pub use cache::{Answer, BehindSettings, Builder, Cache, Loader, Read, Source, WriteBehind};
 pub use codec::{Codec, Json, NotDecoded, Raw};
 pub use error::{Cause, Error};
+pub use filter::{
+    Built, Fill, Filter, FilterCounts, FilterError, FilterSize, Overfull, Presence, Rebuild,
+};
 pub use guard::{Guard, GuardSettings, GuardTotal, GuardTotals, LoadPass};
+pub use hot::HotSettings;
 pub use key::Key;
 pub use metrics::{Event, Metrics};
 pub use settings::Settings;

@@ -66,6 +66,12 @@ events! {
     Invalidation = "invalidation",
     /// Everything in process was dropped, for messages may have been missed.
     Flush = "flush",
+    /// The filter knew that there is no such key: neither Redis nor a loader was asked.
+    FilterSaved = "filter_saved",
+    /// The filter had let a key through that was then found absent.
+    FilterWrong = "filter_wrong",
+    /// Answered in process, for the key is hot.
+    HotHit = "hot_hit",
     /// Redis failed to answer.
     RedisError = "redis_error",
 }

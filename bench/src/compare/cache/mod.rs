@@ -4,8 +4,11 @@
 //!
 //! A file a row of the table; to add one: the file, its name in the two lists below.
 
+mod absent;
+mod filter;
 mod gateway;
 mod hit;
+mod hot;
 mod list;
 mod outage;
 mod race;
@@ -21,9 +24,12 @@ use super::{CompareArgs, Metric, Scenario};
 pub fn cache(args: &CompareArgs) -> anyhow::Result<()> {
     let mut scenarios: Vec<Box<dyn Scenario>> = Vec::new();
     scenarios.extend(boxed(race::cases()));
+    scenarios.extend(boxed(absent::cases()));
+    scenarios.extend(boxed(hot::cases()));
     scenarios.push(Box::new(outage::Outage));
     scenarios.extend(boxed(hit::cases()));
     scenarios.extend(boxed(list::cases()));
+    scenarios.extend(boxed(filter::cases()));
     scenarios.extend(gateway::cases());
     compare("cache", args, scenarios)
 }

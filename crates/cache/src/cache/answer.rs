@@ -27,6 +27,8 @@ pub enum Source {
     Reserve,
     /// The loader.
     Loaded,
+    /// The filter: there is no such key.
+    Filter,
 }
 
 /// A read's answer.

@@ -12,7 +12,9 @@ use super::{Cache, Shared};
 use crate::Key;
 use crate::codec::Codec;
 use crate::coherence::Coherence;
+use crate::filter::Filter;
 use crate::guard::{Guard, Health};
+use crate::hot::{Hot, HotSettings};
 use crate::local::{Coarse, Local, Weigher};
 use crate::metrics::{Event, Metrics};
 #[cfg(feature = "redis")]
@@ -33,6 +35,8 @@ pub struct Builder<K, V> {
     weigher: Option<Weigher<K, V>>,
     loader: Option<Box<Bound<K, V>>>,
     guard: Option<Guard>,
+    filter: Option<Filter>,
+    hot: Option<HotSettings>,
     second: Option<Second<V>>,
 }
 
@@ -59,6 +63,8 @@ impl<K: Key, V: Send + Sync + 'static> Builder<K, V> {
             weigher: None,
             loader: None,
             guard: None,
+            filter: None,
+            hot: None,
             second: None,
         }
     }
@@ -114,6 +120,25 @@ impl<K: Key, V: Send + Sync + 'static> Builder<K, V> {
         self
     }
 
+    /// Asks `filter` before anything is loaded, and adds what is written. It has to be built, and
+    /// rebuilt now and then: [`Filter::rebuild`]. None unless said otherwise.
+    ///
+    /// A key that is written past the cache, with an [`invalidate`](Cache::invalidate) to follow, is
+    /// added by that: between the two the filter may deny it. Other writes add it first.
+    #[must_use]
+    pub fn filter(mut self, filter: Filter) -> Self {
+        self.filter = Some(filter);
+        self
+    }
+
+    /// Finds the keys that everyone asks for, and relieves Redis of them: for a cache that keeps
+    /// little or nothing in process, and shares its entries. Off unless said otherwise.
+    #[must_use]
+    pub fn hot(mut self, settings: HotSettings) -> Self {
+        self.hot = Some(settings);
+        self
+    }
+
     /// Shares entries with other processes by way of Redis, as what `codec` makes of them.
     ///
     /// ```no_run
@@ -159,6 +184,7 @@ impl<K: Key, V: Send + Sync + 'static> Builder<K, V> {
                 (coherence, Some(Arc::new(remote)), subscription)
             }
         };
+        let now = self.clock.now();
         let shared = Arc::new(Shared {
             coarse: Coarse::new(&self.clock),
             local: Local::new(&settings, self.weigher, coherence.clone()),
@@ -169,6 +195,11 @@ impl<K: Key, V: Send + Sync + 'static> Builder<K, V> {
             metrics: self.metrics,
             loader: self.loader,
             guard: self.guard,
+            filter: self.filter,
+            hot: self
+                .hot
+                .filter(|_| remote.is_some())
+                .map(|hot| Hot::new(hot, now)),
             remote,
             hearing: OnceLock::new(),
         });
@@ -200,7 +231,13 @@ impl<K: Key, V: Send + Sync + 'static> Shared<K, V> {
                 self.metrics.count(Event::Flush);
                 self.local.void();
             }
-            Notice::Filled(_) | Notice::Released(_) | Notice::Hot(..) => {}
+            Notice::Hot(bytes, is_hot) => {
+                if let Some(hot) = &self.hot {
+                    let hash = crate::filter::hash(bytes);
+                    hot.told(hash, bytes, *is_hot, self.clock.now());
+                }
+            }
+            Notice::Filled(_) | Notice::Released(_) => {}
         }
     }
 }

@@ -1,9 +1,11 @@
 //! A load under a lease of the store.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use bytes::Bytes;
+use seawall::Tick;
 
 use super::answer::{Answer, Source};
 use super::remote::Remote;
@@ -21,6 +23,9 @@ const RELOADS: u32 = 2;
 /// Times that the store is asked before the value is loaded without a lease: others take and lose it
 /// over and over, or it is written all the time.
 const ROUNDS: u32 = 16;
+/// How long a copy lives, at most: whoever renews it reads the main entry, and may find that it is
+/// time to load early.
+const COPY: Duration = Duration::from_secs(10);
 
 /// How a load under a lease ended.
 enum Ended<V> {
@@ -29,8 +34,80 @@ enum Ended<V> {
 }
 
 impl<K: Key, V: Send + Sync + 'static> Work<K, V> {
-    /// By way of the store.
-    pub(super) async fn leased(&self, remote: &Arc<Remote<V>>) -> Result<Answer<V>, Error> {
+    /// By way of a copy, where the key is hot: what the copy lacks comes from the main entry, which
+    /// knows of copies before it is read.
+    pub(super) async fn copied(&self, remote: &Arc<Remote<V>>) -> Result<Answer<V>, Error> {
+        let (shared, bytes) = (&*self.shared, &self.flight.bytes);
+        let hash = crate::filter::hash(bytes);
+        let Some(hot) = shared.hot.as_ref().filter(|hot| hot.is(hash)) else {
+            return self.leased(remote, 0).await;
+        };
+        let (copy, copies) = (hot.copy(hash), hot.copies());
+        if copy == 0 {
+            return self.leased(remote, 0).await;
+        }
+        let generation = shared.local.generations().of(bytes);
+        let ask = Fetch {
+            token: Token(fastrand::u64(..)),
+            lease: shared.settings.lease,
+            early: 0.0,
+            copies: 0,
+        };
+        let granted = match remote.fetch_copy(copy, bytes, &ask).await {
+            Some(Fetched::Hit(stored)) => {
+                if let Some(answer) = self.meanwhile(remote, Some(stored), generation, &mut None) {
+                    return Ok(answer);
+                }
+                false
+            }
+            Some(Fetched::Granted(_)) => true,
+            // Another one fills it, or nobody knows: the main entry is for all.
+            _ => false,
+        };
+        let answer = Box::pin(self.leased(remote, copies)).await;
+        if granted {
+            self.fill_copy(remote, copy, ask.token, &answer).await;
+        }
+        answer
+    }
+
+    /// Keeps in a copy what the main entry answered, for no longer than that is fresh.
+    async fn fill_copy(
+        &self,
+        remote: &Arc<Remote<V>>,
+        copy: u16,
+        token: Token,
+        answer: &Result<Answer<V>, Error>,
+    ) {
+        let (shared, bytes) = (&*self.shared, &self.flight.bytes);
+        let until = Tick(self.fresh_until.load(Relaxed));
+        let left = until.since(shared.clock.now()).min(COPY);
+        let value = match answer {
+            Ok(answer) if !answer.stale && !left.is_zero() => match &answer.value {
+                Some(value) => remote.codec.encode(value).ok().map(Some),
+                None => Some(None),
+            },
+            _ => None,
+        };
+        let Some(value) = value else {
+            return remote.release_copy(copy, bytes, token).await;
+        };
+        let fill = Fill {
+            token,
+            value: value.as_deref(),
+            fresh: left,
+            stale: Duration::ZERO,
+            load: Duration::ZERO,
+        };
+        remote.fill_copy(copy, bytes, &fill).await;
+    }
+
+    /// By way of the store, for readers who know of so many copies.
+    pub(super) async fn leased(
+        &self,
+        remote: &Arc<Remote<V>>,
+        copies: u16,
+    ) -> Result<Answer<V>, Error> {
         let (shared, bytes) = (&*self.shared, &self.flight.bytes);
         let mut early = self.early;
         let mut seen = None;
@@ -43,7 +120,7 @@ impl<K: Key, V: Send + Sync + 'static> Work<K, V> {
                 token: Token(fastrand::u64(..)),
                 lease: shared.settings.lease,
                 early,
-                copies: 0,
+                copies,
             };
             early = 0.0;
             let Some(fetched) = remote.fetch(bytes, &ask).await else {
@@ -124,14 +201,11 @@ impl<K: Key, V: Send + Sync + 'static> Work<K, V> {
                 None => Duration::ZERO,
             };
             let life = Life::new(now, life, stale, stored.load, settings.beta);
-            shared.local.insert(
-                self.key.clone(),
-                Held {
-                    value,
-                    generation,
-                    life,
-                },
-            );
+            self.hold(Held {
+                value,
+                generation,
+                life,
+            });
             return Some(answer);
         }
         if let (Some(value), false) = (value, stored.invalidated) {

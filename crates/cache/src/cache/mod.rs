@@ -17,6 +17,8 @@ mod answer;
 mod behind;
 mod builder;
 mod flying;
+#[cfg(test)]
+mod hot_tests;
 mod leased;
 pub(crate) mod load;
 mod many;
@@ -42,7 +44,9 @@ pub use builder::Builder;
 pub use read::Loader;
 
 use crate::coherence::Hearing;
+use crate::filter::Filter;
 use crate::guard::Guard;
+use crate::hot::Hot;
 use crate::local::{Coarse, Local};
 use crate::metrics::Metrics;
 use crate::settings::Settings;
@@ -83,6 +87,8 @@ struct Shared<K, V> {
     metrics: Arc<Metrics>,
     loader: Option<Box<read::Bound<K, V>>>,
     guard: Option<Guard>,
+    filter: Option<Filter>,
+    hot: Option<Hot<K, V>>,
     remote: Option<Arc<Remote<V>>>,
     /// Of what others do to what is held.
     hearing: OnceLock<(Hearing, Option<Subscription>)>,
@@ -126,6 +132,20 @@ impl<K: crate::Key, V: Send + Sync + 'static> Cache<K, V> {
     #[must_use]
     pub fn len(&self) -> u64 {
         self.shared.local.len()
+    }
+
+    /// The filter before it, if there is one.
+    #[must_use]
+    pub fn filter(&self) -> Option<&Filter> {
+        self.shared.filter.as_ref()
+    }
+
+    /// The bytes of the keys that are hot, as this process has found or was told; empty where
+    /// [`Builder::hot`] was not asked for.
+    #[must_use]
+    pub fn hot_keys(&self) -> Vec<bytes::Bytes> {
+        let hot = self.shared.hot.as_ref();
+        hot.map_or_else(Vec::new, |hot| hot.keys(self.shared.clock.now()))
     }
 
     /// Whether it holds about none in process.

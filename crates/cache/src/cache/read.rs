@@ -3,14 +3,14 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use seawall::{Call, Criticality, Tick};
 use seawall_sync::flight::FlightError;
 
-use super::answer::{Answer, Read};
+use super::answer::{Answer, Read, Source};
 use super::flying::{FlightKey, Landed};
 use super::load::{Load, Loading, erase};
 use super::offer::Offer;
@@ -19,6 +19,8 @@ use super::{Cache, Shared};
 use crate::Key;
 use crate::error::{Error, cause};
 use crate::expiry;
+use crate::hot::{Found, Tell};
+use crate::local::Held;
 use crate::metrics::Event;
 
 /// What a read-through cache loads with: [`Builder::loader`](super::Builder::loader).
@@ -203,10 +205,14 @@ impl<K: Key, V: Send + Sync + 'static> Cache<K, V> {
             }
             Looked::Nothing => {
                 shared.metrics.count(Event::LocalMiss);
+                if let Some(answer) = shared.hot(key, now) {
+                    return Ok(answer);
+                }
                 if now >= call.deadline && call.deadline != Tick::MAX {
                     return Err(Error::Deadline);
                 }
-                let waiting = self.wait(key, read, load, &call);
+                // In a box: most reads hit, and are not to carry it.
+                let waiting = Box::pin(self.wait(key, read, load, &call));
                 match shared.clock.instant(call.deadline) {
                     None => waiting.await,
                     Some(deadline) => {
@@ -296,6 +302,7 @@ impl<K: Key, V: Send + Sync + 'static> Cache<K, V> {
             call: *call,
             early,
             offer: offer.clone(),
+            fresh_until: AtomicU64::new(0),
         };
         let begun = began.clone();
         let landing = async move {
@@ -327,6 +334,28 @@ impl<K: Key, V: Send + Sync + 'static> Shared<K, V> {
         let mut bytes = Vec::new();
         key.write(&mut bytes);
         bytes.into()
+    }
+
+    /// What is held of a hot key. Each read that comes here is one that finds out which keys are.
+    fn hot(&self, key: &K, now: Tick) -> Option<Answer<V>> {
+        let (hot, remote) = (self.hot.as_ref()?, self.remote.as_ref()?);
+        let bytes = self.bytes(key);
+        let hash = crate::filter::hash(&bytes);
+        let good = |held: &Held<V>| self.local.is_good(held, now);
+        let (found, tell) = hot.read(hash, &bytes, key, now, good);
+        for Tell { key, hot } in tell {
+            let remote = remote.clone();
+            tokio::spawn(async move { remote.tell_hot(key, hot).await });
+        }
+        let Found::Held(held) = found else {
+            return None;
+        };
+        self.metrics.count(Event::HotHit);
+        Some(Answer {
+            value: held.value,
+            source: Source::Hot,
+            stale: false,
+        })
     }
 
     fn look(&self, key: &K, read: Read, now: Tick) -> Looked<V> {

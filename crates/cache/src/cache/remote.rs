@@ -15,7 +15,7 @@ use crate::coherence::{Coherence, Waiting};
 use crate::guard::{Abandoned, Deliver, Health, Kept, Reserve, StoreCall, Undelivered};
 use crate::local::{Generation, Generations};
 use crate::metrics::{Event, Metrics};
-use crate::store::{Fault, Fetch, Fetched, Fill, Put, Store, Token, Written};
+use crate::store::{Fault, Fetch, Fetched, Fill, Notice, Put, Store, Token, Written};
 
 /// From one look at a lease to the next while the channel, which would tell, is down: from the first
 /// to the second, at random.
@@ -82,6 +82,43 @@ impl<V: Send + Sync + 'static> Remote<V> {
         fetched
     }
 
+    /// As [`fetch`](Self::fetch), of a copy of a hot key.
+    pub(super) async fn fetch_copy(
+        &self,
+        copy: u16,
+        bytes: &Bytes,
+        ask: &Fetch,
+    ) -> Option<Fetched> {
+        let store = self.store.copy(copy);
+        let shard = store.shard_of(bytes);
+        if self.undelivered.distrusts(bytes, shard) {
+            return None;
+        }
+        let pass = self.health.call(shard)?;
+        self.ask(pass, store.fetch(bytes, ask)).await
+    }
+
+    pub(super) async fn fill_copy(&self, copy: u16, bytes: &Bytes, fill: &Fill<'_>) {
+        let store = self.store.copy(copy);
+        let pass = self.health.follow(store.shard_of(bytes));
+        let _ = self.ask(pass, store.fill(bytes, fill)).await;
+    }
+
+    pub(super) async fn release_copy(&self, copy: u16, bytes: &Bytes, token: Token) {
+        let store = self.store.copy(copy);
+        let pass = self.health.follow(store.shard_of(bytes));
+        let _ = self.ask(pass, store.release(bytes, token)).await;
+    }
+
+    /// Tells every process that a key is hot, or no longer.
+    pub(super) async fn tell_hot(&self, bytes: Bytes, hot: bool) {
+        let notice = Notice::Hot(bytes.clone(), hot);
+        let Some(pass) = self.pass(&bytes) else {
+            return;
+        };
+        let _ = self.ask(pass, self.store.tell(&notice)).await;
+    }
+
     /// Whether it was kept; `None`: nobody knows.
     pub(super) async fn fill(&self, bytes: &Bytes, fill: &Fill<'_>) -> Option<bool> {
         let pass = self.health.follow(self.store.shard_of(bytes));
@@ -126,10 +163,14 @@ impl<V: Send + Sync + 'static> Remote<V> {
     }
 
     /// Before a write. Without a fence it is still followed by an invalidation.
-    pub(super) async fn fence(&self, bytes: &Bytes, token: Token, length: Duration) {
-        let _ = self
+    pub(super) async fn fence(self: &Arc<Self>, bytes: &Bytes, token: Token, length: Duration) {
+        let copies = self
             .write(bytes, self.store.fence(bytes, token, length))
             .await;
+        // They know of no fence, and would outlive a writer that dies.
+        if copies.is_some() {
+            self.and_copies(bytes, copies).await;
+        }
     }
 
     /// After a write under a fence.

@@ -1,6 +1,7 @@
 //! One load of a key, from the asking to the keeping.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use seawall::{Call, Outcome, Tick};
@@ -13,6 +14,7 @@ use super::offer::Offer;
 use crate::Key;
 use crate::error::Error;
 use crate::expiry;
+use crate::filter::Presence;
 use crate::guard::LoadPass;
 use crate::local::{Generation, Held, Life};
 use crate::metrics::Event;
@@ -28,6 +30,8 @@ pub(super) struct Work<K, V> {
     pub(super) early: f64,
     /// Where others wait for what can be answered meanwhile; where there is no store, nothing can.
     pub(super) offer: Option<Arc<Offer<V>>>,
+    /// Until when what was read or loaded is fresh, in ticks; 0: nothing was.
+    pub(super) fresh_until: AtomicU64,
 }
 
 /// What a loader returned.
@@ -54,14 +58,49 @@ impl<K: Key, V: Send + Sync + 'static> Work<K, V> {
         // What was asked for may have landed between the caller's look and this.
         let now = self.shared.clock.now();
         let held = self.shared.local.get(&self.key, now);
-        let result = match (held, &self.shared.remote) {
-            (Some(held), _) if now < held.life.early => Ok(held.answer(false)),
-            (_, None) => self.alone().await,
-            (_, Some(remote)) => self.leased(remote).await,
+        let result = match held {
+            Some(held) if now < held.life.early => Ok(held.answer(false)),
+            _ => self.filtered().await,
         };
         Landed {
             criticality: self.call.criticality,
             result,
+        }
+    }
+
+    /// Past the filter.
+    async fn filtered(&self) -> Result<Answer<V>, Error> {
+        let Some(filter) = &self.shared.filter else {
+            return self.sought().await;
+        };
+        let metrics = &self.shared.metrics;
+        let presence = filter.ask_bytes(&self.flight.bytes).await;
+        if presence == Presence::Never {
+            metrics.count(Event::FilterSaved);
+            // Not held: whoever makes up keys would sweep out what is asked for.
+            return Ok(Answer {
+                value: None,
+                source: Source::Filter,
+                stale: false,
+            });
+        }
+        let sought = self.sought().await;
+        if let Ok(answer) = &sought
+            && answer.value.is_none()
+            && answer.source == Source::Loaded
+        {
+            filter.found_absent(presence);
+            if presence == Presence::Maybe {
+                metrics.count(Event::FilterWrong);
+            }
+        }
+        sought
+    }
+
+    async fn sought(&self) -> Result<Answer<V>, Error> {
+        match &self.shared.remote {
+            None => self.alone().await,
+            Some(remote) => self.copied(remote).await,
         }
     }
 
@@ -121,11 +160,22 @@ impl<K: Key, V: Send + Sync + 'static> Work<K, V> {
                 generation,
                 life: fresh.life,
             };
-            if !local.insert(self.key.clone(), held) {
-                self.shared.metrics.count(Event::TooLarge);
-            }
+            self.hold(held);
         }
         current
+    }
+
+    /// Keeps it in process.
+    pub(super) fn hold(&self, held: Held<V>) {
+        let shared = &*self.shared;
+        self.fresh_until.store(held.life.fresh.0, Relaxed);
+        if let Some(hot) = &shared.hot {
+            let hash = crate::filter::hash(&self.flight.bytes);
+            hot.hold(hash, &self.key, &held, shared.clock.now());
+        }
+        if !shared.local.insert(self.key.clone(), held) {
+            shared.metrics.count(Event::TooLarge);
+        }
     }
 
     /// Serves what is stale, for a moment without trying again, or fails. What the store had of it

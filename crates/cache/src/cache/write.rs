@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::Cache;
 use super::work::Fresh;
+use super::{Cache, Shared};
 use crate::Key;
 use crate::error::{Error, cause};
 use crate::local::Held;
@@ -32,6 +32,7 @@ impl<K: Key, V: Send + Sync + 'static> Cache<K, V> {
         let shared = &*self.shared;
         shared.metrics.count(Event::Invalidation);
         let bytes = shared.bytes(key);
+        shared.announce(&bytes).await;
         self.forget(key, &bytes);
         if let Some(remote) = &shared.remote {
             remote
@@ -76,6 +77,7 @@ impl<K: Key, V: Send + Sync + 'static> Cache<K, V> {
                 return Err(error);
             }
         };
+        shared.announce(&bytes).await;
         let generation = shared.local.generations().pass(&bytes);
         match &shared.remote {
             None => self.hold(key, fresh, generation),
@@ -149,6 +151,7 @@ impl<K: Key, V: Send + Sync + 'static> Cache<K, V> {
     async fn fence(&self, key: &K) -> Fenced {
         let shared = &*self.shared;
         let bytes = shared.bytes(key);
+        shared.announce(&bytes).await;
         let generation = shared.local.generations().pass(&bytes);
         let token = Token(fastrand::u64(..));
         if let Some(remote) = &shared.remote {
@@ -218,6 +221,19 @@ impl<K: Key, V: Send + Sync + 'static> Cache<K, V> {
         };
         let now = shared.clock.now();
         Ok((shared.fresh(Some(value), now, Duration::ZERO), encoded))
+    }
+}
+
+impl<K, V> Shared<K, V> {
+    /// A key that may exist from now on. Where Redis does not take it, it is told to it later, and
+    /// meanwhile others may deny the key.
+    async fn announce(&self, bytes: &[u8]) {
+        if let Some(filter) = &self.filter
+            && let Err(error) = filter.add_bytes(bytes).await
+        {
+            self.metrics.count(Event::RedisError);
+            tracing::debug!(cache = %self.name, %error, "a key was not added to the filter");
+        }
     }
 }
 

@@ -77,8 +77,13 @@ impl<K: Key, V: Send + Sync + 'static> Local<K, V> {
     #[inline]
     pub(crate) fn get(&self, key: &K, now: Tick) -> Option<Held<V>> {
         let held = self.entries.get(key)?;
-        let good = self.generations.is(held.generation) && self.coherence.intact(now);
-        (good && now < held.life.stale).then_some(held)
+        (self.is_good(&held, now) && now < held.life.stale).then_some(held)
+    }
+
+    /// Whether no invalidation has come since it was loaded, nor may have.
+    #[inline]
+    pub(crate) fn is_good(&self, held: &Held<V>, now: Tick) -> bool {
+        self.generations.is(held.generation) && self.coherence.intact(now)
     }
 
     /// Keeps `held`, void at once where its generation has passed. Whether it is not too heavy.

@@ -277,6 +277,18 @@ impl Store {
         }
     }
 
+    /// Tells every process.
+    pub(crate) async fn tell(&self, notice: &Notice) -> Result<(), Fault> {
+        match &self.place {
+            Place::Memory(memory) => {
+                memory.publish(notice);
+                Ok(())
+            }
+            #[cfg(feature = "redis")]
+            Place::Redis(store) => store.tell(notice).await,
+        }
+    }
+
     /// The epoch that is in force. Entries of an earlier one are void.
     pub(crate) async fn epoch(&self) -> Result<u64, Fault> {
         match &self.place {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use redis::Value;
 
-use super::{Fault, Fetch, Fetched, Fill, Put, Stored, Token, Written};
+use super::{Fault, Fetch, Fetched, Fill, Notice, Put, Stored, Token, Written};
 use crate::redis::{Call, Redis, Script};
 
 /// Milliseconds of Redis' clock.
@@ -244,6 +244,12 @@ impl RedisStore {
         place.extend_from_slice(format!(":{epoch}:").as_bytes());
         place.extend_from_slice(key);
         place
+    }
+
+    pub(crate) async fn tell(&self, notice: &Notice) -> Result<(), Fault> {
+        let mut publish = redis::cmd("PUBLISH");
+        publish.arg(self.channel()).arg(notice.encode());
+        self.redis.run(&publish).await.map(|_| ())
     }
 
     fn channel(&self) -> &[u8] {
