@@ -64,7 +64,7 @@ pub(crate) async fn serve(
         let route = router.find(&parts).and_then(|target| target.route);
         record.route = router.label(route).cloned();
     }
-    let written = Written::new(&plan, &parts);
+    let written = Written::new(&client, &plan, &parts);
     let response = match arrive(&client, &plan, &parts, names, wire, framing, now) {
         Ok((target, read)) => {
             let arrival = Arrival {

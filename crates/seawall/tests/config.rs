@@ -54,6 +54,10 @@ fn every_choice_and_both_ends_of_every_range_are_taken() {
                 text += &format!("[upstreams.a]\nurl = \"http://a\"\n[{below}]\n");
             }
             "lanes.*" => text += "[lanes.a]\n",
+            below if below.contains("[].") => {
+                let (list, table) = below.split_once("[].").unwrap();
+                text += &format!("[[{list}]]\n[{list}.{table}]\n");
+            }
             list if list.ends_with("[]") => {
                 text += &format!("[[{}]]\n", list.trim_end_matches("[]"))
             }
@@ -151,6 +155,20 @@ fn every_choice_and_both_ends_of_every_range_are_taken() {
                     .map(str::to_owned)
                     .into(),
                 ["\"10.0.0.2:53\"", "[\"10.0.0.2\"]", "[\"name:53\"]", "[53]"]
+                    .map(str::to_owned)
+                    .into(),
+            ),
+            Kind::Headers => (
+                ["[]", "[\"accept\", \"X-Tier\"]"].map(str::to_owned).into(),
+                ["\"accept\"", "[\"a b\"]", "[\"\"]", "[1]"]
+                    .map(str::to_owned)
+                    .into(),
+            ),
+            Kind::Parameters => (
+                ["[]", "[\"utm_source\", \"a[]\"]"]
+                    .map(str::to_owned)
+                    .into(),
+                ["\"a\"", "[\"a=b\"]", "[\"\"]", "[1]"]
                     .map(str::to_owned)
                     .into(),
             ),
@@ -486,6 +504,19 @@ fn settings_that_fight_are_warned_of() {
         ("[admission]\nshadow = true", "admission.shadow"),
         ("[[routes]]\nshadow = true", "routes"),
         ("[lanes.lost]", "lanes.lost"),
+        ("[cache]\nsize = \"1MiB\"", "cache.size"),
+        (
+            "[[routes]]\nmethods = [\"POST\"]\ncache = {}",
+            "routes[0].cache",
+        ),
+        (
+            "[[routes]]\ncache = { max_size = \"65MiB\" }",
+            "routes[0].cache.max_size",
+        ),
+        (
+            "[[routes]]\ncache.key_headers = [\"a\", \"b\", \"c\", \"d\", \"e\", \"f\", \"g\", \"h\", \"i\"]",
+            "routes[0].cache.key_headers",
+        ),
         ("[access_log]\nsample = 0.5", "access_log.sample"),
         (
             "[access_log]\nmode = \"all\"\nsample = 0.5",

@@ -37,22 +37,37 @@ pub(super) fn with<R>(
             host,
             &target,
         );
-        // Believed, and sent on.
-        if client.trusted {
-            for name in [FORWARDED_HOST, FORWARDED_PROTO] {
-                if let Some(value) = parts.headers.get(name) {
-                    part(key, value.as_bytes());
-                }
-            }
+        for value in forwarded(client, &parts.headers).into_iter().flatten() {
+            part(key, value.as_bytes());
         }
         with(key)
     })
 }
 
+/// What a trusted proxy says of where a request was sent to: believed, and sent on.
+pub(super) fn forwarded<'h>(
+    client: &Client,
+    headers: &'h HeaderMap,
+) -> [Option<&'h HeaderValue>; 2] {
+    if client.trusted {
+        [FORWARDED_HOST, FORWARDED_PROTO].map(|name| headers.get(name))
+    } else {
+        [None, None]
+    }
+}
+
 /// The key of a target on a host, as `with` makes it.
-pub(super) fn of(upstream: &str, tls: bool, host: &[u8], target: &str) -> Vec<u8> {
+pub(super) fn of(
+    upstream: &str,
+    tls: bool,
+    (host, target): (&[u8], &str),
+    forwarded: &[Option<HeaderValue>],
+) -> Vec<u8> {
     let mut key = Vec::with_capacity(64);
     write(&mut key, upstream, tls, host, target);
+    for value in forwarded.iter().flatten() {
+        part(&mut key, value.as_bytes());
+    }
     key
 }
 
@@ -143,7 +158,7 @@ mod tests {
             b in ("[a-c]{0,2}", any::<bool>(), "[a-c]{0,2}", "[a-c/?]{0,2}"),
         ) {
             let key = |of: &(String, bool, String, String)| {
-                super::of(&of.0, of.1, of.2.as_bytes(), &of.3)
+                super::of(&of.0, of.1, (of.2.as_bytes(), &of.3), &[])
             };
             prop_assert_eq!(a == b, key(&a) == key(&b));
             let key = key(&a);

@@ -10,6 +10,7 @@ use super::Cache;
 use super::count::Event;
 use super::key;
 use super::page::Page;
+use crate::client::Client;
 use crate::core::Core;
 use crate::plan::Plan;
 
@@ -98,11 +99,12 @@ pub(crate) struct Written {
     method: Method,
     uri: Uri,
     host: Option<HeaderValue>,
+    forwarded: [Option<HeaderValue>; 2],
 }
 
 impl Written {
     /// `None` for one that changes nothing, or where nothing is kept.
-    pub(crate) fn new(plan: &Plan, parts: &Parts) -> Option<Self> {
+    pub(crate) fn new(client: &Client, plan: &Plan, parts: &Parts) -> Option<Self> {
         if !plan.caches || is_safe(&parts.method) {
             return None;
         }
@@ -111,6 +113,7 @@ impl Written {
             method: parts.method.clone(),
             uri: parts.uri.clone(),
             host: host.and_then(|host| HeaderValue::from_bytes(host).ok()),
+            forwarded: key::forwarded(client, &parts.headers).map(Option::<&_>::cloned),
         })
     }
 
@@ -136,7 +139,12 @@ impl Written {
         };
         let path = key::target(&parts.uri, &rules.ignore_query);
         for tls in [false, true] {
-            let key = key::of(&rules.upstream, tls, host.as_bytes(), &path);
+            let key = key::of(
+                &rules.upstream,
+                tls,
+                (host.as_bytes(), &path),
+                &self.forwarded,
+            );
             if core.shared.cache.store.forget(&key) {
                 core.counters().cache.count(Event::Invalidated);
             }

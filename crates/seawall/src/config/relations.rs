@@ -169,19 +169,6 @@ fn check_routes(config: &Config, root: &Spanned<DeTable<'_>>, findings: &mut Fin
             let text = "stands beside path_prefix: a route has one of them".to_owned();
             findings.add(at("path"), key("path"), Problem::Invalid(text));
         }
-        if let Some(cache) = &route.cache
-            && cache.max_size > config.cache.size
-        {
-            let text = format!(
-                "is above cache.size, which is {}",
-                ShowSize(config.cache.size)
-            );
-            findings.add(
-                locate(root, &["routes", &index, "cache", "max_size"]),
-                key("cache.max_size"),
-                Problem::Invalid(text),
-            );
-        }
         if let Some(first) = config.routes[..n]
             .iter()
             .position(|other| same_calls(other, route))
@@ -338,6 +325,13 @@ impl Config {
                 let text =
                     "has no effect: only responses to GET are kept, which the route does not take";
                 warn(format!("routes[{n}].cache"), text.to_owned());
+            }
+            if cache.max_size > self.cache.size {
+                let text = format!(
+                    "is above cache.size ({}): nothing so long is kept",
+                    ShowSize(self.cache.size)
+                );
+                warn(format!("routes[{n}].cache.max_size"), text);
             }
             if cache.key_headers.len() > 8 {
                 let text =

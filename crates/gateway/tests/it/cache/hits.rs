@@ -4,7 +4,7 @@ use std::io::Write;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use super::{cached, count, counting, fills, with};
-use crate::support::{Client, Origin, assert_all_free, get, write_response};
+use crate::support::{Client, Origin, Setup, assert_all_free, get, write_response};
 
 #[test]
 fn what_is_fresh_is_answered_without_the_origin() {
@@ -272,6 +272,40 @@ fn a_write_puts_what_it_changes_out_of_date() {
         assert_eq!(get(running.addr, path).text(), body, "{path}");
     }
     assert_eq!(fills(&running, "invalidated"), 2.0);
+}
+
+#[test]
+fn what_a_trusted_proxy_says_is_part_of_the_key() {
+    let count = AtomicUsize::new(0);
+    let origin = Origin::serving(move |request, stream| {
+        let n = count.fetch_add(1, SeqCst) + 1;
+        let host = request.get("x-forwarded-host").unwrap_or("-");
+        let headers = "cache-control: max-age=60\r\n";
+        write_response(stream, "200 OK", headers, format!("{host} {n}").as_bytes());
+        true
+    });
+    let running = Setup::to(origin.addr)
+        .listener("trusted_proxies = ['127.0.0.0/8']\n")
+        .rest(super::ROUTE)
+        .start();
+    let ask = |method: &str, host: &str| {
+        let lines = format!("x-forwarded-host: {host}\r\n");
+        with(running.addr, method, "/", &lines).text()
+    };
+    assert_eq!(
+        (ask("GET", "a"), ask("GET", "b")),
+        ("a 1".into(), "b 2".into())
+    );
+    assert_eq!(
+        (ask("GET", "a"), ask("GET", "b")),
+        ("a 1".into(), "b 2".into())
+    );
+    // A write reaches what its own proxy has asked for.
+    ask("DELETE", "a");
+    assert_eq!(
+        (ask("GET", "a"), ask("GET", "b")),
+        ("a 4".into(), "b 2".into())
+    );
 }
 
 #[test]
