@@ -64,6 +64,9 @@ pub struct Reply {
     pub passed_on: bool,
     /// The reply carries `seawall-retried`: a layer below has done what can be done.
     pub marked: bool,
+    /// The attempt was what an ejected host was probed with
+    /// ([`Choice::is_probe`](crate::balance::Choice::is_probe)).
+    pub probe: bool,
     /// It was a typed rejection.
     pub rejected: Rejected,
     /// What the server asks for. A typed rejection's advice, to the millisecond, comes first. The
@@ -83,6 +86,7 @@ impl Reply {
             may_have_run: true,
             passed_on: false,
             marked: false,
+            probe: false,
             rejected: Rejected::No,
             pushback: Pushback::Unsaid,
         }
@@ -223,6 +227,12 @@ impl Retry {
     /// that sending it elsewhere is no more load than sending it there at once had been. gRPC does
     /// so too (gRFC A6, transparent retries). Otherwise a restart of one host of three would take a
     /// budget of a tenth at once.
+    ///
+    /// Nor is it asked for the retry after a probe, which is begun at once, for as long as any time
+    /// is left: the caller was sent to an ejected host on our errand and is owed the attempt at
+    /// another that it would have had. What that adds is bounded by the probes, a few a second and
+    /// host whatever the traffic. Only a call's first attempt is such a probe, so that there is one
+    /// such retry a call.
     pub fn decide(
         &self,
         call: &Call,
@@ -239,7 +249,7 @@ impl Retry {
             Ok(wait) => wait,
             Err(why) => return Verdict::Stop(why),
         };
-        let work = typical.unwrap_or_default();
+        let work = typical.filter(|_| !is_errand(reply)).unwrap_or_default();
         let work = work.min(self.settings.per_try.unwrap_or(Duration::MAX));
         if wait.saturating_add(work) >= call.deadline.since(now) {
             return Verdict::Stop(Why::Deadline);
@@ -295,7 +305,12 @@ impl Retry {
 
     fn wait(&self, reply: &Reply, random: u64) -> Result<Duration, Why> {
         let retry = reply.attempts.saturating_sub(1);
-        let backoff = self.settings.backoff.wait(retry, reply.waited, random);
+        // Who asked the wrong host on our behalf has not been at another yet.
+        let backoff = if is_errand(reply) {
+            Duration::ZERO
+        } else {
+            self.settings.backoff.wait(retry, reply.waited, random)
+        };
         let asked = match (reply.rejected, reply.pushback) {
             (Rejected::Here(Advice::After(wait)), _) => wait.saturating_add(backoff),
             (Rejected::There(Advice::After(wait)), _) => wait,
@@ -312,8 +327,16 @@ impl Retry {
     }
 }
 
+/// Whether the attempt was ours rather than its caller's.
+const fn is_errand(reply: &Reply) -> bool {
+    reply.probe && reply.attempts <= 1
+}
+
 /// Whether a retry after this is no more load than one attempt.
 fn costs_nothing(reply: &Reply) -> bool {
+    if is_errand(reply) {
+        return true;
+    }
     let not_sent = !reply.may_have_run && reply.rejected == Rejected::No;
     not_sent && reply.attempts <= 1 && reply.pushback == Pushback::Unsaid
 }
