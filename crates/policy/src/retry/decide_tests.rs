@@ -344,7 +344,14 @@ fn reply() -> impl Strategy<Value = Reply> {
         pushback,
     )
         .prop_map(
-            |(outcome, attempts, waited, (may_have_run, passed_on, marked, probe), rejected, pushback)| {
+            |(
+                outcome,
+                attempts,
+                waited,
+                (may_have_run, passed_on, marked, probe),
+                rejected,
+                pushback,
+            )| {
                 Reply {
                     outcome,
                     attempts,

@@ -1,9 +1,7 @@
 use std::time::Duration;
 
 use super::baseline::{LeastLoaded, Naive, Never, Plain, Random, RoundRobin};
-use super::{
-    Client, End, HostModel, Mode, Report, Scenario, Stack, StackSettings, What, Work,
-};
+use super::{Client, End, HostModel, Mode, Report, Scenario, Stack, StackSettings, What, Work};
 use crate::Outcome;
 use crate::retry::BudgetSettings;
 
