@@ -228,10 +228,10 @@ impl Retry {
     /// so too (gRFC A6, transparent retries). Otherwise a restart of one host of three would take a
     /// budget of a tenth at once.
     ///
-    /// Nor is it asked for the retry after a probe, which is begun at once, for as long as any time
-    /// is left: the caller was sent to an ejected host on our errand and is owed the attempt at
-    /// another that it would have had. What that adds is bounded by the probes, a few a second and
-    /// host whatever the traffic. Only a call's first attempt is such a probe, so that there is one
+    /// The retry after a probe is begun at once whatever it says, for as long as any time is left:
+    /// the caller was sent to an ejected host on our errand and is owed the attempt at another that
+    /// it would have had. It is counted all the same, and other retries make up for it: probes are a
+    /// few a second and host, and all retries together stay within a tenth. Only a call's first attempt is such a probe, so that there is one
     /// such retry a call.
     pub fn decide(
         &self,
@@ -254,7 +254,9 @@ impl Retry {
         if wait.saturating_add(work) >= call.deadline.since(now) {
             return Verdict::Stop(Why::Deadline);
         }
-        let paid = if costs_nothing(reply) {
+        let paid = if is_errand(reply) {
+            Some(budget.overdraw(now))
+        } else if costs_nothing(reply) {
             Some(Withdrawal::FREE)
         } else {
             budget.withdraw(now)
@@ -334,9 +336,6 @@ const fn is_errand(reply: &Reply) -> bool {
 
 /// Whether a retry after this is no more load than one attempt.
 fn costs_nothing(reply: &Reply) -> bool {
-    if is_errand(reply) {
-        return true;
-    }
     let not_sent = !reply.may_have_run && reply.rejected == Rejected::No;
     not_sent && reply.attempts <= 1 && reply.pushback == Pushback::Unsaid
 }

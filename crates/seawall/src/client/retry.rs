@@ -30,7 +30,7 @@ use crate::{Outcome, Rejection, Tick};
 ///
 /// An attempt that serves as the probe of an ejected host ends sooner than others
 /// ([`Choice::probe_limit`](seawall_policy::balance::Choice::probe_limit)), and what follows it is
-/// not paid for.
+/// sent whatever is left of the budget.
 ///
 /// It begins nothing that is too late, but what has begun is for a
 /// [`DeadlineLayer`](super::DeadlineLayer) above to end.
