@@ -4,8 +4,12 @@
 //!
 //! A file a row of the table; to add one: the file, its name in the two lists below.
 
+mod expiring;
 mod hit;
 mod race;
+mod stampede;
+
+pub use stampede::{WorkerArgs, worker};
 
 use super::case::Case;
 use super::rounds::compare;
@@ -16,7 +20,14 @@ use super::{CompareArgs, Metric, Scenario};
 /// # Errors
 /// Says which part could not be started.
 pub fn cache(args: &CompareArgs) -> anyhow::Result<()> {
-    let cases = [hit::cases(), race::cases()].into_iter().flatten();
+    let cases = [
+        stampede::cases(),
+        expiring::cases(),
+        race::cases(),
+        hit::cases(),
+    ]
+    .into_iter()
+    .flatten();
     let scenarios = cases.map(|case| Box::new(case) as Box<dyn Scenario>);
     compare("cache", args, scenarios.collect())
 }

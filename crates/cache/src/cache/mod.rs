@@ -43,7 +43,7 @@ pub use read::Loader;
 
 use crate::coherence::Hearing;
 use crate::guard::Guard;
-use crate::local::{Coarse, Local};
+use crate::local::{Coarse, Local, Writes};
 use crate::metrics::Metrics;
 use crate::settings::Settings;
 use crate::store::Subscription;
@@ -79,6 +79,7 @@ struct Shared<K, V> {
     clock: Clock,
     coarse: Coarse,
     local: Local<K, V>,
+    writes: Writes,
     flights: Detached<FlightKey, Landed<V>>,
     metrics: Arc<Metrics>,
     loader: Option<Box<read::Bound<K, V>>>,

@@ -114,6 +114,8 @@ async fn read(race: Arc<Race>, keep: Keep, holds_back: bool) -> Result<(), Fault
         race.store.fetch(&race.key, &ask).await?,
         Fetched::Granted(_)
     ) {
+        // The other reader was first: the writer is not to wait for a load that never comes.
+        race.loaded.notify_one();
         return Ok(());
     }
     if !holds_back {
