@@ -6,6 +6,7 @@
 
 mod expiring;
 mod hit;
+mod outage;
 mod race;
 mod stampede;
 
@@ -28,6 +29,9 @@ pub fn cache(args: &CompareArgs) -> anyhow::Result<()> {
     ]
     .into_iter()
     .flatten();
-    let scenarios = cases.map(|case| Box::new(case) as Box<dyn Scenario>);
-    compare("cache", args, scenarios.collect())
+    let mut scenarios: Vec<_> = cases
+        .map(|case| Box::new(case) as Box<dyn Scenario>)
+        .collect();
+    scenarios.push(Box::new(outage::Outage));
+    compare("cache", args, scenarios)
 }

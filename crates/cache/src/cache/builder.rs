@@ -225,6 +225,7 @@ impl<V: Send + Sync + 'static> Second<V> {
             coherence,
             codec: self.codec,
             health: Health::new(sharded, clock.clone()),
+            clock: clock.clone(),
             reserve: RESERVE,
             stale: settings.stale,
         };

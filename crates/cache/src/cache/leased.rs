@@ -47,11 +47,7 @@ impl<K: Key, V: Send + Sync + 'static> Work<K, V> {
             };
             early = 0.0;
             let Some(fetched) = remote.fetch(bytes, &ask).await else {
-                let answer = self.reserved(remote, generation, seen).await;
-                // What came too late may have granted a lease.
-                let (remote, bytes) = (remote.clone(), bytes.clone());
-                tokio::spawn(async move { remote.release(&bytes, ask.token).await });
-                return answer;
+                return self.reserved(remote, generation, seen).await;
             };
             let (stored, left) = match fetched {
                 Fetched::Hit(stored) => (Some(stored), None),
@@ -155,12 +151,12 @@ impl<K: Key, V: Send + Sync + 'static> Work<K, V> {
         let fresh = match self.load().await {
             Ok(fresh) => fresh,
             Err(error) => {
-                remote.release(bytes, token).await;
+                remote.release(bytes, token, shared.settings.lease).await;
                 return Err(error);
             }
         };
         let Some(written) = self.encoded(remote, &fresh) else {
-            remote.release(bytes, token).await;
+            remote.release(bytes, token, shared.settings.lease).await;
             return Ok(Ended::Kept(fresh.answer()));
         };
         let fill = Fill {
@@ -181,6 +177,7 @@ impl<K: Key, V: Send + Sync + 'static> Work<K, V> {
             }
             // Nobody knows whether an invalidation came between: the reserve's short life bounds it.
             None => {
+                remote.abandon(bytes, token, shared.settings.lease);
                 self.stand_in(remote, &fresh, generation);
                 Ok(Ended::Kept(fresh.answer()))
             }

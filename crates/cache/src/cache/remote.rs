@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use seawall::clock::Clock;
 use seawall::{Outcome, Tick};
 use tokio::time::timeout;
 
@@ -11,7 +12,7 @@ use super::offer::Offers;
 use super::work::Fresh;
 use crate::codec::Codec;
 use crate::coherence::{Coherence, Waiting};
-use crate::guard::{Deliver, Health, Kept, Reserve, Undelivered};
+use crate::guard::{Abandoned, Deliver, Health, Kept, Reserve, StoreCall, Undelivered};
 use crate::local::{Generation, Generations};
 use crate::metrics::{Event, Metrics};
 use crate::store::{Fault, Fetch, Fetched, Fill, Put, Store, Token, Written};
@@ -29,6 +30,7 @@ pub(super) struct Remote<V> {
     metrics: Arc<Metrics>,
     health: Health,
     undelivered: Undelivered,
+    abandoned: Abandoned,
     /// By a key's bytes, with the generation it was loaded under.
     reserve: Reserve<(Option<Arc<V>>, Generation)>,
 }
@@ -39,6 +41,7 @@ pub(super) struct Parts<V> {
     pub(super) coherence: Coherence,
     pub(super) codec: Box<dyn Codec<V>>,
     pub(super) health: Health,
+    pub(super) clock: Clock,
     pub(super) reserve: u64,
     pub(super) stale: Duration,
 }
@@ -53,6 +56,7 @@ impl<V: Send + Sync + 'static> Remote<V> {
             metrics,
             health: parts.health,
             undelivered: Undelivered::new(UNDELIVERED),
+            abandoned: Abandoned::new(parts.clock),
             reserve: Reserve::new(parts.reserve, Duration::from_secs(2), parts.stale),
         }
     }
@@ -63,23 +67,44 @@ const UNDELIVERED: usize = 65_536;
 
 impl<V: Send + Sync + 'static> Remote<V> {
     /// What the store answers; `None` where it is not to be asked, or did not answer.
-    pub(super) async fn fetch(&self, bytes: &Bytes, ask: &Fetch) -> Option<Fetched> {
+    pub(super) async fn fetch(self: &Arc<Self>, bytes: &Bytes, ask: &Fetch) -> Option<Fetched> {
         if self
             .undelivered
             .distrusts(bytes, self.store.shard_of(bytes))
         {
             return None;
         }
-        self.ask(bytes, self.store.fetch(bytes, ask)).await
+        let pass = self.pass(bytes)?;
+        let fetched = self.ask(pass, self.store.fetch(bytes, ask)).await;
+        if fetched.is_none() {
+            self.abandon(bytes, ask.token, ask.lease);
+        }
+        fetched
     }
 
     /// Whether it was kept; `None`: nobody knows.
     pub(super) async fn fill(&self, bytes: &Bytes, fill: &Fill<'_>) -> Option<bool> {
-        self.end(self.store.fill(bytes, fill)).await
+        let pass = self.health.follow(self.store.shard_of(bytes));
+        self.ask(pass, self.store.fill(bytes, fill)).await
     }
 
-    pub(super) async fn release(&self, bytes: &Bytes, token: Token) {
-        let _ = self.end(self.store.release(bytes, token)).await;
+    /// Gives a lease back, now or as soon as the store takes it.
+    pub(super) async fn release(self: &Arc<Self>, bytes: &Bytes, token: Token, lease: Duration) {
+        let pass = self.health.follow(self.store.shard_of(bytes));
+        let released = self.ask(pass, self.store.release(bytes, token)).await;
+        if released.is_none() {
+            self.abandon(bytes, token, lease);
+        }
+    }
+
+    /// A lease that may have been granted is to be nobody's.
+    pub(super) fn abandon(self: &Arc<Self>, bytes: &Bytes, token: Token, lease: Duration) {
+        self.abandoned.add(bytes.clone(), token, lease);
+        let remote = self.clone();
+        tokio::spawn(async move {
+            let release = async |key: Bytes, token| remote.store.release(&key, token).await.is_ok();
+            remote.abandoned.flush(release).await;
+        });
     }
 
     /// Waits until the lease's holder is done with it, or cannot be.
@@ -95,7 +120,7 @@ impl<V: Send + Sync + 'static> Remote<V> {
     /// Invalidates, now or as soon as the store takes it.
     pub(super) async fn invalidate(self: &Arc<Self>, bytes: &Bytes, keep_stale: bool) {
         let copies = self
-            .ask(bytes, self.store.invalidate(bytes, keep_stale))
+            .write(bytes, self.store.invalidate(bytes, keep_stale))
             .await;
         self.and_copies(bytes, copies).await;
     }
@@ -103,7 +128,7 @@ impl<V: Send + Sync + 'static> Remote<V> {
     /// Before a write. Without a fence it is still followed by an invalidation.
     pub(super) async fn fence(&self, bytes: &Bytes, token: Token, length: Duration) {
         let _ = self
-            .ask(bytes, self.store.fence(bytes, token, length))
+            .write(bytes, self.store.fence(bytes, token, length))
             .await;
     }
 
@@ -114,12 +139,14 @@ impl<V: Send + Sync + 'static> Remote<V> {
         token: Token,
         put: Option<&Put<'_>>,
     ) {
-        let written = self.ask(bytes, self.store.unfence(bytes, token, put)).await;
+        let written = self
+            .write(bytes, self.store.unfence(bytes, token, put))
+            .await;
         self.written(bytes, written).await;
     }
 
     pub(super) async fn put(self: &Arc<Self>, bytes: &Bytes, put: &Put<'_>) {
-        let written = self.ask(bytes, self.store.put(bytes, put)).await;
+        let written = self.write(bytes, self.store.put(bytes, put)).await;
         self.written(bytes, written).await;
     }
 
@@ -172,7 +199,7 @@ impl<V: Send + Sync + 'static> Remote<V> {
         for copy in 1..=copies.unwrap_or(0) {
             let store = self.store.copy(copy);
             delivered &= self
-                .ask(bytes, store.invalidate(bytes, false))
+                .write(bytes, store.invalidate(bytes, false))
                 .await
                 .is_some();
         }
@@ -184,16 +211,29 @@ impl<V: Send + Sync + 'static> Remote<V> {
         }
     }
 
-    /// Asks the store, where it is in health.
-    async fn ask<T>(
+    /// The right to ask the store, where it is in health.
+    fn pass(&self, bytes: &Bytes) -> Option<StoreCall<'_>> {
+        if self.health.is_back() {
+            self.reserve.clear();
+        }
+        self.health.call(self.store.shard_of(bytes))
+    }
+
+    /// Tells the store of a write, unless it is given up.
+    async fn write<T>(
         &self,
         bytes: &Bytes,
         call: impl Future<Output = Result<T, Fault>>,
     ) -> Option<T> {
-        if self.health.is_back() {
-            self.reserve.clear();
-        }
-        let pass = self.health.call(self.store.shard_of(bytes))?;
+        let pass = self.health.write(self.store.shard_of(bytes))?;
+        self.ask(pass, call).await
+    }
+
+    async fn ask<T>(
+        &self,
+        pass: StoreCall<'_>,
+        call: impl Future<Output = Result<T, Fault>>,
+    ) -> Option<T> {
         match call.await {
             Ok(answer) => {
                 pass.finish(Outcome::Success);
@@ -208,12 +248,6 @@ impl<V: Send + Sync + 'static> Remote<V> {
                 None
             }
         }
-    }
-
-    /// Ends what was begun, whatever the store's health: a probe's lease that is left behind keeps
-    /// everyone waiting until it runs out.
-    async fn end<T>(&self, call: impl Future<Output = Result<T, Fault>>) -> Option<T> {
-        call.await.inspect_err(|fault| self.failed(fault)).ok()
     }
 
     fn failed(&self, fault: &Fault) {

@@ -83,6 +83,30 @@ impl Health {
         })
     }
 
+    /// A call that belongs to one that was let through, such as the fill of a lease that was granted: it
+    /// goes the way of that one, or the lease would be held in vain until its end.
+    pub(crate) fn follow(&self, bucket: u16) -> StoreCall<'_> {
+        let gutter = self.gutter(bucket);
+        let now = self.inner.clock.now();
+        let pass = match gutter.stage() {
+            // Other calls are the probes.
+            Stage::Gutter => None,
+            // Never one of those that are spared it.
+            _ => gutter.pass(now, 0).ok(),
+        };
+        StoreCall {
+            gutter,
+            clock: &self.inner.clock,
+            pass,
+        }
+    }
+
+    /// A write's call: `None` only where the shard is given up. On the shard's way back, where reads
+    /// are spared it by and by, others must not wait for what replaces the value.
+    pub(crate) fn write(&self, bucket: u16) -> Option<StoreCall<'_>> {
+        (!self.is_out(bucket)).then(|| self.follow(bucket))
+    }
+
     /// Whether a bucket's shard is given up; probes go on.
     pub(crate) fn is_out(&self, bucket: u16) -> bool {
         self.gutter(bucket).stage() == Stage::Gutter
@@ -172,6 +196,24 @@ mod tests {
             }
         }
         assert!(!health.is_out(0) && !health.is_back());
+    }
+
+    #[test]
+    fn what_follows_a_call_goes_its_way_and_writes_wait_only_while_it_is_given_up() {
+        let health = Health::new(false, Clock::manual());
+        assert!(health.write(0).is_some());
+        give_up(&health, 0);
+        assert!(health.write(0).is_none());
+        health.follow(0).finish(Outcome::Success);
+        assert!(health.is_out(0));
+        for _ in 0..3 {
+            health.call(0).expect("a probe").finish(Outcome::Success);
+        }
+        assert_eq!(health.out(), 1);
+        // One in sixteen reads, and all that follows and writes.
+        let passed = (0..1_000).filter(|_| health.call(0).is_some()).count();
+        assert!(passed < 500);
+        assert!((0..1_000).all(|_| health.write(0).is_some_and(|call| call.pass.is_some())));
     }
 
     #[test]

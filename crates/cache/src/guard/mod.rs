@@ -16,6 +16,7 @@
 //! *By process.* While Redis is away nothing is shared, so nothing could count for the fleet: the
 //! rate of the database is to be divided by its processes.
 
+mod abandoned;
 mod gutter;
 mod journal;
 mod replay;
@@ -35,6 +36,7 @@ use seawall_policy::{
 
 #[allow(unused_imports, reason = "their first users are being written")]
 pub(crate) use {
+    abandoned::Abandoned,
     gutter::{Health, StoreCall},
     replay::{Deliver, Undelivered},
     reserve::{Kept, Reserve},

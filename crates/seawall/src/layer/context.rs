@@ -46,8 +46,22 @@ pub fn current() -> Option<Call> {
     Surroundings::current().map(|surroundings| surroundings.call)
 }
 
-/// Makes `call` the [`current`] one while `future` runs, and its deadline that of groups.
-pub(super) fn within<F: Future>(call: Call, clock: &Clock, future: F) -> Scoped<F> {
+/// Makes `call` the [`current`] one while `future` runs, and its deadline, by `clock`, that of groups.
+///
+/// A server's layers do this for what they receive; it is for work that nobody calls for, such as a
+/// scan that is to give way to everything else.
+///
+/// ```
+/// use seawall::clock::Clock;
+/// use seawall::{Call, Criticality, layer};
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+///
+/// let call = Call { criticality: Criticality::Sheddable, ..Call::default() };
+/// let scan = async { layer::current() };
+/// assert_eq!(layer::within(call, &Clock::system(), scan).await, Some(call));
+/// # });
+/// ```
+pub fn within<F: Future>(call: Call, clock: &Clock, future: F) -> Scoped<F> {
     let kept = Surroundings::current().map(|surroundings| surroundings.kept);
     let kept = kept.unwrap_or_default();
     Surroundings { call, kept }.ambient(clock).scope(future)

@@ -65,7 +65,7 @@ pub use admission::AdmissionLayer;
 #[cfg(feature = "api")]
 pub use answer::FailureReason;
 pub use body::ResponseBody;
-pub use context::{Arrival, ContextLayer, current};
+pub use context::{Arrival, ContextLayer, current, within};
 pub use deadline::{DeadlineLayer, DeadlineTotals};
 pub use lane::{Head, LaneLayer};
 pub use load::LoadLayer;
