@@ -47,7 +47,7 @@ use crate::coherence::Hearing;
 use crate::filter::Filter;
 use crate::guard::Guard;
 use crate::hot::Hot;
-use crate::local::{Coarse, Local};
+use crate::local::{Coarse, Local, Writes};
 use crate::metrics::Metrics;
 use crate::settings::Settings;
 use crate::store::Subscription;
@@ -83,6 +83,7 @@ struct Shared<K, V> {
     clock: Clock,
     coarse: Coarse,
     local: Local<K, V>,
+    writes: Writes,
     flights: Detached<FlightKey, Landed<V>>,
     metrics: Arc<Metrics>,
     loader: Option<Box<read::Bound<K, V>>>,

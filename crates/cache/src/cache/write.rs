@@ -17,7 +17,7 @@ use super::work::Fresh;
 use super::{Cache, Shared};
 use crate::Key;
 use crate::error::{Error, cause};
-use crate::local::Held;
+use crate::local::{Generation, Generations, Held, Writing};
 use crate::metrics::Event;
 use crate::store::{Put, Token};
 
@@ -148,10 +148,12 @@ impl<K: Key, V: Send + Sync + 'static> Cache<K, V> {
         }
     }
 
-    async fn fence(&self, key: &K) -> Fenced {
+    async fn fence(&self, key: &K) -> Fenced<'_> {
+        let generations = self.shared.local.generations();
         let shared = &*self.shared;
         let bytes = shared.bytes(key);
         shared.announce(&bytes).await;
+        let writing = shared.writes.begin(bytes.clone());
         let generation = shared.local.generations().pass(&bytes);
         let token = Token(fastrand::u64(..));
         if let Some(remote) = &shared.remote {
@@ -159,31 +161,38 @@ impl<K: Key, V: Send + Sync + 'static> Cache<K, V> {
             self.forget(key, &bytes);
         }
         Fenced {
-            bytes,
+            generations,
+            ended: false,
+            writing,
             token,
             generation,
         }
     }
 
-    async fn unfence(&self, key: &K, fenced: Fenced, put: Option<(Fresh<V>, Option<Bytes>)>) {
+    async fn unfence(
+        &self,
+        key: &K,
+        mut fenced: Fenced<'_>,
+        put: Option<(Fresh<V>, Option<Bytes>)>,
+    ) {
         let shared = &*self.shared;
         shared.metrics.count(Event::Invalidation);
+        fenced.ended = true;
+        let bytes = fenced.writing.bytes();
         let Some(remote) = &shared.remote else {
-            // Nobody else has written since the fence, if its generation is still the key's.
-            let generations = shared.local.generations();
-            let next = generations.pass_from(fenced.generation);
+            // Nor has anybody put or invalidated, if the generation is still the key's.
+            let alone = !fenced.writing.overlapped();
+            let next = shared.local.generations().pass_from(fenced.generation);
             match (put, next) {
-                (Some((fresh, _)), Some(generation)) => self.hold(key, fresh, generation),
-                _ => self.forget(key, &fenced.bytes),
+                (Some((fresh, _)), Some(generation)) if alone => self.hold(key, fresh, generation),
+                _ => self.forget(key, bytes),
             }
             return;
         };
-        self.forget(key, &fenced.bytes);
-        let put = put.as_ref().map(|(fresh, bytes)| fresh.put(bytes));
-        remote
-            .unfence(&fenced.bytes, fenced.token, put.as_ref())
-            .await;
-        self.forget(key, &fenced.bytes);
+        self.forget(key, bytes);
+        let put = put.as_ref().map(|(fresh, encoded)| fresh.put(encoded));
+        remote.unfence(bytes, fenced.token, put.as_ref()).await;
+        self.forget(key, bytes);
     }
 
     /// Void from now on, and out of memory.
@@ -192,7 +201,7 @@ impl<K: Key, V: Send + Sync + 'static> Cache<K, V> {
         self.shared.local.forget(key);
     }
 
-    fn hold(&self, key: &K, fresh: Fresh<V>, generation: crate::local::Generation) {
+    fn hold(&self, key: &K, fresh: Fresh<V>, generation: Generation) {
         let held = Held {
             value: fresh.value,
             generation,
@@ -238,10 +247,21 @@ impl<K, V> Shared<K, V> {
 }
 
 /// A write under way.
-struct Fenced {
-    bytes: Bytes,
+struct Fenced<'a> {
+    generations: &'a Generations,
+    ended: bool,
+    writing: Writing<'a>,
     token: Token,
-    generation: crate::local::Generation,
+    generation: Generation,
+}
+
+impl Drop for Fenced<'_> {
+    /// Dropped in the middle: it may have been made.
+    fn drop(&mut self) {
+        if !self.ended {
+            self.generations.pass(self.writing.bytes());
+        }
+    }
 }
 
 impl<V> Fresh<V> {
