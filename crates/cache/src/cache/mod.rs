@@ -16,6 +16,7 @@
 mod answer;
 mod behind;
 mod builder;
+mod fence;
 mod flying;
 #[cfg(test)]
 mod hot_tests;
@@ -41,6 +42,7 @@ use seawall_sync::flight::Detached;
 pub use answer::{Answer, Read, Source};
 pub use behind::{BehindSettings, WriteBehind};
 pub use builder::Builder;
+pub use fence::Fence;
 pub use read::Loader;
 
 use crate::coherence::Hearing;

@@ -201,6 +201,31 @@ async fn what_is_read_during_a_write_is_not_kept() {
     assert!(two.get(&1).is_some());
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_fence_of_several_keys_is_lifted_at_once_or_falls() {
+    let (fleet, database) = (Fleet::new(2, exact()), Database::default());
+    let [one, two] = &fleet.processes[..] else {
+        unreachable!()
+    };
+    let keys = [1, 2, 3];
+    let kept = async || {
+        for key in &keys {
+            let _ = two.get_or_load(key, database.load()).await.unwrap();
+        }
+        keys.map(|key| two.get(&key).is_some())
+    };
+    assert_eq!(kept().await, [true; 3]);
+    let fence = one.fence(&[1, 3]).await;
+    assert_eq!(kept().await, [false, true, false]);
+    fence.lift().await;
+    assert_eq!(kept().await, [true; 3]);
+
+    drop(one.fence(&[1, 3]).await);
+    assert_eq!(kept().await, [false, true, false]);
+    sleep(10 * SECOND).await;
+    assert_eq!(kept().await, [true; 3]);
+}
+
 /// Written all the time: after two loads more the value is handed out, and not kept.
 #[tokio::test(start_paused = true)]
 async fn a_load_that_outlives_its_lease_is_handed_out_and_not_kept() {
@@ -371,6 +396,8 @@ enum Act {
     /// Writes under a fence.
     Aside(u64),
     Through(u64),
+    /// Writes under a fence of this key and others.
+    Together(u64),
     /// Writes under a fence, and leaves in the middle.
     Leaves(u64),
 }
@@ -381,6 +408,7 @@ fn act() -> impl Strategy<Value = (u64, usize, Act)> {
         2 => (0..4_u64).prop_map(Act::Write),
         1 => (0..4_u64).prop_map(Act::Aside),
         1 => (0..4_u64).prop_map(Act::Through),
+        1 => (0..4_u64).prop_map(Act::Together),
         1 => (0..4_u64).prop_map(Act::Leaves),
     ];
     (0..40_u64, 0..3_usize, act)
@@ -450,6 +478,11 @@ async fn perform(cache: Cache<u64, u32>, row: Row, act: Act) -> Result<(), TestC
                 .write_aside(&1, row.write(value, millis))
                 .await
                 .unwrap();
+        }
+        Act::Together(millis) => {
+            let fence = cache.fence(&[0, 1]).await;
+            row.write(value, millis).await.unwrap();
+            fence.lift().await;
         }
         Act::Through(millis) => {
             let write = row.write(value, millis);

@@ -1,13 +1,14 @@
 //! Writes under way in this process, where no store keeps account of them.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 
 /// By key: how many, and whether there has been more than one since the first of them began.
 #[derive(Default)]
-pub(crate) struct Writes(Mutex<HashMap<Bytes, Under>>);
+pub(crate) struct Writes(Arc<Mutex<HashMap<Bytes, Under>>>);
 
 struct Under {
     count: u32,
@@ -16,13 +17,13 @@ struct Under {
 
 /// A write, until it is dropped.
 #[must_use = "a write ends with its drop"]
-pub(crate) struct Writing<'a> {
-    writes: &'a Writes,
+pub(crate) struct Writing {
+    writes: Writes,
     bytes: Bytes,
 }
 
 impl Writes {
-    pub(crate) fn begin(&self, bytes: Bytes) -> Writing<'_> {
+    pub(crate) fn begin(&self, bytes: Bytes) -> Writing {
         let mut writes = self.0.lock();
         let new = Under {
             count: 0,
@@ -32,13 +33,13 @@ impl Writes {
         under.count += 1;
         under.overlapped |= under.count > 1;
         Writing {
-            writes: self,
+            writes: Self(self.0.clone()),
             bytes,
         }
     }
 }
 
-impl Writing<'_> {
+impl Writing {
     /// Whether another write was under way at any time of this one: nobody knows which the database
     /// made last.
     pub(crate) fn overlapped(&self) -> bool {
@@ -51,7 +52,7 @@ impl Writing<'_> {
     }
 }
 
-impl Drop for Writing<'_> {
+impl Drop for Writing {
     fn drop(&mut self) {
         let mut writes = self.writes.0.lock();
         if let Some(under) = writes.get_mut(&self.bytes) {
