@@ -6,6 +6,8 @@
 //! loads a key, under a lease; whatever was loaded under a lease that an invalidation has revoked is
 //! not kept; and what reaches the database is bounded whatever the cache does.
 
+#[cfg(feature = "app")]
+mod admin;
 mod cache;
 mod codec;
 #[allow(dead_code, reason = "its first users are being written")]
@@ -26,6 +28,7 @@ mod metrics;
 #[cfg(feature = "redis")]
 #[allow(dead_code, reason = "its first users are being written")]
 pub mod redis;
+pub mod report;
 mod settings;
 #[allow(
     dead_code,
@@ -61,6 +64,8 @@ pub mod testing {
     }
 }
 
+#[cfg(feature = "app")]
+pub use admin::Caches;
 pub use cache::{Answer, BehindSettings, Builder, Cache, Fence, Loader, Read, Source, WriteBehind};
 pub use codec::{Codec, Json, NotDecoded, Raw};
 pub use error::{Cause, Error};

@@ -12,6 +12,7 @@ macro_rules! tell {
     }};
 }
 
+mod cache;
 mod check;
 mod demo;
 mod gateway;
@@ -37,7 +38,8 @@ Examples:
   seawall gateway --upstream http://127.0.0.1:3000    protect what listens on port 3000
   seawall check seawall.toml                          what is wrong with a file, by line
   seawall check --defaults > seawall.toml             a file to begin with
-  seawall new shop                                    a service in Rust, ready to run")]
+  seawall new shop                                    a service in Rust, ready to run
+  seawall cache top                                   hit ratios, loads and hot keys")]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -50,6 +52,7 @@ enum Command {
     Check(check::Args),
     New(new::Args),
     Proto(proto::Args),
+    Cache(cache::Args),
 }
 
 /// Why a command failed: what to tell, and the exit code.
@@ -88,6 +91,7 @@ fn main() -> ExitCode {
         Command::Check(args) => check::run(&args).map(|()| ExitCode::SUCCESS),
         Command::New(args) => new::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Proto(args) => proto::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Cache(args) => cache::run(&args).map(|()| ExitCode::SUCCESS),
     };
     match done {
         Ok(code) => code,

@@ -27,8 +27,16 @@ fn help_teaches() {
         told.contains("--upstream") && told.contains("--config"),
         "{told}"
     );
-    for command in ["gateway", "check", "demo", "new", "proto"] {
-        let help = text(&run(&[command, "--help"]).stdout);
+    for command in [
+        &["gateway"][..],
+        &["check"],
+        &["demo"],
+        &["new"],
+        &["proto"],
+        &["cache"],
+        &["cache", "top"],
+    ] {
+        let help = text(&run(&[command, &["--help"]].concat()).stdout);
         assert!(help.contains("Exit code:"), "{help}");
         assert!(
             help.lines().all(|line| line.chars().count() <= 100),

@@ -26,6 +26,7 @@ mod many;
 mod offer;
 mod read;
 mod remote;
+mod report;
 #[cfg(test)]
 mod shared_tests;
 #[cfg(test)]

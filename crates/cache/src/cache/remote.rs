@@ -1,6 +1,7 @@
 //! The second level, and what stands in for it.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,6 +16,7 @@ use crate::coherence::{Coherence, Waiting};
 use crate::guard::{Abandoned, Deliver, Health, Kept, Reserve, StoreCall, Undelivered};
 use crate::local::{Generation, Generations};
 use crate::metrics::{Event, Metrics};
+use crate::report::{self, RedisReport};
 use crate::store::{Fault, Fetch, Fetched, Fill, Notice, Put, Store, Token, Written};
 
 /// From one look at a lease to the next while the channel, which would tell, is down: from the first
@@ -200,6 +202,25 @@ impl<V: Send + Sync + 'static> Remote<V> {
     pub(super) fn adopt_epoch(&self, epoch: u64) {
         self.reserve.clear();
         self.store.adopt_epoch(epoch);
+    }
+
+    /// What it tells of itself.
+    pub(super) fn report(&self, now: Tick) -> RedisReport {
+        let (heard, counts) = (self.coherence.heard(), self.coherence.counts());
+        let known = heard != Tick::ZERO;
+        let intact = self.coherence.intact(now);
+        RedisReport {
+            coherence: match intact {
+                true => report::Coherence::Intact,
+                false => report::Coherence::Lost,
+            },
+            heard_ms: known.then(|| now.since(heard).as_millis() as u64),
+            notices: counts.notices.load(Relaxed),
+            lost: counts.lost.load(Relaxed),
+            shards: self.health.buckets() as u64,
+            given_up: self.health.out() as u64,
+            undelivered: self.undelivered.len() as u64,
+        }
     }
 
     /// What the reserve has of a key.

@@ -129,6 +129,11 @@ impl Health {
             .count()
     }
 
+    /// Buckets in all.
+    pub(crate) fn buckets(&self) -> usize {
+        self.inner.gutters.len()
+    }
+
     fn gutter(&self, bucket: u16) -> &Gutter {
         let gutters = &self.inner.gutters;
         &gutters[usize::from(bucket) % gutters.len()]

@@ -121,6 +121,7 @@ pub struct Guard {
 #[derive(Debug)]
 struct Inner {
     bucket: TokenBucket,
+    rate: f64,
     wait: Duration,
     admission: Option<Admission>,
     clock: Clock,
@@ -200,6 +201,7 @@ impl Guard {
         Self {
             inner: Arc::new(Inner {
                 bucket: TokenBucket::new(&settings.bucket(), clock.now()),
+                rate: in_range(settings.rate, RATE, GuardSettings::default().rate),
                 wait: settings.wait.min(WAIT_MAX),
                 admission,
                 clock,
@@ -273,6 +275,24 @@ impl Guard {
         GuardTotals {
             by_criticality: self.inner.counts.each_ref().map(read),
         }
+    }
+
+    /// Loads that may begin in any second.
+    #[must_use]
+    pub fn rate(&self) -> f64 {
+        self.inner.rate
+    }
+
+    /// Loads that may begin now; below zero where some are booked ahead. For metrics.
+    #[must_use]
+    pub fn tokens(&self) -> f64 {
+        self.inner.bucket.level(self.inner.clock.now())
+    }
+
+    /// Whether both are one guard.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
     }
 
     /// The limit's state, where there is one: for metrics.

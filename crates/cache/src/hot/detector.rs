@@ -1,6 +1,6 @@
 //! Which keys are hot: found in samples of what is asked for, and let go. Pure.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use seawall_policy::Tick;
@@ -127,6 +127,23 @@ impl Detector {
         changes
     }
 
+    /// Reads a second of each key that is hot, of about the last second.
+    pub(super) fn rates(&self) -> BTreeMap<u64, f64> {
+        let (each, seconds) = self.scale();
+        let hot = self
+            .keeper
+            .top()
+            .filter(|(hash, _)| self.hot.contains(hash));
+        hot.map(|(hash, count)| (hash, f64::from(count) * each / seconds))
+            .collect()
+    }
+
+    /// Reads a sample stands for, and the seconds that are remembered.
+    fn scale(&self) -> (f64, f64) {
+        let each = self.reads / self.samples.max(1.0);
+        (each, self.seconds.max(FADE.as_secs_f64() / 5.0))
+    }
+
     fn fade(&mut self) {
         self.keeper.fade();
         self.samples /= 2.0;
@@ -135,9 +152,7 @@ impl Detector {
     }
 
     fn judge(&mut self) -> Changes {
-        // Reads a sample stands for, and a second of what is remembered.
-        let each = self.reads / self.samples.max(1.0);
-        let seconds = self.seconds.max(FADE.as_secs_f64() / 5.0);
+        let (each, seconds) = self.scale();
         let HotSettings {
             share, rate, keys, ..
         } = self.settings;
@@ -223,6 +238,20 @@ mod tests {
             };
             assert!(found <= 200, "{seen:?}");
             assert!((3_000..=7_000).contains(&let_go), "{seen:?}");
+        }
+    }
+
+    #[test]
+    fn the_rate_of_a_hot_key_is_estimated_within_a_tenth() {
+        for seed in 0..20 {
+            let mut random = fastrand::Rng::with_seed(seed);
+            let mut detector = Detector::new(&HotSettings::default(), Tick::ZERO, seed);
+            for ms in (SWEEP..=5_000).step_by(SWEEP as usize) {
+                let sample = sample(&mut random, 100_000, 0.5);
+                detector.take(Tick::from_millis(ms), &sample);
+            }
+            let rates = detector.rates();
+            assert!((45_000.0..55_000.0).contains(&rates[&1]), "{rates:?}");
         }
     }
 

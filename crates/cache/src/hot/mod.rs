@@ -200,6 +200,20 @@ impl<K: Clone + Eq, V> Hot<K, V> {
             .collect()
     }
 
+    /// The keys that are hot, as [`keys`](Self::keys), with the reads a second of each: 0 of those
+    /// that only others have found.
+    pub(crate) fn rates(&self, now: Tick) -> Vec<(Bytes, f64)> {
+        self.sweep(now);
+        let rates = self.detector.lock().rates();
+        let keys = self.keys.load();
+        keys.iter()
+            .filter_map(|hot| {
+                let rate = rates.get(&hot.hash).copied().unwrap_or(0.0);
+                Some((hot.bytes.get()?.clone(), rate))
+            })
+            .collect()
+    }
+
     /// Looks at the sample, if it is time and nobody else does.
     fn sweep(&self, now: Tick) -> Vec<Tell> {
         let due = self.next_sweep.load(Relaxed);

@@ -26,6 +26,7 @@ use crate::{Failure, print};
 use progress::Progress;
 use report::Results;
 use stage::{Schedule, Stage};
+pub(crate) use table::count;
 
 /// Watch ten times its load hit a service, without Seawall and with it.
 ///

@@ -83,7 +83,7 @@ fn ms(value: Option<f64>) -> String {
 }
 
 /// With commas: five digits and more are hard to compare without.
-pub(super) fn count(number: u64) -> String {
+pub(crate) fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut grouped = String::new();
     for (at, digit) in digits.chars().enumerate() {

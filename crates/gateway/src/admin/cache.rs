@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::atomic::Ordering::Relaxed;
 
+use seawall_cache::report::{CacheReport, Counts, Kind, Report};
 use serde::Serialize;
 
 use super::metrics::Out;
@@ -38,6 +39,39 @@ pub(super) fn metrics(shared: &Shared, out: &mut Out<'_>) -> fmt::Result {
     out.gauge("cache_entries", "Entries that are kept", entries as f64)?;
     let help = "Bytes that they take, with all that is kept beside them";
     out.gauge("cache_size_bytes", help, size as f64)
+}
+
+/// The same for `GET /cache`, as services tell of theirs. What goes by the cache is no read of it.
+pub(super) fn report(shared: &Shared) -> Report {
+    if !shared.plan.load().caches {
+        return Report::default();
+    }
+    let (entries, bytes) = shared.cache.holds();
+    let of = |event| sum(shared, event);
+    let loads = of(Event::Miss) + of(Event::Revalidated);
+    let counts = Counts {
+        local_hits: of(Event::Hit),
+        local_misses: loads + of(Event::Collapsed) + of(Event::Released) + of(Event::NotCached),
+        loads,
+        shared: of(Event::Collapsed),
+        stale: of(Event::Stale) + of(Event::StaleIfError),
+        leases_lost: of(Event::Void),
+        too_large: of(Event::TooLarge),
+        invalidations: of(Event::Invalidated) + shared.cache.purges[1].load(Relaxed),
+        ..Counts::default()
+    };
+    let cache = CacheReport {
+        name: "responses".into(),
+        kind: Kind::Responses,
+        entries,
+        bytes: Some(bytes),
+        counts,
+        ..CacheReport::default()
+    };
+    Report {
+        caches: vec![cache],
+        ..Report::default()
+    }
 }
 
 /// The same for `/explain`.

@@ -96,9 +96,16 @@ impl Admin {
                     )
                 }
             }
+            "/cache" => match serde_json::to_string(&cache::report(&self.shared)) {
+                Ok(json) => reply(StatusCode::OK, "application/json", (json + "\n").into()),
+                Err(_) => text(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "the cache's report cannot be encoded\n",
+                ),
+            },
             _ => text(
                 StatusCode::NOT_FOUND,
-                "/metrics, /healthz, /readyz, /explain, /explain?text, POST /cache/purge\n",
+                "/metrics, /healthz, /readyz, /explain, /explain?text, /cache, POST /cache/purge\n",
             ),
         }
     }

@@ -40,6 +40,36 @@ fn what_is_fresh_is_answered_without_the_origin() {
 }
 
 #[test]
+fn the_cache_is_told_of_as_services_tell_of_theirs() {
+    use seawall_cache::report::{Counts, Kind, Report};
+
+    let origin = counting("cache-control: max-age=60\r\n");
+    let running = cached(&origin, "");
+    for path in ["/a", "/a", "/a", "/b"] {
+        get(running.addr, path);
+    }
+    let told = get(running.admin, "/cache");
+    assert_eq!(told.get("content-type"), Some("application/json"));
+    let report: Report = serde_json::from_str(&told.text()).unwrap();
+    let [cache] = &report.caches[..] else {
+        panic!("{report:?}");
+    };
+    assert_eq!((&*cache.name, cache.kind), ("responses", Kind::Responses));
+    assert!(cache.entries == 2 && cache.bytes.is_some_and(|bytes| bytes > 0));
+    let counts = Counts {
+        local_hits: 2,
+        local_misses: 2,
+        loads: 2,
+        ..Counts::default()
+    };
+    assert_eq!(cache.counts, counts);
+
+    let without = crate::support::Setup::to(origin.addr).start();
+    let report: Report = serde_json::from_str(&get(without.admin, "/cache").text()).unwrap();
+    assert_eq!(report, Report::default());
+}
+
+#[test]
 fn hosts_and_schemes_of_writing_are_told_apart() {
     let origin = counting("cache-control: max-age=60\r\n");
     let running = cached(&origin, "");
