@@ -229,6 +229,10 @@ impl<K: Key, V: Send + Sync + 'static> Shared<K, V> {
             }
             Notice::Lost => {
                 self.metrics.count(Event::Flush);
+                // Before what reads from now on can be kept.
+                if let Some(remote) = &self.remote {
+                    remote.doubt_epoch();
+                }
                 self.local.void();
             }
             Notice::Hot(bytes, is_hot) => {
@@ -264,6 +268,7 @@ impl<V: Send + Sync + 'static> Second<V> {
             clock: clock.clone(),
             reserve: RESERVE,
             stale: settings.stale,
+            lease: settings.lease,
         };
         (parts, subscription)
     }

@@ -25,6 +25,10 @@ pub(crate) use remote::{RedisStore, channel};
 #[cfg(feature = "redis")]
 pub(crate) use crate::redis::Fault;
 
+/// How long a copy of a hot key lives, at most: whoever renews it reads the main entry, and may find
+/// that it is time to load early.
+pub(crate) const COPY: Duration = Duration::from_secs(10);
+
 /// Names a lease or a fence; drawn at random by who asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Token(pub(crate) u64);
@@ -316,6 +320,15 @@ impl Store {
             }
             #[cfg(feature = "redis")]
             Place::Redis(store) => store.adopt_epoch(epoch),
+        }
+    }
+
+    /// Another process may have begun an epoch without this one being told.
+    pub(crate) fn doubt_epoch(&self) {
+        match &self.place {
+            Place::Memory(_) => {}
+            #[cfg(feature = "redis")]
+            Place::Redis(store) => store.doubt_epoch(),
         }
     }
 
