@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use clap::{Parser, Subcommand};
 use seawall_bench::bare::{self, BareArgs};
-use seawall_bench::compare::{self, ClientArgs, CompareArgs, OverloadArgs};
+use seawall_bench::compare::{self, ClientArgs, CompareArgs, OverloadArgs, WorkerArgs};
 use seawall_bench::load::{self, LoadArgs};
 use seawall_bench::origin::{Config, Origin};
 use seawall_bench::system;
@@ -39,6 +39,9 @@ enum Command {
     Shop(CompareArgs),
     /// Measures what reaches the database when the cache in front of it misbehaves, and what a hit costs.
     Cache(CompareArgs),
+    /// One of the processes of `cache`'s stampede.
+    #[command(hide = true)]
+    CacheWorker(WorkerArgs),
     /// Measures the concurrency kit beside other libraries, in process.
     Sync(CompareArgs),
     /// Runs the least proxy hyper can make, the reference of `proxy`.
@@ -64,6 +67,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
         Command::Kit(args) => compare::kit(&args),
         Command::Shop(args) => compare::shop(&args),
         Command::Cache(args) => compare::cache(&args),
+        Command::CacheWorker(args) => compare::cache_worker(&args),
         Command::Sync(args) => compare::sync(&args),
         Command::Bare(args) => Ok(bare::serve(&args)?),
         Command::Load(args) => {

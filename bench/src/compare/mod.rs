@@ -27,7 +27,7 @@ mod table;
 mod together;
 
 pub use args::{CompareArgs, OverloadArgs};
-pub use cache::cache;
+pub use cache::{WorkerArgs, cache, worker as cache_worker};
 pub use client::{ClientArgs, client};
 pub use faults::faults;
 pub use kit::kit;

@@ -61,7 +61,7 @@ pub mod testing {
     }
 }
 
-pub use cache::{Answer, BehindSettings, Builder, Cache, Loader, Read, Source, WriteBehind};
+pub use cache::{Answer, BehindSettings, Builder, Cache, Fence, Loader, Read, Source, WriteBehind};
 pub use codec::{Codec, Json, NotDecoded, Raw};
 pub use error::{Cause, Error};
 pub use filter::{

@@ -69,6 +69,11 @@ impl Attempt {
         self.choice.as_ref().is_some_and(Choice::is_probe)
     }
 
+    /// How long it may take as such, where its call has `left`.
+    pub(crate) fn probe_limit(&self, left: Duration) -> Option<Duration> {
+        self.choice.as_ref()?.probe_limit(left)
+    }
+
     /// The head of a reply has come. How long its body takes says more of the body than of the host.
     pub(crate) fn answered(&mut self, gateway_error: bool, load: Option<Load>, now: Tick) {
         self.load = load;

@@ -128,7 +128,10 @@ impl Attempts<'_> {
             let turn = request.as_ref().and_then(|request| request.body().turn());
             let mut attempt = attempt.with(turn);
             let kept = self.keep(request.as_ref(), made.attempts);
-            let times = self.times(asked, now);
+            let mut times = self.times(asked, now);
+            if kept.is_some() {
+                self.hurry(&mut times, &attempt, asked);
+            }
             let sent = send(self.core, &pool, request, self.http2, times, self.alarm).await;
             let sent = sent.map_err(|failed| match failed {
                 Failed::Slow if attempt.awaits_client() => Failed::BodySlow,
@@ -247,6 +250,14 @@ impl Attempts<'_> {
         }
     }
 
+    /// A probe of an ejected host ends in time for another attempt.
+    fn hurry(&self, times: &mut Times, attempt: &Attempt, asked: Tick) {
+        let until = times.deadline.min(asked + self.origin.response_timeout);
+        if let Some(limit) = attempt.probe_limit(until.since(times.now)) {
+            times.limit = times.limit.min(limit);
+        }
+    }
+
     fn outcome(&self, failed: &Failed) -> Outcome {
         let left = self.impatient && matches!(failed, Failed::Deadline);
         let outcome = failed.outcome().filter(|_| !left);
@@ -297,6 +308,7 @@ impl Attempts<'_> {
         Reply {
             attempts: made.attempts,
             waited: made.waited,
+            probe: attempt.is_probe(),
             ..reply
         }
     }
@@ -368,7 +380,10 @@ impl Attempts<'_> {
             }
             Err(failed) => {
                 self.core.counters().fault(failed.fault());
-                failed.tell(self.origin, Some(&attempt.host), now);
+                // That an ejected host is still slow is no news.
+                if !(attempt.is_probe() && matches!(failed, Failed::Slow)) {
+                    failed.tell(self.origin, Some(&attempt.host), now);
+                }
             }
         }
         attempt.finish(outcome, now);

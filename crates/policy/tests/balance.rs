@@ -526,6 +526,16 @@ fn who_may_not_probe_does_so_where_nobody_else_has_for_long() {
 }
 
 #[test]
+fn only_a_probe_has_a_limit_of_its_own() {
+    let (hosts, due) = one_of_two_is_out();
+    let pick = |now| hosts.pick(&Ask::default(), now, 7).unwrap();
+    assert_eq!(pick(Tick::ZERO).probe_limit(ms(1_000)), None);
+    let probe = (0..).map(|at| pick(due + ms(at))).find(Choice::is_probe);
+    let limit = probe.unwrap().probe_limit(ms(1_000)).expect("a limit");
+    assert_eq!(limit, ms(100), "they take a millisecond");
+}
+
+#[test]
 fn careful_calls_keep_to_hosts_without_doubt() {
     let careful = Ask {
         may_probe: false,

@@ -105,6 +105,12 @@ async fn replicas_too_far_behind_are_not_read_and_the_primary_takes_its_share() 
     let mut own = shop.read().session("writer").await.unwrap();
     assert_eq!(own.pool(), "own-reads");
     assert_eq!(value(&mut own, 1).await.unwrap(), n.get());
+    drop(own);
+    // So has who asks for the latest, written or not.
+    let mut latest = shop.read().session("another").latest().await.unwrap();
+    assert_eq!(latest.pool(), "own-reads");
+    assert_eq!(value(&mut latest, 1).await.unwrap(), n.get());
+    drop(latest);
     set(&mut shop.write().await.unwrap(), 2, 1).await.unwrap();
 
     servers.replicas[0].start_applying().unwrap();

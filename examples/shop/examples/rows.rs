@@ -11,10 +11,15 @@
 
 #![allow(clippy::print_stdout, reason = "a table is what it is for")]
 
+use std::io;
+use std::time::Duration;
+
 use anyhow::{Context as _, Result};
+use bytes::Bytes;
 use clap::Parser;
-use redis::AsyncCommands as _;
 use redis::aio::MultiplexedConnection;
+use seawall_cache::redis::Redis;
+use seawall_cache::{Cache, Raw, Read, Settings, Source};
 use seawall_testkit::{MariaDb, Recipe, Server};
 use serde_json::json;
 use sqlx::mysql::MySqlPoolOptions;
@@ -35,6 +40,9 @@ struct Args {
     /// Memory of the cache, in MiB.
     #[arg(long, default_value_t = 8)]
     cache: u32,
+    /// Redis' `hash-max-listpack-value`, in bytes: an entry whose value is longer takes a hash table.
+    #[arg(long, default_value_t = 64)]
+    listpack: u32,
     /// How strongly calls prefer few products: 0 for evenly, 1 as is often seen.
     #[arg(long, default_value_t = 0.8)]
     skew: f64,
@@ -100,18 +108,19 @@ async fn main() -> Result<()> {
     );
     println!("|---|---|---|---|---|");
     for (layout, name) in LAYOUTS {
-        let redis = small_redis(args.cache)?;
-        let url = format!("redis://{}", redis.address());
-        let client = redis::Client::open(url)?;
-        let mut redis = client.get_multiplexed_async_connection().await?;
-        let mut seen = Seen::default();
+        let server = small_redis(&args)?;
+        let url = format!("redis://{}", server.address());
+        let rows = Rows::open(&url)?;
         for call in calls(&args, 1) {
-            cache_call(&mut redis, layout, call, &mut seen).await?;
+            rows.call(layout, call, &mut Seen::default()).await?;
         }
-        seen = Seen::default();
+        let mut seen = Seen::default();
         for call in calls(&args, 2) {
-            cache_call(&mut redis, layout, call, &mut seen).await?;
+            rows.call(layout, call, &mut seen).await?;
         }
+        let mut redis = redis::Client::open(url)?
+            .get_multiplexed_async_connection()
+            .await?;
         let evicted: String = redis::cmd("INFO")
             .arg("stats")
             .query_async(&mut redis)
@@ -121,7 +130,7 @@ async fn main() -> Result<()> {
             .find_map(|l| l.strip_prefix("evicted_keys:"));
         println!(
             "| {name} | {} | {:.1} % | {} | {} |",
-            row_bytes(&mut redis, layout).await?,
+            rows.bytes(&mut redis, layout, args.products).await?,
             100.0 * f64::from(seen.hits) / f64::from(seen.asked),
             evicted.unwrap_or("?").trim(),
             seen.invalidated
@@ -250,10 +259,17 @@ async fn size(database: &MySqlPool, layout: Layout) -> Result<String> {
     })
 }
 
-fn small_redis(mib: u32) -> Result<Server> {
-    let memory = format!("{mib}mb");
+fn small_redis(args: &Args) -> Result<Server> {
+    let (memory, listpack) = (format!("{}mb", args.cache), args.listpack.to_string());
     let recipe = Recipe::redis();
-    let recipe = recipe.arguments(&["--maxmemory", &memory, "--maxmemory-policy", "allkeys-lru"]);
+    let recipe = recipe.arguments(&[
+        "--maxmemory",
+        &memory,
+        "--maxmemory-policy",
+        "allkeys-lru",
+        "--hash-max-listpack-value",
+        &listpack,
+    ]);
     Server::start(&recipe).context("Redis")
 }
 
@@ -273,55 +289,87 @@ fn cold(id: u32) -> String {
     json!({"description": description(id), "attributes": ATTRIBUTES}).to_string()
 }
 
-/// Cache-aside: read, on a miss put there; what is sold is thrown out.
-async fn cache_call(
-    redis: &mut MultiplexedConnection,
-    layout: Layout,
-    call: Call,
-    seen: &mut Seen,
-) -> Result<()> {
-    let (Call::Row(id) | Call::Page(id) | Call::Sell(id)) = call;
-    let (row, details) = (format!("row:{id}"), format!("details:{id}"));
-    let wide = || hot(id) + &cold(id);
-    if let Call::Sell(_) = call {
-        let bytes: usize = redis.strlen(&row).await?;
-        seen.invalidated += bytes;
-        return Ok(redis.del(&row).await?);
-    }
-    match layout {
-        Layout::One => through(redis, &row, wide, seen).await?,
-        Layout::Two => through(redis, &row, || hot(id), seen).await?,
-    }
-    if layout == Layout::Two && matches!(call, Call::Page(_)) {
-        through(redis, &details, || cold(id), seen).await?;
-    }
-    Ok(())
+/// The caches of both layouts, each with nothing in process: what Redis does is what is counted.
+struct Rows {
+    rows: Cache<u32, Bytes>,
+    details: Cache<u32, Bytes>,
 }
 
-async fn through(
-    redis: &mut MultiplexedConnection,
-    key: &str,
-    value: impl FnOnce() -> String,
-    seen: &mut Seen,
-) -> Result<()> {
-    seen.asked += 1;
-    let kept: Option<Vec<u8>> = redis.get(key).await?;
-    if kept.is_some() {
-        seen.hits += 1;
-        return Ok(());
+impl Rows {
+    fn open(url: &str) -> Result<Self> {
+        let redis = Redis::single(url)?.timeout(Duration::from_secs(10));
+        let settings = Settings {
+            ttl: Duration::from_secs(86_400),
+            stale: Duration::ZERO,
+            capacity: 0,
+            ..Settings::default()
+        };
+        let cache = |name: &'static str| {
+            let cache = Cache::builder(name).settings(settings);
+            cache.redis(redis.clone(), Raw).build()
+        };
+        Ok(Self {
+            rows: cache("row"),
+            details: cache("details"),
+        })
     }
-    Ok(redis.set(key, value()).await?)
+
+    /// Reads through the cache; what is sold is thrown out.
+    async fn call(&self, layout: Layout, call: Call, seen: &mut Seen) -> Result<()> {
+        let (Call::Row(id) | Call::Page(id) | Call::Sell(id)) = call;
+        if let Call::Sell(_) = call {
+            let none = async || Ok::<_, io::Error>(None);
+            let kept = self.rows.read(&id, Read::Strong, none).await?;
+            seen.invalidated += kept.value.map_or(0, |row| row.len());
+            self.rows.fence(&[id]).await.lift().await;
+            return Ok(());
+        }
+        seen.read(&self.rows, id, move || layout.row(id)).await?;
+        if layout == Layout::Two && matches!(call, Call::Page(_)) {
+            seen.read(&self.details, id, move || cold(id)).await?;
+        }
+        Ok(())
+    }
+
+    /// What Redis needs for a row that price and stock are read from.
+    async fn bytes(
+        &self,
+        redis: &mut MultiplexedConnection,
+        layout: Layout,
+        id: u32,
+    ) -> Result<u32> {
+        let mut seen = Seen::default();
+        seen.read(&self.rows, id, move || layout.row(id)).await?;
+        let mut named = redis::cmd("KEYS");
+        named.arg(format!("seawall:row:*:{id}"));
+        let named: Vec<String> = named.query_async(redis).await?;
+        let mut usage = redis::cmd("MEMORY");
+        usage.arg("USAGE").arg(named.first().context("the row")?);
+        usage.query_async(redis).await.context("MEMORY USAGE")
+    }
 }
 
-/// What Redis needs for a row that price and stock are read from.
-async fn row_bytes(redis: &mut MultiplexedConnection, layout: Layout) -> Result<u32> {
-    let id = 1;
-    let value = match layout {
-        Layout::One => hot(id) + &cold(id),
-        Layout::Two => hot(id),
-    };
-    let () = redis.set("row:1", value).await?;
-    let mut usage = redis::cmd("MEMORY");
-    usage.arg("USAGE").arg("row:1");
-    usage.query_async(redis).await.context("MEMORY USAGE")
+impl Layout {
+    fn row(self, id: u32) -> String {
+        match self {
+            Self::One => hot(id) + &cold(id),
+            Self::Two => hot(id),
+        }
+    }
+}
+
+impl Seen {
+    async fn read<F>(&mut self, cache: &Cache<u32, Bytes>, id: u32, row: F) -> Result<()>
+    where
+        F: Fn() -> String + Clone + Send + Sync + 'static,
+    {
+        let load = move || {
+            let row = Bytes::from(row());
+            async move { Ok::<_, io::Error>(Some(row)) }
+        };
+        let answer = cache.read(&id, Read::Strong, load).await?;
+        self.asked += 1;
+        self.hits += u32::from(answer.source == Source::Redis);
+        Ok(())
+    }
 }

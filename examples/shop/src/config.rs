@@ -105,12 +105,40 @@ impl Rows {
     }
 }
 
-/// `[cache]`: where product rows are cached.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+/// `[cache]`: product rows, kept by each instance of the catalog and, with Redis, by all together.
+/// Read at the start.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
 pub struct CacheSettings {
-    /// `redis://HOST:PORT`. Nothing is cached without.
+    /// `redis://HOST:PORT`. Without, each instance has a cache of its own.
     pub redis: Option<String>,
+    /// How long a row is kept at most, with Redis: how long a change shows late that was made past
+    /// the catalog. Its own throw the row out.
+    pub ttl: Time<0, { 24 * 3_600_000 }>,
+    /// The same without Redis, where an instance hears of its own sales alone: how long those of
+    /// others show late.
+    pub alone: Time<0, 60_000>,
+    /// Rows that an instance keeps itself; 0 for none.
+    pub rows: Count<0, 10_000_000>,
+    /// Products that there are, about: what the filter of absent ones is made for, which takes ten bits
+    /// each.
+    pub products: Count<1, 1_000_000_000>,
+    /// Rows that an instance may load from the database in any second, whatever becomes of the cache;
+    /// the more critical calls come first.
+    pub loads: Count<1, 1_000_000>,
+}
+
+impl Default for CacheSettings {
+    fn default() -> Self {
+        Self {
+            redis: None,
+            ttl: Time::new(Duration::from_secs(600)),
+            alone: Time::new(Duration::from_secs(1)),
+            rows: Count::new(10_000),
+            products: Count::new(100_000),
+            loads: Count::new(1_000),
+        }
+    }
 }
 
 /// `[events]`: how it is told what became of orders.

@@ -67,7 +67,12 @@ fn rules(package: &str) -> Layers {
         // Messages to objects and back: what it shows comes by a trait.
         let views = of("data");
         let service = Layer::named(&of("service")).knows(&[&*biz, &views, "config", "pkg"]);
-        layers = layers.layer(service.crates_but(&["sqlx", "redis", "async_nats", "tonic"]));
+        layers = layers.layer(service.crates_but(&[
+            "sqlx",
+            "seawall_cache::redis",
+            "async_nats",
+            "tonic",
+        ]));
     }
     // What drives the business without being asked.
     let worker = Layer::named("worker").knows(&["order", "notify", "config", "pkg"]);
@@ -75,9 +80,9 @@ fn rules(package: &str) -> Layers {
     let up = Layer::named("up").knows(&["admin"]);
     let pkg = Layer::named("pkg").crates_but(&["sqlx", "clap"]);
     layers
-        .layer(worker.crates_but(&["sqlx", "redis"]))
-        .layer(admin.crates_but(&["sqlx", "redis"]))
-        .layer(up.crates_but(&["sqlx", "redis"]))
+        .layer(worker.crates_but(&["sqlx", "seawall_cache"]))
+        .layer(admin.crates_but(&["sqlx", "seawall_cache"]))
+        .layer(up.crates_but(&["sqlx", "seawall_cache"]))
         .layer(pkg)
         .layer(Layer::named("config").crates(&["seawall", "serde"]))
 }

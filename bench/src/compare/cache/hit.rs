@@ -82,9 +82,12 @@ fn ours() -> anyhow::Result<Cache<u64, u64>> {
         ..Default::default()
     };
     let cache = Cache::builder("hits").settings(settings).build();
-    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()?;
     for key in 0..KEYS {
-        runtime.block_on(cache.put(&key, key))?;
+        let load = move || async move { Ok::<_, std::io::Error>(Some(key)) };
+        runtime.block_on(cache.get_or_load(&key, load))?;
     }
     Ok(cache)
 }

@@ -5,6 +5,7 @@
 //! A file a row of the table; to add one: the file, its name in the two lists below.
 
 mod absent;
+mod expiring;
 mod filter;
 mod gateway;
 mod hit;
@@ -12,6 +13,9 @@ mod hot;
 mod list;
 mod outage;
 mod race;
+mod stampede;
+
+pub use stampede::{WorkerArgs, worker};
 
 use super::case::Case;
 use super::rounds::compare;
@@ -23,6 +27,8 @@ use super::{CompareArgs, Metric, Scenario};
 /// Says which part could not be started.
 pub fn cache(args: &CompareArgs) -> anyhow::Result<()> {
     let mut scenarios: Vec<Box<dyn Scenario>> = Vec::new();
+    scenarios.extend(boxed(stampede::cases()));
+    scenarios.extend(boxed(expiring::cases()));
     scenarios.extend(boxed(race::cases()));
     scenarios.extend(boxed(absent::cases()));
     scenarios.extend(boxed(hot::cases()));

@@ -15,7 +15,7 @@ use crate::coherence::Coherence;
 use crate::filter::Filter;
 use crate::guard::{Guard, Health};
 use crate::hot::{Hot, HotSettings};
-use crate::local::{Coarse, Local, Weigher};
+use crate::local::{Coarse, Local, Weigher, Writes};
 use crate::metrics::{Event, Metrics};
 #[cfg(feature = "redis")]
 use crate::redis::Redis;
@@ -188,6 +188,7 @@ impl<K: Key, V: Send + Sync + 'static> Builder<K, V> {
         let shared = Arc::new(Shared {
             coarse: Coarse::new(&self.clock),
             local: Local::new(&settings, self.weigher, coherence.clone()),
+            writes: Writes::default(),
             flights: Flight::new().detached(),
             name: self.name,
             settings,

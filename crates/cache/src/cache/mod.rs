@@ -16,6 +16,7 @@
 mod answer;
 mod behind;
 mod builder;
+mod fence;
 mod flying;
 #[cfg(test)]
 mod hot_tests;
@@ -41,13 +42,14 @@ use seawall_sync::flight::Detached;
 pub use answer::{Answer, Read, Source};
 pub use behind::{BehindSettings, WriteBehind};
 pub use builder::Builder;
+pub use fence::Fence;
 pub use read::Loader;
 
 use crate::coherence::Hearing;
 use crate::filter::Filter;
 use crate::guard::Guard;
 use crate::hot::Hot;
-use crate::local::{Coarse, Local};
+use crate::local::{Coarse, Local, Writes};
 use crate::metrics::Metrics;
 use crate::settings::Settings;
 use crate::store::Subscription;
@@ -83,6 +85,7 @@ struct Shared<K, V> {
     clock: Clock,
     coarse: Coarse,
     local: Local<K, V>,
+    writes: Writes,
     flights: Detached<FlightKey, Landed<V>>,
     metrics: Arc<Metrics>,
     loader: Option<Box<read::Bound<K, V>>>,

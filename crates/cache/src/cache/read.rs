@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use seawall::{Call, Criticality, Tick};
 use seawall_sync::flight::FlightError;
 
@@ -104,8 +105,10 @@ impl<K: Key, V: Send + Sync + 'static> Cache<K, V> {
         R: Future<Output = Result<Option<V>, E>> + Send + 'static,
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let answer = self.read(key, Read::Strong, loader).await?;
-        Ok(answer.value)
+        match self.hit(key) {
+            Some(answer) => Ok(answer.value),
+            None => Ok(self.miss(key, Read::Strong, loader).await?.value),
+        }
     }
 
     /// The value of `key` and where it came from.
@@ -129,15 +132,29 @@ impl<K: Key, V: Send + Sync + 'static> Cache<K, V> {
     {
         match self.hit(key) {
             Some(answer) => Ok(answer),
-            None => {
-                let loader = Arc::new(loader);
-                let load = || {
-                    let loader = loader.clone();
-                    erase(move || loader())
-                };
-                Box::pin(self.missed(key, read, load)).await
-            }
+            None => self.miss(key, read, loader).await,
         }
+    }
+
+    /// In a box: a hit is not to carry what a miss needs.
+    #[cold]
+    fn miss<'a, F, R, E>(
+        &'a self,
+        key: &'a K,
+        read: Read,
+        loader: F,
+    ) -> BoxFuture<'a, Result<Answer<V>, Error>>
+    where
+        F: Fn() -> R + Send + Sync + 'static,
+        R: Future<Output = Result<Option<V>, E>> + Send + 'static,
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let loader = Arc::new(loader);
+        let load = move || {
+            let loader = loader.clone();
+            erase(move || loader())
+        };
+        Box::pin(self.missed(key, read, load))
     }
 
     /// The value of `key`, loaded by the loader that is bound to the cache.

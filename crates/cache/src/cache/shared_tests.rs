@@ -201,6 +201,31 @@ async fn what_is_read_during_a_write_is_not_kept() {
     assert!(two.get(&1).is_some());
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_fence_of_several_keys_is_lifted_at_once_or_falls() {
+    let (fleet, database) = (Fleet::new(2, exact()), Database::default());
+    let [one, two] = &fleet.processes[..] else {
+        unreachable!()
+    };
+    let keys = [1, 2, 3];
+    let kept = async || {
+        for key in &keys {
+            let _ = two.get_or_load(key, database.load()).await.unwrap();
+        }
+        keys.map(|key| two.get(&key).is_some())
+    };
+    assert_eq!(kept().await, [true; 3]);
+    let fence = one.fence(&[1, 3]).await;
+    assert_eq!(kept().await, [false, true, false]);
+    fence.lift().await;
+    assert_eq!(kept().await, [true; 3]);
+
+    drop(one.fence(&[1, 3]).await);
+    assert_eq!(kept().await, [false, true, false]);
+    sleep(10 * SECOND).await;
+    assert_eq!(kept().await, [true; 3]);
+}
+
 /// Written all the time: after two loads more the value is handed out, and not kept.
 #[tokio::test(start_paused = true)]
 async fn a_load_that_outlives_its_lease_is_handed_out_and_not_kept() {
@@ -368,9 +393,13 @@ enum Act {
     Read(u64),
     /// Writes, which takes so many milliseconds, and invalidates.
     Write(u64),
-    /// Writes under a fence, and dies so many milliseconds later.
+    /// Writes under a fence.
     Aside(u64),
     Through(u64),
+    /// Writes under a fence of this key and others.
+    Together(u64),
+    /// Writes under a fence, and leaves in the middle.
+    Leaves(u64),
 }
 
 fn act() -> impl Strategy<Value = (u64, usize, Act)> {
@@ -379,35 +408,55 @@ fn act() -> impl Strategy<Value = (u64, usize, Act)> {
         2 => (0..4_u64).prop_map(Act::Write),
         1 => (0..4_u64).prop_map(Act::Aside),
         1 => (0..4_u64).prop_map(Act::Through),
+        1 => (0..4_u64).prop_map(Act::Together),
+        1 => (0..4_u64).prop_map(Act::Leaves),
     ];
     (0..40_u64, 0..3_usize, act)
 }
 
-/// A row that counts its versions.
+/// A row, by the values that were written to it, each another number, in the order of their commits.
 #[derive(Clone, Default)]
 struct Row {
-    version: Arc<AtomicU64>,
-    /// The last that is known to everyone who reads from now on.
+    drawn: Arc<AtomicU64>,
+    commits: Arc<parking_lot::Mutex<Vec<u32>>>,
+    /// How many commits at least are known to everyone who reads from now on.
     known: Arc<AtomicU64>,
 }
 
 impl Row {
-    async fn read(self, millis: u64) -> io::Result<Option<u32>> {
-        sleep(Duration::from_millis(millis)).await;
-        let version = self.version.load(SeqCst);
-        sleep(Duration::from_millis(millis)).await;
-        Ok(Some(version as u32))
+    fn draw(&self) -> u32 {
+        self.drawn.fetch_add(1, SeqCst) as u32 + 1
     }
 
-    async fn write(&self, millis: u64) -> io::Result<u64> {
+    /// 0 before the first write.
+    fn last(&self) -> u32 {
+        self.commits.lock().last().copied().unwrap_or(0)
+    }
+
+    /// The number of the commit that wrote `value`.
+    fn commit_of(&self, value: u32) -> u64 {
+        let commits = self.commits.lock();
+        let at = commits.iter().position(|other| *other == value);
+        at.map_or(0, |at| at as u64 + 1)
+    }
+
+    async fn read(self, millis: u64) -> io::Result<Option<u32>> {
         sleep(Duration::from_millis(millis)).await;
-        let version = self.version.fetch_add(1, SeqCst) + 1;
+        let last = self.last();
         sleep(Duration::from_millis(millis)).await;
-        Ok(version)
+        Ok(Some(last))
+    }
+
+    async fn write(&self, value: u32, millis: u64) -> io::Result<()> {
+        sleep(Duration::from_millis(millis)).await;
+        self.commits.lock().push(value);
+        sleep(Duration::from_millis(millis)).await;
+        Ok(())
     }
 }
 
 async fn perform(cache: Cache<u64, u32>, row: Row, act: Act) -> Result<(), TestCaseError> {
+    let value = row.draw();
     match act {
         Act::Read(millis) => {
             let least = row.known.load(SeqCst);
@@ -416,25 +465,37 @@ async fn perform(cache: Cache<u64, u32>, row: Row, act: Act) -> Result<(), TestC
                 move || row.clone().read(millis)
             };
             let value = cache.get_or_load(&1, load).await.unwrap().unwrap();
-            prop_assert!(u64::from(*value) >= least, "{value} after {least}");
+            let commit = row.commit_of(*value);
+            prop_assert!(commit >= least, "commit {commit} after {least}");
+            return Ok(());
         }
         Act::Write(millis) => {
-            let version = row.write(millis).await.unwrap();
+            row.write(value, millis).await.unwrap();
             cache.invalidate(&1).await;
-            row.known.fetch_max(version, SeqCst);
         }
         Act::Aside(millis) => {
-            let version = cache.write_aside(&1, row.write(millis)).await.unwrap();
-            row.known.fetch_max(version, SeqCst);
+            cache
+                .write_aside(&1, row.write(value, millis))
+                .await
+                .unwrap();
+        }
+        Act::Together(millis) => {
+            let fence = cache.fence(&[0, 1]).await;
+            row.write(value, millis).await.unwrap();
+            fence.lift().await;
         }
         Act::Through(millis) => {
-            // The value is known only where nobody else writes meanwhile, which a fence finds out.
-            let value = row.version.load(SeqCst) + 1;
-            let write = cache.write_through(&1, value as u32, row.write(millis));
-            let version = write.await.unwrap();
-            row.known.fetch_max(version, SeqCst);
+            let write = row.write(value, millis);
+            cache.write_through(&1, value, write).await.unwrap();
+        }
+        // Its commit may come to pass, or not; nobody is told.
+        Act::Leaves(millis) => {
+            let write = cache.write_aside(&1, row.write(value, 2));
+            let _ = tokio::time::timeout(Duration::from_millis(millis), write).await;
+            return Ok(());
         }
     }
+    row.known.fetch_max(row.commit_of(value), SeqCst);
     Ok(())
 }
 
@@ -452,9 +513,13 @@ proptest! {
             .build()
             .unwrap();
         runtime.block_on(async {
+            let settings = Settings {
+                ttl: 1_000 * SECOND,
+                ..exact()
+            };
             let processes = match alone {
-                true => vec![Cache::builder("row").settings(exact()).clock(Clock::runtime()).build()],
-                false => Fleet::new(3, exact()).processes,
+                true => vec![Cache::builder("row").settings(settings).clock(Clock::runtime()).build()],
+                false => Fleet::new(3, settings).processes,
             };
             let row = Row::default();
             let tasks = acts.into_iter().map(|(at, process, act)| {
@@ -467,7 +532,9 @@ proptest! {
             for task in join_all(tasks).await {
                 task.unwrap()?;
             }
-            let last = row.version.load(SeqCst) as u32;
+            // Until every fence has fallen that was left behind.
+            sleep(2 * Settings::default().lease).await;
+            let last = row.last();
             for cache in &processes {
                 prop_assert!(cache.get(&1).is_none_or(|value| *value == last));
                 let value = cache.get_or_load(&1, move || row_of(last)).await.unwrap();

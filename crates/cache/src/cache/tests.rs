@@ -315,3 +315,26 @@ async fn without_room_it_still_coalesces() {
     assert_eq!(database.loads(), 1);
     assert_eq!(cache.get(&1), None);
 }
+
+/// A write of which nobody has seen the end, as its caller went away: neither what was read during
+/// it is left behind, nor what was read before it was made at last.
+#[tokio::test(start_paused = true)]
+async fn a_write_that_is_dropped_leaves_nothing_stale() {
+    let settings = Settings {
+        ttl: 100 * SECOND,
+        ..exact()
+    };
+    let (cache, database) = (cache(settings), Database::default());
+    let load = async || cache.get_or_load(&1, database.load()).await.unwrap();
+    let write = cache.write_aside(&1, async {
+        let _ = load().await;
+        std::future::pending::<io::Result<()>>().await
+    });
+    assert!(tokio::time::timeout(SECOND, write).await.is_err());
+    assert_eq!(load().await.as_deref(), Some(&2));
+    // It is made now, and the fence would have fallen.
+    sleep(9 * SECOND).await;
+    assert_eq!(load().await.as_deref(), Some(&2));
+    sleep(SECOND + SECOND / 10).await;
+    assert_eq!(load().await.as_deref(), Some(&3));
+}

@@ -3,7 +3,7 @@
 //! | | what it may lose, and what may be stale |
 //! |---|---|
 //! | `invalidate` after the write | a writer that dies between commit and invalidation leaves the old value until its ttl |
-//! | `write_aside` | nothing: a fence outlives the writer, and meanwhile nothing is kept |
+//! | `write_aside`, [`fence`](Cache::fence) | nothing: a fence outlives the writer, and meanwhile nothing is kept |
 //! | `write_through` | as `write_aside`; the value is in the cache at once where no other write overlapped |
 //! | `put` | of two writers the last to put stays, whichever wrote last |
 //! | [`WriteBehind`](super::WriteBehind) | what was accepted and not flushed dies with the process |
@@ -13,13 +13,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::fence::Fenced;
 use super::work::Fresh;
 use super::{Cache, Shared};
 use crate::Key;
 use crate::error::{Error, cause};
-use crate::local::Held;
+use crate::local::{Generation, Held};
 use crate::metrics::Event;
-use crate::store::{Put, Token};
+use crate::store::Put;
 
 impl<K: Key, V: Send + Sync + 'static> Cache<K, V> {
     /// Forgets `key`, known absence included: to be called after the write has been committed.
@@ -112,9 +113,9 @@ impl<K: Key, V: Send + Sync + 'static> Cache<K, V> {
     where
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let fenced = self.fence(key).await;
+        let fenced = Fenced::raise(self, key).await;
         let written = write.await;
-        self.unfence(key, fenced, None).await;
+        fenced.lift(None).await;
         written.map_err(|error| Error::Write(cause(error)))
     }
 
@@ -134,65 +135,27 @@ impl<K: Key, V: Send + Sync + 'static> Cache<K, V> {
     where
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let fenced = self.fence(key).await;
+        let fenced = Fenced::raise(self, key).await;
         match write.await {
             Ok(written) => {
                 let put = self.to_put(value).ok();
-                self.unfence(key, fenced, put).await;
+                fenced.lift(put).await;
                 Ok(written)
             }
             Err(error) => {
-                self.unfence(key, fenced, None).await;
+                fenced.lift(None).await;
                 Err(Error::Write(cause(error)))
             }
         }
     }
 
-    async fn fence(&self, key: &K) -> Fenced {
-        let shared = &*self.shared;
-        let bytes = shared.bytes(key);
-        shared.announce(&bytes).await;
-        let generation = shared.local.generations().pass(&bytes);
-        let token = Token(fastrand::u64(..));
-        if let Some(remote) = &shared.remote {
-            remote.fence(&bytes, token, shared.settings.lease).await;
-            self.forget(key, &bytes);
-        }
-        Fenced {
-            bytes,
-            token,
-            generation,
-        }
-    }
-
-    async fn unfence(&self, key: &K, fenced: Fenced, put: Option<(Fresh<V>, Option<Bytes>)>) {
-        let shared = &*self.shared;
-        shared.metrics.count(Event::Invalidation);
-        let Some(remote) = &shared.remote else {
-            // Nobody else has written since the fence, if its generation is still the key's.
-            let generations = shared.local.generations();
-            let next = generations.pass_from(fenced.generation);
-            match (put, next) {
-                (Some((fresh, _)), Some(generation)) => self.hold(key, fresh, generation),
-                _ => self.forget(key, &fenced.bytes),
-            }
-            return;
-        };
-        self.forget(key, &fenced.bytes);
-        let put = put.as_ref().map(|(fresh, bytes)| fresh.put(bytes));
-        remote
-            .unfence(&fenced.bytes, fenced.token, put.as_ref())
-            .await;
-        self.forget(key, &fenced.bytes);
-    }
-
     /// Void from now on, and out of memory.
-    fn forget(&self, key: &K, bytes: &[u8]) {
+    pub(super) fn forget(&self, key: &K, bytes: &[u8]) {
         self.shared.local.generations().pass(bytes);
         self.shared.local.forget(key);
     }
 
-    fn hold(&self, key: &K, fresh: Fresh<V>, generation: crate::local::Generation) {
+    pub(super) fn hold(&self, key: &K, fresh: Fresh<V>, generation: Generation) {
         let held = Held {
             value: fresh.value,
             generation,
@@ -227,7 +190,7 @@ impl<K: Key, V: Send + Sync + 'static> Cache<K, V> {
 impl<K, V> Shared<K, V> {
     /// A key that may exist from now on. Where Redis does not take it, it is told to it later, and
     /// meanwhile others may deny the key.
-    async fn announce(&self, bytes: &[u8]) {
+    pub(super) async fn announce(&self, bytes: &[u8]) {
         if let Some(filter) = &self.filter
             && let Err(error) = filter.add_bytes(bytes).await
         {
@@ -237,15 +200,8 @@ impl<K, V> Shared<K, V> {
     }
 }
 
-/// A write under way.
-struct Fenced {
-    bytes: Bytes,
-    token: Token,
-    generation: crate::local::Generation,
-}
-
 impl<V> Fresh<V> {
-    fn put<'a>(&self, encoded: &'a Option<Bytes>) -> Put<'a> {
+    pub(super) fn put<'a>(&self, encoded: &'a Option<Bytes>) -> Put<'a> {
         Put {
             value: encoded.as_deref(),
             fresh: self.fresh,

@@ -15,6 +15,7 @@
 mod coarse;
 mod generations;
 mod held;
+mod writes;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +25,7 @@ use seawall::Tick;
 pub(crate) use coarse::Coarse;
 pub(crate) use generations::{Generation, Generations};
 pub(crate) use held::{Held, Life};
+pub(crate) use writes::{Writes, Writing};
 
 use crate::Key;
 use crate::coherence::Coherence;

@@ -166,6 +166,32 @@ fn a_probe_that_fails_is_answered_elsewhere() {
 }
 
 #[test]
+fn a_probe_that_hangs_is_answered_elsewhere_long_before_its_time_is_up() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = asked.clone();
+    let bad = Origin::serving(move |_, stream| {
+        if counted.fetch_add(1, SeqCst) == 0 {
+            write_response(stream, "500 Internal Server Error", "", b"");
+            return true;
+        }
+        // Until it is given up.
+        let _ = stream.read(&mut [0]);
+        false
+    });
+    let good = named("good");
+    let lines = "response_timeout = \"60s\"\nejection.consecutive_failures = 1\n\
+                 retry.ratio = 0.0\n";
+    let gateway = start(&[good.addr, bad.addr], lines);
+    eventually("it is ejected, and then probed again and again", || {
+        let ejected = asked.load(SeqCst) > 0;
+        let status = get(gateway.addr, "/").status();
+        assert!(!ejected || status == 200, "{status}");
+        asked.load(SeqCst) > 3
+    });
+    assert_all_free(&gateway);
+}
+
+#[test]
 fn what_may_run_twice_is_sent_again_elsewhere() {
     let good = named("good");
     let bad = failing("503 Service Unavailable", "");

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::flight::Begun;
 use super::host::{Host, Load};
+use super::probe;
 use crate::{Outcome, Tick};
 
 /// A host was chosen, and the call counts as in flight there until [`finish`](Choice::finish).
@@ -48,6 +49,17 @@ impl Choice {
     #[must_use]
     pub fn is_probe(&self) -> bool {
         self.probe
+    }
+
+    /// How long the host has to answer where it is [probed](Self::is_probe) by a call that has `left`
+    /// and may be sent again; `None` for any other call. What ends by it has failed.
+    ///
+    /// Four typical latencies, at least 100 ms; no more than a third of `left`, or than one typical
+    /// latency up to half of `left`. So there is time for another attempt at a host that serves.
+    #[must_use]
+    pub fn probe_limit(&self, left: Duration) -> Option<Duration> {
+        let host = self.host.as_ref().filter(|_| self.probe)?;
+        Some(probe::limit(host.typical_latency(), left))
     }
 
     /// The call has ended: `latency` after it was sent, at `now`. `load` is what the host said of

@@ -111,6 +111,10 @@ impl Fleet {
         f32::from_bits(self.shared.latency.load(Relaxed))
     }
 
+    pub(super) fn typical_latency(&self) -> Duration {
+        Duration::from_nanos(self.latency() as u64)
+    }
+
     #[inline]
     pub(super) fn load(&self) -> f32 {
         f32::from_bits(self.shared.load.load(Relaxed))

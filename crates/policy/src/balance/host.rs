@@ -200,6 +200,11 @@ impl Host {
         self.in_flight() >= FULL
     }
 
+    /// That of its fleet.
+    pub(super) fn typical_latency(&self) -> Duration {
+        self.fleet.typical_latency()
+    }
+
     #[inline]
     pub(super) fn latency(&self, now: Tick) -> f32 {
         let fleet = &self.fleet;

@@ -217,7 +217,7 @@ impl Hosts {
     /// A typical host's latency; that of the default settings while nothing is known.
     #[must_use]
     pub fn typical_latency(&self) -> Duration {
-        Duration::from_nanos(self.fleet.latency() as u64)
+        self.fleet.typical_latency()
     }
 
     /// What is known of each host, in order.

@@ -53,6 +53,7 @@ mod outlier;
 mod p2c;
 mod peak_ewma;
 mod prequal;
+mod probe;
 mod ring;
 mod round_robin;
 mod sampler;

@@ -58,7 +58,8 @@ impl Default for BudgetSettings {
 /// Whenever it gives one out, it has given out at most `ratio` times the first attempts of the ten
 /// slices that end with that one (a slice is a tenth of the window, cut at whole multiples), and
 /// beside those the floor: at most `floor · (t + window)` in any time `t`, and one where that is
-/// less. Time that runs backwards counts as the latest seen.
+/// less. Time that runs backwards counts as the latest seen. The retry after a probe is the exception
+/// ([`Retry::decide`](super::Retry::decide)): it is sent in any case, and counted.
 ///
 /// A deposit costs one atomic addition on the thread's own cache line, a withdrawal one exchange.
 ///
@@ -128,6 +129,19 @@ impl Budget {
         match self.withdraw_from(own, now) {
             Some(withdrawal) => Some(withdrawal),
             None => self.withdraw_elsewhere(own, now),
+        }
+    }
+
+    /// Pays for a retry that is sent in any case: where the budget does not allow it, others wait
+    /// until it is made up for, so that all together keep to the ratio while these are fewer.
+    pub(super) fn overdraw(&self, now: Tick) -> Withdrawal {
+        let own = Shard::current();
+        if let Some(withdrawal) = self.withdraw(now) {
+            return withdrawal;
+        }
+        match self.shards.get(own).try_add_second(now, |_, _| true) {
+            Some(slice) => Withdrawal(From::Shard(own, slice)),
+            None => Withdrawal::FREE,
         }
     }
 
@@ -371,6 +385,19 @@ mod tests {
             }
         }
         assert_eq!(spend(&budget, Tick(1), 100), 8);
+    }
+
+    #[test]
+    fn what_is_overdrawn_others_make_up_for() {
+        let budget = budget(0.1, 0.0, 1);
+        let now = Tick(5);
+        let overdrawn: Vec<_> = (0..5).map(|_| budget.overdraw(now)).collect();
+        (0..40).for_each(|_| budget.deposit(now));
+        assert_eq!(spend(&budget, now, 1), 0, "four are earned, five are spent");
+        (0..20).for_each(|_| budget.deposit(now));
+        assert_eq!(spend(&budget, now, 9), 1);
+        overdrawn.into_iter().for_each(|one| budget.refund(one));
+        assert_eq!(spend(&budget, now, 9), 5);
     }
 
     #[test]

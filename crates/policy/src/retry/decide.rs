@@ -64,6 +64,9 @@ pub struct Reply {
     pub passed_on: bool,
     /// The reply carries `seawall-retried`: a layer below has done what can be done.
     pub marked: bool,
+    /// The attempt was what an ejected host was probed with
+    /// ([`Choice::is_probe`](crate::balance::Choice::is_probe)).
+    pub probe: bool,
     /// It was a typed rejection.
     pub rejected: Rejected,
     /// What the server asks for. A typed rejection's advice, to the millisecond, comes first. The
@@ -83,6 +86,7 @@ impl Reply {
             may_have_run: true,
             passed_on: false,
             marked: false,
+            probe: false,
             rejected: Rejected::No,
             pushback: Pushback::Unsaid,
         }
@@ -223,6 +227,12 @@ impl Retry {
     /// that sending it elsewhere is no more load than sending it there at once had been. gRPC does
     /// so too (gRFC A6, transparent retries). Otherwise a restart of one host of three would take a
     /// budget of a tenth at once.
+    ///
+    /// The retry after a probe is begun at once whatever it says, for as long as any time is left:
+    /// the caller was sent to an ejected host on our errand and is owed the attempt at another that
+    /// it would have had. It is counted all the same, and other retries make up for it: probes are a
+    /// few a second and host, and all retries together stay within a tenth. Only a call's first attempt is such a probe, so that there is one
+    /// such retry a call.
     pub fn decide(
         &self,
         call: &Call,
@@ -239,12 +249,14 @@ impl Retry {
             Ok(wait) => wait,
             Err(why) => return Verdict::Stop(why),
         };
-        let work = typical.unwrap_or_default();
+        let work = typical.filter(|_| !is_errand(reply)).unwrap_or_default();
         let work = work.min(self.settings.per_try.unwrap_or(Duration::MAX));
         if wait.saturating_add(work) >= call.deadline.since(now) {
             return Verdict::Stop(Why::Deadline);
         }
-        let paid = if costs_nothing(reply) {
+        let paid = if is_errand(reply) {
+            Some(budget.overdraw(now))
+        } else if costs_nothing(reply) {
             Some(Withdrawal::FREE)
         } else {
             budget.withdraw(now)
@@ -295,7 +307,12 @@ impl Retry {
 
     fn wait(&self, reply: &Reply, random: u64) -> Result<Duration, Why> {
         let retry = reply.attempts.saturating_sub(1);
-        let backoff = self.settings.backoff.wait(retry, reply.waited, random);
+        // Who asked the wrong host on our behalf has not been at another yet.
+        let backoff = if is_errand(reply) {
+            Duration::ZERO
+        } else {
+            self.settings.backoff.wait(retry, reply.waited, random)
+        };
         let asked = match (reply.rejected, reply.pushback) {
             (Rejected::Here(Advice::After(wait)), _) => wait.saturating_add(backoff),
             (Rejected::There(Advice::After(wait)), _) => wait,
@@ -310,6 +327,11 @@ impl Retry {
         }
         Ok(asked)
     }
+}
+
+/// Whether the attempt was ours rather than its caller's.
+const fn is_errand(reply: &Reply) -> bool {
+    reply.probe && reply.attempts <= 1
 }
 
 /// Whether a retry after this is no more load than one attempt.

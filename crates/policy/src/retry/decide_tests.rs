@@ -79,6 +79,52 @@ fn only_what_may_run_twice_or_has_not_run() {
     assert!(matches!(verdict, Verdict::After(..)));
 }
 
+proptest! {
+    #[test]
+    fn a_probe_leaves_its_call_one_attempt_at_once_whatever_the_budget(left in 1_u64..10_000, typical: u32, random: u64) {
+        let poor = Budget::new(&BudgetSettings { ratio: 0.0, floor: 0.0, ..Default::default() });
+        let probe = Reply { probe: true, ..FAILED };
+        let typical = Some(ms(u64::from(typical)));
+        let decide = |reply| retry().decide(&call(left), reply, typical, &poor, NOW, random);
+        let verdict = decide(&probe);
+        prop_assert!(matches!(verdict, Verdict::After(Duration::ZERO, _)), "{verdict:?}");
+        // Once a call.
+        let second = Reply { attempts: 2, ..probe };
+        prop_assert!(matches!(decide(&second), Verdict::Stop(_)));
+    }
+}
+
+#[test]
+fn what_forbids_a_retry_forbids_that_after_a_probe() {
+    let probe = Reply {
+        probe: true,
+        ..FAILED
+    };
+    assert_eq!(decide(&call(0), &probe), Err(Why::Deadline));
+    let post = Call {
+        idempotent: false,
+        ..call(1_000)
+    };
+    assert_eq!(decide(&post, &probe), Err(Why::Unsafe));
+    let passed_on = Reply {
+        passed_on: true,
+        ..probe
+    };
+    assert_eq!(decide(&call(1_000), &passed_on), Err(Why::PassedOn));
+    let once = Retry::new(RetrySettings {
+        attempts: 1,
+        ..RetrySettings::default()
+    });
+    let verdict = once.decide(&call(1_000), &probe, None, &rich(), NOW, 0);
+    assert_eq!(verdict, Verdict::Stop(Why::Attempts));
+    // It was told when to come back, which is not for here to know better.
+    let told = Reply {
+        pushback: Pushback::After(ms(70)),
+        ..probe
+    };
+    assert_eq!(decide(&call(1_000), &told), Ok(70));
+}
+
 #[test]
 fn never_where_it_is_of_no_use_or_seen() {
     for (reply, why) in [
@@ -288,6 +334,7 @@ fn reply() -> impl Strategy<Value = Reply> {
         any::<bool>(),
         prop::bool::weighted(0.1),
         prop::bool::weighted(0.1),
+        any::<bool>(),
     );
     (
         prop::sample::select(outcomes),
@@ -298,7 +345,14 @@ fn reply() -> impl Strategy<Value = Reply> {
         pushback,
     )
         .prop_map(
-            |(outcome, attempts, waited, (may_have_run, passed_on, marked), rejected, pushback)| {
+            |(
+                outcome,
+                attempts,
+                waited,
+                (may_have_run, passed_on, marked, probe),
+                rejected,
+                pushback,
+            )| {
                 Reply {
                     outcome,
                     attempts,
@@ -306,6 +360,7 @@ fn reply() -> impl Strategy<Value = Reply> {
                     may_have_run,
                     passed_on,
                     marked,
+                    probe,
                     rejected,
                     pushback,
                 }
@@ -326,7 +381,9 @@ proptest! {
             prop_assert!(matches!(reply.outcome, Outcome::Failure | Outcome::Overloaded));
             prop_assert!(!reply.passed_on && !reply.marked && reply.attempts < 3);
             prop_assert!(idempotent || !reply.may_have_run || reply.rejected != Rejected::No);
-            prop_assert!(wait + typical.unwrap_or_default() < ms(left));
+            let errand = reply.probe && reply.attempts <= 1;
+            let work = typical.filter(|_| !errand).unwrap_or_default();
+            prop_assert!(wait + work < ms(left));
             prop_assert!(reply.pushback != Pushback::Never);
             match (reply.rejected, reply.pushback) {
                 (Rejected::Here(advice) | Rejected::There(advice), _) => match advice {

@@ -15,7 +15,7 @@ const RESOLUTION: Resolution = Resolution {
     min: 1e-5,
     max: 100.0,
 };
-const SLICES: usize = 4;
+const SLICES: usize = 8;
 /// Fewer samples than this say nothing.
 const ENOUGH: u64 = 20;
 const UNKNOWN: u64 = u64::MAX;
@@ -43,6 +43,10 @@ impl Default for LatencySettings {
 }
 
 /// An upstream's typical latency (the median) and its tail, shared by all threads that call it.
+///
+/// The tail looks back over the window, since it takes many samples. What is typical is that of the
+/// newest eighths of it that hold twenty samples: an overload that is over would otherwise keep
+/// retries from being begun for as long as it is remembered.
 ///
 /// Recording takes the thread's own lock and a logarithm; reading is one load. Both figures are
 /// worked out anew twenty times a window, by whoever records just then, from some hundred bins a
@@ -131,18 +135,25 @@ impl Latencies {
         {
             return;
         }
-        let mut whole = QuantileSketch::new(RESOLUTION);
+        let (mut whole, mut newest) = (
+            QuantileSketch::new(RESOLUTION),
+            QuantileSketch::new(RESOLUTION),
+        );
         for shard in self.shards.iter() {
-            let sketch = shard.lock().sketch(now);
-            let merged = whole.merge(&sketch);
+            let shard = shard.lock();
+            let merged = whole.merge(&shard.sketch(now));
+            let merged = merged.and(newest.merge(&shard.newest(now, ENOUGH)));
             debug_assert!(merged.is_ok(), "one resolution");
         }
-        let read = |q| match whole.quantile(q) {
-            Some(seconds) if whole.count() >= ENOUGH => (seconds * 1e9) as u64,
-            _ => UNKNOWN,
-        };
-        self.typical.store(read(0.5), Relaxed);
-        self.tail.store(read(self.quantile), Relaxed);
+        self.typical.store(read(&newest, 0.5), Relaxed);
+        self.tail.store(read(&whole, self.quantile), Relaxed);
+    }
+}
+
+fn read(sketch: &QuantileSketch, quantile: f64) -> u64 {
+    match sketch.quantile(quantile) {
+        Some(seconds) if sketch.count() >= ENOUGH => (seconds * 1e9) as u64,
+        _ => UNKNOWN,
     }
 }
 
@@ -150,5 +161,42 @@ fn known(nanos: &AtomicU64) -> Option<Duration> {
     match nanos.load(Relaxed) {
         UNKNOWN => None,
         nanos => Some(Duration::from_nanos(nanos)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_typical_forgets_an_overload_within_two_seconds_and_the_tail_does_not() {
+        let latencies = Latencies::new(&LatencySettings::default());
+        let calls = |from: u64, until: u64, latency| {
+            for ms in (from..until).step_by(10) {
+                latencies.record(Duration::from_millis(latency), Tick::from_millis(ms));
+            }
+            (latencies.typical().unwrap(), latencies.tail().unwrap())
+        };
+        let near = |got: Duration, ms: f64| (got.as_secs_f64() * 1e3 / ms - 1.0).abs() <= 0.06;
+        let (typical, tail) = calls(0, 20_000, 600);
+        assert!(
+            near(typical, 600.0) && near(tail, 600.0),
+            "{typical:?} {tail:?}"
+        );
+        let (typical, tail) = calls(20_000, 22_000, 5);
+        assert!(
+            near(typical, 5.0) && near(tail, 600.0),
+            "{typical:?} {tail:?}"
+        );
+    }
+
+    #[test]
+    fn who_hardly_calls_looks_back_over_the_window() {
+        let latencies = Latencies::new(&LatencySettings::default());
+        for second in 0..40 {
+            let at = Tick::from_millis(second * 400);
+            latencies.record(Duration::from_millis(5), at);
+        }
+        assert!(latencies.typical().is_some());
     }
 }

@@ -73,6 +73,27 @@ impl SlidingQuantile {
         whole
     }
 
+    /// The newest slices of the window that ends at `now`, as many as it takes to hold `enough`
+    /// samples; all where they hold fewer.
+    #[must_use]
+    pub fn newest(&self, now: Tick, enough: u64) -> QuantileSketch {
+        let end = self.slices.index(now);
+        let slices = self.ring.len() as u64;
+        let mut newest = QuantileSketch::new(self.ring[0].1.resolution());
+        for slice in (0..slices).map_while(|back| end.checked_sub(back)) {
+            if newest.count() >= enough {
+                break;
+            }
+            let (held, sketch) = &self.ring[(slice % slices) as usize];
+            if *held == slice {
+                // Same resolution by construction.
+                let merged = newest.merge(sketch);
+                debug_assert!(merged.is_ok());
+            }
+        }
+        newest
+    }
+
     /// The `q`-quantile of the window that ends at `now`, as [`QuantileSketch::quantile`] has it.
     #[must_use]
     pub fn quantile(&self, now: Tick, q: f64) -> Option<f64> {
@@ -110,6 +131,19 @@ mod tests {
             }
             for q in [0.0, 0.3, 0.9, 1.0] {
                 prop_assert_eq!(sliding.quantile(Tick(now), q), want.quantile(q));
+            }
+            for enough in [0, 1, 5, 1_000] {
+                let newest = sliding.newest(Tick(now), enough);
+                let since = |slice| {
+                    let within = seen.iter().filter(|(at, _)| at / WIDTH >= slice);
+                    within.count() as u64
+                };
+                let oldest = (now / WIDTH + 1).saturating_sub(slices as u64);
+                let mut from = now / WIDTH + 1;
+                while from > oldest && since(from) < enough {
+                    from -= 1;
+                }
+                prop_assert_eq!(newest.count(), since(from), "the newest with {}", enough);
             }
         }
     }

@@ -269,11 +269,13 @@ impl<S: Clone> Shared<S> {
         }
     }
 
-    /// A host, its service and how to tell it of the call; `None` from an empty list.
+    /// A host, its service, how to tell it of the call, and when the host has failed to answer in
+    /// time; `None` from an empty list.
     ///
-    /// What must not run twice, or matters most, does not probe an ejected host, where it may fail,
+    /// A probe has a shorter limit where another attempt may follow it. It is for the
+    /// [`RetryLayer`](super::RetryLayer) to keep, which knows whether one can. What must not run twice, or matters most, does not probe an ejected host, where it may fail,
     /// while others do.
-    fn pick(&self, outgoing: &Outgoing, hash: Option<u64>, now: Tick) -> Option<(S, Sent)> {
+    fn pick(&self, outgoing: &Outgoing, hash: Option<u64>, now: Tick) -> Option<(S, Sent, Tick)> {
         let (keys, count) = match &outgoing.tried {
             Some(tried) => tried.read(),
             None => Default::default(),
@@ -292,7 +294,15 @@ impl<S: Clone> Shared<S> {
         if let Some(tried) = &outgoing.tried {
             tried.add(choice.key());
         }
-        Some((service, Sent { choice, load: None }))
+        let call = &outgoing.call;
+        let mut until = call.deadline;
+        if let Some(tried) = outgoing.tried.as_ref().filter(|_| call.idempotent)
+            && let Some(limit) = choice.probe_limit(call.deadline.since(now))
+        {
+            until = until.min(now + limit);
+            tried.probes(until);
+        }
+        Some((service, Sent { choice, load: None }, until))
     }
 }
 
@@ -408,11 +418,10 @@ impl<S> Balanced<S> {
                 extensions: request.extensions(),
             })
         });
-        let (service, sent) = shared.pick(outgoing, hash, now)?;
+        let (service, sent, until) = shared.pick(outgoing, hash, now)?;
         self.send_probes(now);
         let wire = Wire::of(request.headers());
-        let deadline = outgoing.call.deadline;
-        let sample = Sample::new(Some(sent), &shared.clock, now, deadline, wire);
+        let sample = Sample::new(Some(sent), &shared.clock, now, until, wire);
         Some((service, sample))
     }
 

@@ -101,16 +101,21 @@ impl Outgoing {
     }
 }
 
-/// The keys of the hosts that a call's attempts went to. More than it holds are forgotten.
+/// The keys of the hosts that a call's attempts went to, and whether the present one is a probe of
+/// an ejected host. More than it holds are forgotten.
 #[derive(Debug, Default)]
-pub(super) struct Tried([AtomicU64; Self::MOST]);
+pub(super) struct Tried {
+    keys: [AtomicU64; Self::MOST],
+    /// When the probe has failed; 0 where there was none.
+    probe: AtomicU64,
+}
 
 impl Tried {
     pub(super) const MOST: usize = 8;
 
     /// A key of 0 marks a free place; a host of that key is merely not remembered.
     pub(super) fn add(&self, key: u64) {
-        for place in &self.0 {
+        for place in &self.keys {
             let was = place.load(Relaxed);
             if was == key || was == 0 && place.compare_exchange(0, key, Relaxed, Relaxed).is_ok() {
                 return;
@@ -119,8 +124,29 @@ impl Tried {
     }
 
     pub(super) fn read(&self) -> ([u64; Self::MOST], usize) {
-        let keys = std::array::from_fn(|n| self.0[n].load(Relaxed));
+        let keys = std::array::from_fn(|n| self.keys[n].load(Relaxed));
         let count = keys.iter().position(|key| *key == 0);
         (keys, count.unwrap_or(Self::MOST))
+    }
+
+    /// The attempt is a probe, and has failed at `until`.
+    pub(super) fn probes(&self, until: Tick) {
+        self.probe.store(until.0.max(1), Relaxed);
+    }
+
+    /// The attempt has ended; whether it was a probe.
+    pub(super) fn end_probe(&self) -> bool {
+        self.probe().is_some() && self.probe.swap(0, Relaxed) != 0
+    }
+
+    /// When the probe has failed, where the attempt is one.
+    pub(super) fn probe(&self) -> Option<Tick> {
+        let until = self.probe.load(Relaxed);
+        (until != 0).then_some(Tick(until))
+    }
+
+    /// No other copy of the attempt that is the probe is under way.
+    pub(super) fn is_alone(&self) -> bool {
+        self.keys[1].load(Relaxed) == 0
     }
 }

@@ -1,6 +1,7 @@
 //! Sends a failed call again, where that helps and somebody pays for it.
 
-use std::pin::Pin;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll};
@@ -9,6 +10,7 @@ use http::{HeaderValue, Request, Response, StatusCode, header};
 use seawall_policy::retry::{
     Budget, Latencies, Pushback, Rejected, Reply, Retry, RetrySettings, Verdict, Why, Withdrawal,
 };
+use tokio::time::sleep;
 use tower::{Layer, Service, ServiceExt as _};
 
 use super::error::{Error, ErrorKind};
@@ -25,6 +27,10 @@ use crate::{Outcome, Rejection, Tick};
 /// An answer that it hands on in vain carries `seawall-retried`, and an error says so
 /// ([`Error::is_retried`]); the reply of the server that made the call is then marked as well
 /// ([`ContextLayer`](crate::layer::ContextLayer)), so that no tier above retries it.
+///
+/// An attempt that serves as the probe of an ejected host ends sooner than others
+/// ([`Choice::probe_limit`](seawall_policy::balance::Choice::probe_limit)), and what follows it is
+/// sent whatever is left of the budget.
 ///
 /// It begins nothing that is too late, but what has begun is for a
 /// [`DeadlineLayer`](super::DeadlineLayer) above to end.
@@ -219,7 +225,8 @@ impl Calling {
             let next = (reply.attempts < attempts).then(|| again(&request));
             request.extensions_mut().insert(self.attempt(&reply, now));
             let started = now;
-            let answer = self.attempted(inner.clone(), request, now).await;
+            let spare = next.as_ref().map(Request::body);
+            let answer = self.attempted(inner.clone(), request, spare, now).await;
             now = shared.clock.now();
             self.judge(&mut reply, &answer);
             self.learn(&reply, started, now);
@@ -241,7 +248,7 @@ impl Calling {
             };
             drop(answer);
             if !wait.is_zero() {
-                tokio::time::sleep(wait).await;
+                sleep(wait).await;
                 now = shared.clock.now();
             }
             paid.spent();
@@ -265,6 +272,7 @@ impl Calling {
         &self,
         inner: S,
         request: Request<Replay<B>>,
+        spare: Option<&Replay<B>>,
         now: Tick,
     ) -> Result<Response<R>, Error>
     where
@@ -275,19 +283,51 @@ impl Calling {
         if call.deadline <= now {
             return Err(ErrorKind::TooLate.into());
         }
-        let answer = inner.oneshot(request);
+        let answer = self.unless_probe(inner.oneshot(request), spare, now);
         let limit = self.shared.retry.limit(call, now);
         if limit == call.deadline {
-            return answer.await.map_err(Into::into);
+            return answer.await;
         }
-        match tokio::time::timeout(limit.since(now), answer).await {
-            Ok(answer) => answer.map_err(Into::into),
-            Err(_) => Err(ErrorKind::AttemptTimeout.into()),
-        }
+        let timed = tokio::time::timeout(limit.since(now), answer).await;
+        timed.unwrap_or_else(|_| Err(ErrorKind::AttemptTimeout.into()))
+    }
+
+    /// Gives up an attempt that turns out to be a probe of an ejected host, and goes on for longer
+    /// than such a one may, if it can be sent again and no hedge of it is under way.
+    async fn unless_probe<F, B, R, E>(
+        &self,
+        answer: F,
+        spare: Option<&Replay<B>>,
+        now: Tick,
+    ) -> Result<Response<R>, Error>
+    where
+        F: Future<Output = Result<Response<R>, E>>,
+        E: Into<Error>,
+    {
+        let tried = self.outgoing.tried.as_deref();
+        let may_leave = || spare.is_some_and(Replay::can_replay);
+        let (mut answer, mut timer) = (pin!(answer), None);
+        poll_fn(|cx| {
+            if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
+                return Poll::Ready(answer.map_err(Into::into));
+            }
+            let Some((tried, until)) = tried.and_then(|tried| Some((tried, tried.probe()?))) else {
+                return Poll::Pending;
+            };
+            if !tried.is_alone() || !may_leave() {
+                return Poll::Pending;
+            }
+            let timer = timer.get_or_insert_with(|| Box::pin(sleep(until.since(now))));
+            let late = timer.as_mut().poll(cx);
+            late.map(|()| Err(ErrorKind::AttemptTimeout.into()))
+        })
+        .await
     }
 
     fn judge<R>(&self, reply: &mut Reply, answer: &Result<Response<R>, Error>) {
         let (attempts, waited) = (reply.attempts, reply.waited);
+        let tried = self.outgoing.tried.as_ref();
+        let probe = tried.is_some_and(|tried| tried.end_probe());
         let judged = match answer {
             Ok(answer) => of_answer(answer, self.wire),
             Err(error) => of_error(error),
@@ -295,6 +335,7 @@ impl Calling {
         *reply = Reply {
             attempts,
             waited,
+            probe,
             ..judged
         };
     }

@@ -166,6 +166,7 @@ impl<DB: Backend> Database<DB> {
             work: Work::new(self, false),
             after: Position::default(),
             stale: false,
+            latest: false,
         }
     }
 
@@ -354,6 +355,7 @@ pub struct Read<'a, DB: Backend> {
     work: Work<'a, DB>,
     after: Position,
     stale: bool,
+    latest: bool,
 }
 
 impl<'a, DB: Backend> Read<'a, DB> {
@@ -382,6 +384,14 @@ impl<'a, DB: Backend> Read<'a, DB> {
         self
     }
 
+    /// Where everything is seen that anybody has committed: at the primary, by the connections of
+    /// [`own_reads`](Settings::own_reads). For what is kept elsewhere, in a cache say, where a replica's
+    /// answer would outlive its lag.
+    pub fn latest(mut self) -> Self {
+        self.latest = true;
+        self
+    }
+
     /// Reads with `work`; once more, and elsewhere if there is an elsewhere, where the connection
     /// broke. By a single statement, or in a transaction of a snapshot's own, `work` reads one state.
     ///
@@ -403,7 +413,13 @@ impl<'a, DB: Backend> Read<'a, DB> {
 
     fn need(&self) -> Need {
         let inner = &self.work.database.0;
-        if self.stale || inner.replicas.is_empty() {
+        if inner.replicas.is_empty() {
+            return Need::nothing();
+        }
+        if self.latest {
+            return Need::Primary;
+        }
+        if self.stale {
             return Need::nothing();
         }
         let history = inner.history.lock();

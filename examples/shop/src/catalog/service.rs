@@ -1,11 +1,13 @@
 //! The catalog's calls: from messages to what the business knows, and back.
 
 use seawall::api::{Error, Request};
+use seawall::data;
+use seawall_cache::Error as NotCached;
 use shop_api::v1;
 use shop_api::v1::CatalogError as Why;
 
 use super::biz::{self, Catalog, Held, ProductId, Reservation, ReservationId, Wanted};
-use super::data::{ProductView, Views};
+use super::data::{ProductView, QueryError, Views};
 use crate::config::Switches;
 use crate::pkg::faults::Faults;
 use crate::pkg::scarce::Scarce;
@@ -172,6 +174,27 @@ fn reservation(held: Reservation) -> v1::Reservation {
 
 fn no_product(id: u32) -> Error {
     Error::of(Why::ProductNotFound).with("product_id", id.to_string())
+}
+
+/// What callers are told of a row that is not to be had: to come back where the database was too
+/// busy or away, whoever found that out.
+impl From<QueryError> for Error {
+    fn from(error: QueryError) -> Self {
+        match error {
+            QueryError::Database(error) => error.into(),
+            QueryError::Cache(NotCached::Rejected(rejection)) => rejection.into(),
+            QueryError::Cache(NotCached::Deadline) => data::Error::Deadline.into(),
+            // Others have waited for it, too, so it is not ours to take.
+            QueryError::Cache(NotCached::Load(cause)) => match cause.downcast_ref() {
+                Some(data::Error::Deadline) => data::Error::Deadline.into(),
+                known => match known.and_then(data::Error::rejection) {
+                    Some(rejection) => rejection.into(),
+                    None => Self::internal(cause),
+                },
+            },
+            QueryError::Cache(error) => Self::internal(error),
+        }
+    }
 }
 
 fn failed(error: biz::Error) -> Error {

@@ -1,8 +1,13 @@
 //! The ports of the business over SQLite, as the shop runs by default: what the fakes of the unit
 //! tests only claim, a database must keep.
 
+use std::time::Duration;
+
+use seawall::config::Time;
 use seawall::data::Settings;
-use shop::config::Rows;
+use seawall_cache::Event;
+use shop::catalog::data::cache::{self, Cached, Fencing};
+use shop::config::{CacheSettings, Rows};
 use tempfile::TempDir;
 
 use crate::laws;
@@ -29,6 +34,32 @@ async fn shelves_keep_what_the_catalog_relies_on() {
     let shelves = shop::catalog::data::sqlite::Shelves::new(database.clone());
     let shown = shop::catalog::data::sqlite::Shown::new(database);
     laws::catalog(shelves, shown).await;
+}
+
+#[tokio::test]
+async fn rows_that_are_cached_are_those_that_are_sold() {
+    use shop::catalog::data::Views as _;
+    use shop::catalog::data::sqlite::{Shelves, Shown, open, seed};
+    let (_directory, settings) = file();
+    let database = open(&settings).await.expect("opened");
+    seed(&database).await.expect("seeded");
+    // For longer than any test: what shows is shown for being thrown out.
+    let settings = CacheSettings {
+        alone: Time::new(Duration::from_secs(60)),
+        ..CacheSettings::default()
+    };
+    let (cache, filter) = cache::open(&settings).expect("no URL");
+    let shown = Shown::new(database.clone());
+    cache::fill(&filter, &shown).await.expect("filled");
+    let shelves = Fencing::new(Shelves::new(database), cache.clone());
+    let cached = Cached::new(shown, cache.clone());
+    // Of three hundred that do not exist hardly any is looked for.
+    for absent in 1_000..1_300 {
+        assert_eq!(cached.product(absent).await.expect("read"), None);
+    }
+    assert!(cache.metrics().get(Event::Load) < 30);
+    laws::catalog(shelves, cached).await;
+    assert!(cache.metrics().get(Event::LocalHit) > 0);
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! Tests of whole parts: tables on either database, all of the shop.
 
+mod cached;
 mod caller;
 mod contract;
 mod embedded;

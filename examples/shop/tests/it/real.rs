@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use seawall::data::Settings;
 use seawall_testkit::{MariaDb, Recipe, Redis, Server};
-use shop::catalog::data::cache::{Cache, Cached, Forgetting};
-use shop::config::Rows;
+use shop::catalog::data::cache::{Cached, Fencing, open as cache};
+use shop::config::{CacheSettings, Rows};
 use tempfile::TempDir;
 
 use crate::laws;
@@ -24,7 +24,7 @@ struct Servers {
 }
 
 /// What a test is given, and what is put away when it goes.
-struct Suite {
+pub(crate) struct Suite {
     servers: Arc<Servers>,
     /// Its number among the tests: names its databases.
     number: u32,
@@ -35,7 +35,7 @@ const DATABASES: [&str; 3] = ["catalog", "order", "notify"];
 
 impl Suite {
     /// Set-up.
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         static SHARED: Mutex<Weak<Servers>> = Mutex::new(Weak::new());
         static NEXT: AtomicU32 = AtomicU32::new(0);
         // A test that failed to start it leaves nothing half done.
@@ -68,7 +68,7 @@ impl Suite {
         self.servers.mariadb.url(&self.database(name))
     }
 
-    fn settings(&self, name: &str) -> Settings {
+    pub(crate) fn settings(&self, name: &str) -> Settings {
         Rows::new(self.url(name)).settings()
     }
 
@@ -106,9 +106,14 @@ async fn rows_that_redis_keeps_are_those_that_are_sold() {
     let suite = Suite::new();
     let database = open(&suite.settings("catalog")).await.expect("opened");
     seed(&database).await.expect("seeded");
-    let cache = Cache::open(Some(&suite.redis())).await.expect("opened");
+    let redis = Some(suite.redis());
+    let settings = CacheSettings {
+        redis,
+        ..CacheSettings::default()
+    };
+    let (cache, _) = cache(&settings).expect("a URL");
     let shown = Cached::new(Shown::new(database.clone()), cache.clone());
-    let shelves = Forgetting::new(Shelves::new(database.clone()), cache);
+    let shelves = Fencing::new(Shelves::new(database.clone()), cache);
 
     let before = shown.product(20).await.expect("read").expect("there");
     let mut behind = database.write().await.expect("connected");

@@ -203,6 +203,24 @@ async fn an_order_is_placed_once_paid_once_and_told() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_that_is_away_keeps_no_catalog_from_starting() {
+    let shop = Shop::start().await;
+    // Nobody listens there.
+    let sets = ["cache.redis=redis://127.0.0.1:1"];
+    let second = launch_with("catalog", &shop.directory, &sets, catalog::set_up).await;
+    let client = http(&second);
+    let (status, product) = get(&client, "/v1/products/2").await;
+    assert_eq!((status, &product["stock"]), (200, &10_000.into()));
+    let (status, refused) = get(&client, "/v1/products/999").await;
+    assert_eq!(
+        (status, &refused["reason"]),
+        (404, &"PRODUCT_NOT_FOUND".into())
+    );
+    assert_eq!(second.stop().await, 0);
+    shop.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_its_catalog_a_page_is_stale_and_an_order_is_not_placed() {
     let shop = Shop::start().await;
     let orders = http(&shop.order);

@@ -84,6 +84,7 @@ impl Run<'_> {
             }
             return;
         };
+        let limit = by.client.attempt_limit(attempt.0, &ask(call), now);
         call.tried.push(host);
         call.live.push(attempt);
         if let Some(attempt) = self.attempts.get_mut(attempt) {
@@ -94,7 +95,6 @@ impl Run<'_> {
             host,
             tier: by.tier,
         });
-        let limit = by.client.attempt_limit();
         let mut probes = Vec::new();
         by.client.probes(now, &mut by.rng, &mut probes);
         self.report.probes += probes.len() as u64;

@@ -108,8 +108,8 @@ pub trait Client {
         true
     }
 
-    /// How long an attempt may take.
-    fn attempt_limit(&self) -> Option<Duration> {
+    /// How long the attempt that was just picked may take.
+    fn attempt_limit(&self, _attempt: u32, _ask: &Ask<'_>, _now: Tick) -> Option<Duration> {
         None
     }
 

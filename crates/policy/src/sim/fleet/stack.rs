@@ -62,6 +62,8 @@ pub struct Stack {
     numbers: Vec<u32>,
     /// By attempt.
     tickets: Vec<Option<Ticket>>,
+    /// The attempt that ended last was a probe.
+    probed: bool,
     hedge: Option<Hedge>,
     latencies: Latencies,
 }
@@ -98,6 +100,7 @@ impl Stack {
             hosts: None,
             numbers: Vec::new(),
             tickets: Vec::new(),
+            probed: false,
             hedge: settings.hedge.map(Hedge::new),
             latencies: Latencies::new(&settings.latencies),
             settings,
@@ -162,6 +165,7 @@ impl Client for Stack {
         let Some(Ticket { choice, pass }) = self.ticket(attempt).take() else {
             return;
         };
+        self.probed = choice.is_probe();
         choice.finish(reply.outcome, reply.latency, reply.load.map(reported), now);
         if let (Some(breaker), Some(pass)) = (&self.breaker, pass) {
             breaker.record(pass, reply.outcome, reply.latency, now);
@@ -183,6 +187,7 @@ impl Client for Stack {
             waited: ask.waited,
             may_have_run: reply.may_have_run,
             marked: reply.retried,
+            probe: self.probed,
             ..retry::Reply::new(reply.outcome)
         };
         let typical = self.latencies.typical();
@@ -223,7 +228,12 @@ impl Client for Stack {
         }
     }
 
-    fn attempt_limit(&self) -> Option<Duration> {
-        self.settings.retry.per_try
+    fn attempt_limit(&self, attempt: u32, ask: &client::Ask<'_>, now: Tick) -> Option<Duration> {
+        let ticket = self.tickets.get(attempt as usize)?.as_ref()?;
+        let probe = ticket.choice.probe_limit(ask.deadline.since(now));
+        [self.settings.retry.per_try, probe]
+            .into_iter()
+            .flatten()
+            .min()
     }
 }

@@ -1,8 +1,9 @@
 use std::time::Duration;
 
 use super::baseline::{LeastLoaded, Naive, Never, Plain, Random, RoundRobin};
-use super::{Client, End, HostModel, Mode, Report, Scenario, What, Work};
+use super::{Client, End, HostModel, Mode, Report, Scenario, Stack, StackSettings, What, Work};
 use crate::Outcome;
+use crate::retry::BudgetSettings;
 
 fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
@@ -110,6 +111,33 @@ fn no_call_is_lost() {
         assert!((1900..2100).contains(&begun.len()), "{}", begun.len());
         let left = naive.calls.iter().filter(|c| c.end == End::Left).count();
         assert!((200..420).contains(&left), "{left}");
+    }
+}
+
+/// One of three hangs, and calls are what finds out whether it still does: twice a second, and
+/// nobody pays for it, not even where no time is set for an attempt and there is no hedge.
+#[test]
+fn who_probes_a_host_that_hangs_is_answered_by_another() {
+    let host = HostModel::latency(Work::Around(ms(20), ms(5)));
+    let scenario = Scenario::new(vec![host; 3], 200.0);
+    let scenario = lasting(scenario.at(1.0, 1, What::Mode(Mode::Silent)), 20);
+    let report = under(&scenario, || {
+        Stack::new(StackSettings {
+            hedge: None,
+            budget: BudgetSettings {
+                ratio: 0.0,
+                floor: 0.0,
+                ..BudgetSettings::default()
+            },
+            ..StackSettings::default()
+        })
+    });
+    let later = || report.sent.iter().filter(|sent| sent.at > 4.0);
+    let probes = later().filter(|sent| sent.host == 1).count();
+    assert!((25..=40).contains(&probes), "{probes}");
+    for call in report.calls.iter().filter(|call| call.began > 4.0) {
+        assert_eq!(call.end, End::Ok, "{call:?}");
+        assert!(call.took < 0.2, "{call:?}");
     }
 }
 

@@ -5,4 +5,4 @@ pub mod mysql;
 pub mod sqlite;
 mod view;
 
-pub use view::{DetailsView, ProductView, Views};
+pub use view::{DetailsView, ProductView, QueryError, Views};

@@ -27,10 +27,26 @@ pub struct DetailsView {
     pub attributes: String,
 }
 
+/// Why a product is not shown.
+#[derive(Debug, thiserror::Error)]
+pub enum QueryError {
+    /// The database failed.
+    #[error(transparent)]
+    Database(#[from] Error),
+    /// It was not to be had through the cache.
+    #[error(transparent)]
+    Cache(#[from] seawall_cache::Error),
+}
+
 /// The queries: what they answer may be a moment old.
 pub trait Views: Send + Sync + 'static {
     /// A product.
-    fn product(&self, id: u32) -> impl Future<Output = Result<Option<ProductView>, Error>> + Send;
+    fn product(
+        &self,
+        id: u32,
+    ) -> impl Future<Output = Result<Option<ProductView>, QueryError>> + Send;
+    /// The numbers of up to `most` products after that one, in order.
+    fn ids(&self, after: u32, most: u32) -> impl Future<Output = Result<Vec<u32>, Error>> + Send;
     /// What else there is to know of it.
     fn details(&self, id: u32) -> impl Future<Output = Result<Option<DetailsView>, Error>> + Send;
     /// Up to `most` products after that number, by number.

@@ -3,11 +3,11 @@
 use seawall::data::{Database, Error};
 
 use super::Db;
-use crate::catalog::data::{DetailsView, ProductView, Views};
+use crate::catalog::data::{DetailsView, ProductView, QueryError, Views};
 use crate::config::REPORTS;
 use crate::pkg::number;
 
-/// The queries, on a replica where there is one.
+/// The queries, on a replica where there is one; but for what is cached, which is to be the latest.
 #[derive(Clone, Debug)]
 pub struct Shown {
     database: Database<Db>,
@@ -24,13 +24,24 @@ impl Shown {
 }
 
 impl Views for Shown {
-    async fn product(&self, id: u32) -> Result<Option<ProductView>, Error> {
+    async fn product(&self, id: u32) -> Result<Option<ProductView>, QueryError> {
         let row: Option<Row> =
             sqlx::query_as("SELECT id, title, price, stock FROM products WHERE id = ?")
                 .bind(i64::from(id))
-                .fetch_optional(&mut self.database.read().await?)
-                .await?;
+                .fetch_optional(&mut self.database.read().latest().await?)
+                .await
+                .map_err(Error::from)?;
         Ok(row.map(view))
+    }
+
+    async fn ids(&self, after: u32, most: u32) -> Result<Vec<u32>, Error> {
+        let rows: Vec<(i64,)> =
+            sqlx::query_as("SELECT id FROM products WHERE id > ? ORDER BY id LIMIT ?")
+                .bind(i64::from(after))
+                .bind(i64::from(most))
+                .fetch_all(&mut self.database.read().lane(REPORTS).latest().await?)
+                .await?;
+        Ok(rows.into_iter().map(|(id,)| number::small(id)).collect())
     }
 
     async fn details(&self, id: u32) -> Result<Option<DetailsView>, Error> {
