@@ -10,31 +10,22 @@
 mod admin;
 mod cache;
 mod codec;
-#[allow(dead_code, reason = "its first users are being written")]
 mod coherence;
 mod error;
 mod expiry;
 mod filter;
-#[allow(dead_code, reason = "its first users are being written")]
 mod guard;
 mod hot;
 pub mod http;
 mod key;
-#[allow(dead_code, reason = "its first users are being written")]
 mod lease;
 pub mod list;
 mod local;
 mod metrics;
 #[cfg(feature = "redis")]
-#[allow(dead_code, reason = "its first users are being written")]
 pub mod redis;
 pub mod report;
 mod settings;
-#[allow(
-    dead_code,
-    unused_imports,
-    reason = "its first users are being written"
-)]
 mod store;
 
 /// What shows that the leases' protocol holds: every interleaving of a model, and real races.
@@ -77,3 +68,4 @@ pub use hot::HotSettings;
 pub use key::Key;
 pub use metrics::{Event, Metrics};
 pub use settings::Settings;
+pub use store::Memory;

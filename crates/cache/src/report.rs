@@ -80,6 +80,8 @@ pub struct RedisReport {
     pub notices: u64,
     /// Times at which some may have been missed, and everything in process was dropped.
     pub lost: u64,
+    /// Messages that were none of ours, each of which counts as such a time.
+    pub garbage: u64,
     /// Its shards, or groups of slots of a Cluster.
     pub shards: u64,
     /// Of these, those that are given up or on their way back: the reserve answers.

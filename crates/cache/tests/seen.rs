@@ -152,6 +152,7 @@ fn the_shape_of_the_report() {
                 heard_ms: None,
                 notices: 2,
                 lost: 1,
+                garbage: 1,
                 shards: 1,
                 given_up: 1,
                 undelivered: 3,
@@ -172,7 +173,7 @@ fn the_shape_of_the_report() {
             "name": "users", "kind": "values", "entries": 1, "bytes": null, "counts": counts,
             "hot_keys": [{ "key": "7", "rate": 1500.0 }],
             "redis": {
-                "coherence": "lost", "heard_ms": null, "notices": 2, "lost": 1,
+                "coherence": "lost", "heard_ms": null, "notices": 2, "lost": 1, "garbage": 1,
                 "shards": 1, "given_up": 1, "undelivered": 3,
             },
         }],

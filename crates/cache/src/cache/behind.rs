@@ -33,7 +33,8 @@ pub struct BehindSettings {
     /// Keys written at once, at least 1. Default 100.
     pub batch: usize,
     /// How long a write may lie before it is begun, at least 1 ms; what a kill loses at most where
-    /// the database keeps up. Default 1 s.
+    /// the database keeps up. A key that is put all the time is written about once in it, or whenever
+    /// a batch is full. Default 1 s.
     pub interval: Duration,
 }
 
@@ -242,10 +243,11 @@ impl<K: Key, V: Send + Sync + 'static> Core<K, V> {
         let interval = self.settings.interval;
         loop {
             let _ = timeout(interval, self.due.notified()).await;
-            loop {
+            // What comes meanwhile lies for its interval, or a counter would be written all the time.
+            let mut due = self.buffer.lock().accepted.len();
+            while due > 0 {
                 match self.batch().await {
-                    Ok(true) => {}
-                    Ok(false) => break,
+                    Ok(_) => due = due.saturating_sub(self.settings.batch),
                     Err(error) => {
                         tracing::warn!(cache = self.cache.name(), %error, "a batch was not written");
                         sleep(expiry::jittered(interval, 0.5, fastrand::u64(..))).await;

@@ -20,7 +20,6 @@ use crate::metrics::{Event, Metrics};
 #[cfg(feature = "redis")]
 use crate::redis::Redis;
 use crate::settings::Settings;
-#[cfg(test)]
 use crate::store::Memory;
 #[cfg(feature = "redis")]
 use crate::store::RedisStore;
@@ -47,7 +46,6 @@ struct Second<V> {
 }
 
 enum Place {
-    #[cfg(test)]
     Memory(Arc<Memory>),
     #[cfg(feature = "redis")]
     Redis(Box<Redis>),
@@ -113,7 +111,8 @@ impl<K: Key, V: Send + Sync + 'static> Builder<K, V> {
     }
 
     /// What every load passes: the rate that the database may see, and what it bears. To be shared
-    /// by all caches of a database. None unless said otherwise.
+    /// by all caches of a database. None unless said otherwise: then a key is loaded once at a time,
+    /// and nothing bounds how many keys are.
     #[must_use]
     pub fn guard(mut self, guard: Guard) -> Self {
         self.guard = Some(guard);
@@ -161,9 +160,28 @@ impl<K: Key, V: Send + Sync + 'static> Builder<K, V> {
         self
     }
 
-    /// Shares entries with other caches of this process.
-    #[cfg(test)]
-    pub(super) fn memory(mut self, memory: Arc<Memory>, codec: impl Codec<V>) -> Self {
+    /// Shares entries with other caches of this process as if they were in processes of their own:
+    /// leases, notices and all, without a Redis. For tests of what several instances do.
+    ///
+    /// ```
+    /// use seawall::clock::Clock;
+    /// use seawall_cache::{Cache, Json, Memory};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// let shared = Memory::new(Clock::system(), 1_000);
+    /// let instance = || {
+    ///     let users = Cache::<u64, String>::builder("users");
+    ///     users.memory(shared.clone(), Json::default()).build()
+    /// };
+    /// let (one, other) = (instance(), instance());
+    /// one.put(&7, "ann".into()).await?;
+    /// let never = || async { Err::<Option<String>, _>("is in memory") };
+    /// assert_eq!(*other.get_or_load(&7, never).await?.unwrap(), "ann");
+    /// # Ok::<(), seawall_cache::Error>(())
+    /// # }).unwrap();
+    /// ```
+    #[must_use]
+    pub fn memory(mut self, memory: Arc<Memory>, codec: impl Codec<V>) -> Self {
         self.second = Some(Second {
             codec: Box::new(codec),
             place: Place::Memory(memory),
@@ -230,6 +248,10 @@ impl<K: Key, V: Send + Sync + 'static> Shared<K, V> {
             }
             Notice::Lost => {
                 self.metrics.count(Event::Flush);
+                // Before what reads from now on can be kept.
+                if let Some(remote) = &self.remote {
+                    remote.doubt_epoch();
+                }
                 self.local.void();
             }
             Notice::Hot(bytes, is_hot) => {
@@ -265,6 +287,7 @@ impl<V: Send + Sync + 'static> Second<V> {
             clock: clock.clone(),
             reserve: RESERVE,
             stale: settings.stale,
+            lease: settings.lease,
         };
         (parts, subscription)
     }
@@ -274,7 +297,6 @@ impl<V: Send + Sync + 'static> Second<V> {
 impl Place {
     fn open(self, name: &str, clock: &Clock) -> (Store, Coherence, bool, Option<Subscription>) {
         match self {
-            #[cfg(test)]
             Self::Memory(memory) => {
                 let coherence = Coherence::local();
                 let hub = coherence.clone();

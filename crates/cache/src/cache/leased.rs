@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::guard::Kept;
 use crate::local::{Generation, Held, Life};
 use crate::metrics::Event;
-use crate::store::{Fetch, Fetched, Fill, Stored, Token};
+use crate::store::{COPY, Fetch, Fetched, Fill, Stored, Token};
 
 /// Loads whose lease was gone before their end, after which a value is handed out and not kept. Who
 /// asked before the write that took it may have it.
@@ -23,9 +23,6 @@ const RELOADS: u32 = 2;
 /// Times that the store is asked before the value is loaded without a lease: others take and lose it
 /// over and over, or it is written all the time.
 const ROUNDS: u32 = 16;
-/// How long a copy lives, at most: whoever renews it reads the main entry, and may find that it is
-/// time to load early.
-const COPY: Duration = Duration::from_secs(10);
 
 /// How a load under a lease ended.
 enum Ended<V> {
@@ -112,7 +109,10 @@ impl<K: Key, V: Send + Sync + 'static> Work<K, V> {
         let mut early = self.early;
         let mut seen = None;
         let mut reloads = 0;
-        for _ in 0..ROUNDS {
+        let mut rounds = 0;
+        let patience = shared.clock.now() + 2 * shared.settings.lease;
+        while rounds < ROUNDS {
+            rounds += 1;
             // Both before the store is asked: nothing is missed between its answer and the use of it.
             let told = remote.coherence.waiting(bytes);
             let generation = shared.local.generations().of(bytes);
@@ -150,7 +150,14 @@ impl<K: Key, V: Send + Sync + 'static> Work<K, V> {
                 (Some(answer), _) => return Ok(answer),
                 (None, Some(left)) => {
                     shared.metrics.count(Event::Wait);
-                    remote.wait(told, left, shared.clock.now()).await;
+                    if let Some(waits) = &self.load.waits {
+                        waits();
+                    }
+                    let now = shared.clock.now();
+                    // To look at a lease is no attempt.
+                    if !remote.wait(told, left, now).await && now < patience {
+                        rounds -= 1;
+                    }
                 }
                 // It does not decode: what is loaded next takes its place.
                 (None, None) => {

@@ -20,6 +20,8 @@ pub(super) struct Load<V> {
     pub(super) run: Box<dyn Fn() -> Loading<V> + Send + Sync>,
     /// It is part of a load that asks the guard and counts for itself.
     pub(super) together: bool,
+    /// To be told when somebody else loads the key, for now.
+    pub(super) waits: Option<Box<dyn Fn() + Send + Sync>>,
 }
 
 pub(super) type Loading<V> = Pin<Box<dyn Future<Output = Loaded<V>> + Send>>;
@@ -39,6 +41,7 @@ where
     Load {
         run: Box::new(run),
         together: false,
+        waits: None,
     }
 }
 

@@ -2,12 +2,12 @@
 //!
 //! Each key has its flight, as it has where it is asked for alone: a thousand pages that ask for the
 //! same twenty keys are one load of twenty. Who begins several flights in one call loads for them
-//! together; for those that others have begun it waits.
+//! together; for those that others have begun it waits. The store is asked for no more keys at once
+//! than it answers in time: ten thousand questions in one piece would look like an outage.
 
-use std::collections::HashMap;
-use std::future::{Future, poll_fn};
+use std::collections::{HashMap, HashSet};
+use std::future::Future;
 use std::mem;
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
@@ -16,7 +16,7 @@ use futures_util::future::{BoxFuture, join_all};
 use parking_lot::Mutex;
 use seawall::{Call, Outcome};
 use seawall_sync::AmbientExt as _;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::timeout;
 
 use super::answer::Read;
@@ -26,9 +26,11 @@ use crate::Key;
 use crate::error::{Error, cause};
 use crate::metrics::Event;
 
-/// How long a load waits for keys of the same call whose lease is not known yet: longer than Redis
-/// takes, and short beside a load.
-const TOGETHER: Duration = Duration::from_millis(2);
+/// How long a load waits, from one answer of the store to the next, for keys of the same call of which
+/// it is not known yet whether they are to be loaded.
+const TOGETHER: Duration = Duration::from_secs(1);
+/// Keys that the store is asked for at once.
+const AT_ONCE: usize = 256;
 
 /// Loads many keys at once.
 type LoadMany<K, V> =
@@ -54,6 +56,8 @@ struct State<K, V> {
 struct Seat<K, V> {
     batch: Arc<Batch<K, V>>,
     left: AtomicBool,
+    /// To ask the store.
+    turn: Mutex<Option<OwnedSemaphorePermit>>,
 }
 
 impl<K: Key, V: Send + Sync + 'static> Batch<K, V> {
@@ -62,12 +66,16 @@ impl<K: Key, V: Send + Sync + 'static> Batch<K, V> {
         Seat {
             batch: self.clone(),
             left: AtomicBool::new(false),
+            turn: Mutex::new(None),
         }
     }
+}
 
+impl<K: Key, V: Send + Sync + 'static> Seat<K, V> {
     /// A loader of `key` that loads with the others.
-    fn load(self: &Arc<Self>, key: K) -> Load<V> {
-        let seat = self.seat();
+    fn load(self, key: K) -> Load<V> {
+        let seat = Arc::new(self);
+        let waits = seat.clone();
         let run = move || -> Loading<V> {
             let (sender, receiver) = oneshot::channel();
             let first = {
@@ -85,17 +93,19 @@ impl<K: Key, V: Send + Sync + 'static> Batch<K, V> {
         Load {
             run: Box::new(run),
             together: true,
+            waits: Some(Box::new(move || waits.leave())),
         }
     }
+}
 
+impl<K: Key, V: Send + Sync + 'static> Batch<K, V> {
     async fn run(&self) {
-        let all = async {
-            // One is told of a change that came before it waits.
-            while self.state.lock().open > 0 {
-                self.changed.notified().await;
+        // One is told of a change that came before it waits.
+        while self.state.lock().open > 0 {
+            if timeout(TOGETHER, self.changed.notified()).await.is_err() {
+                break;
             }
-        };
-        let _ = timeout(TOGETHER, all).await;
+        }
         let asked = mem::take(&mut self.state.lock().asked);
         let keys = asked.iter().map(|(key, _)| key.clone()).collect();
         let mut loaded = self.loaded(keys).await;
@@ -128,6 +138,7 @@ impl<K: Key, V: Send + Sync + 'static> Batch<K, V> {
 impl<K, V> Seat<K, V> {
     fn leave(&self) {
         if !self.left.swap(true, Relaxed) {
+            self.turn.lock().take();
             self.batch.state.lock().open -= 1;
             self.batch.changed.notify_one();
         }
@@ -175,7 +186,8 @@ impl<K: Key, V: Send + Sync + 'static> Cache<K, V> {
     {
         let mut found = HashMap::with_capacity(keys.len());
         let mut missing = Vec::new();
-        for key in keys {
+        let mut seen = HashSet::with_capacity(keys.len());
+        for key in keys.iter().filter(|key| seen.insert(*key)) {
             match self.hit(key) {
                 Some(answer) => found.extend(answer.value.map(|value| (key.clone(), value))),
                 None => missing.push(key),
@@ -210,19 +222,21 @@ impl<K: Key, V: Send + Sync + 'static> Cache<K, V> {
         keys: &[&K],
         batch: &Arc<Batch<K, V>>,
     ) -> Vec<Result<Option<Arc<V>>, Error>> {
-        let waits = keys.iter().map(|key| async {
-            let load = || batch.load((*key).clone());
-            let answer = self.missed(key, Read::Strong, load).await;
-            answer.map(|answer| answer.value)
+        let turns = Arc::new(Semaphore::new(AT_ONCE));
+        // Each has its seat before the first is asked for, so that none takes off.
+        let waits = keys.iter().map(|key| {
+            let (seat, turns) = (batch.seat(), turns.clone());
+            async move {
+                *seat.turn.lock() = turns.acquire_owned().await.ok();
+                let seat = Mutex::new(Some(seat));
+                let load = || {
+                    let seat = seat.lock().take().unwrap_or_else(|| batch.seat());
+                    seat.load((*key).clone())
+                };
+                let answer = self.missed(key, Read::Strong, load).await;
+                answer.map(|answer| answer.value)
+            }
         });
-        let mut all = pin!(join_all(waits));
-        // Until each has boarded its flight, none takes off.
-        let mut boarding = Some(batch.seat());
-        poll_fn(|cx| {
-            let polled = all.as_mut().poll(cx);
-            boarding = None;
-            polled
-        })
-        .await
+        join_all(waits).await
     }
 }

@@ -115,8 +115,8 @@ impl<K: Key, V: Send + Sync + 'static> Cache<K, V> {
     ///
     /// The loader runs on a task of its own, once for all who ask at the time, and for at most
     /// `load_timeout`; it must await something now and then to be stopped. It sees the
-    /// [`current`](seawall::layer::current) call of whoever began it. The caller waits until its own
-    /// deadline.
+    /// [`current`](seawall::layer::current) call of whoever began it, but for its deadline: others
+    /// wait, too. The caller waits until its own.
     ///
     /// # Errors
     /// It could not be loaded, and nothing stale would do. Cancel-safe: the load goes on.
@@ -179,6 +179,7 @@ impl<K: Key, V: Send + Sync + 'static> Cache<K, V> {
                     Load {
                         run: Box::new(run),
                         together: false,
+                        waits: None,
                     }
                 };
                 Box::pin(self.missed(key, Read::Strong, load)).await?

@@ -1,7 +1,7 @@
 //! The second level, and what stands in for it.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,6 +22,8 @@ use crate::store::{Fault, Fetch, Fetched, Fill, Notice, Put, Store, Token, Writt
 /// From one look at a lease to the next while the channel, which would tell, is down: from the first
 /// to the second, at random.
 const LOOK: (u64, u64) = (50, 150);
+/// While the channel is down, which would tell of another epoch, it is asked for this often.
+const DEAF: Duration = Duration::from_secs(1);
 
 /// What several processes share of a cache's entries.
 pub(super) struct Remote<V> {
@@ -33,6 +35,13 @@ pub(super) struct Remote<V> {
     health: Health,
     undelivered: Undelivered,
     abandoned: Abandoned,
+    /// Fences whose end the store has not taken.
+    fences: Abandoned,
+    clock: Clock,
+    lease: Duration,
+    next_doubt: AtomicU64,
+    /// The most copies that any key was found to have.
+    copies: AtomicU16,
     /// By a key's bytes, with the generation it was loaded under.
     reserve: Reserve<(Option<Arc<V>>, Generation)>,
 }
@@ -46,6 +55,7 @@ pub(super) struct Parts<V> {
     pub(super) clock: Clock,
     pub(super) reserve: u64,
     pub(super) stale: Duration,
+    pub(super) lease: Duration,
 }
 
 impl<V: Send + Sync + 'static> Remote<V> {
@@ -58,7 +68,12 @@ impl<V: Send + Sync + 'static> Remote<V> {
             metrics,
             health: parts.health,
             undelivered: Undelivered::new(UNDELIVERED),
-            abandoned: Abandoned::new(parts.clock),
+            abandoned: Abandoned::new(parts.clock.clone()),
+            fences: Abandoned::new(parts.clock.clone()),
+            clock: parts.clock,
+            lease: parts.lease,
+            next_doubt: AtomicU64::new(0),
+            copies: AtomicU16::new(0),
             reserve: Reserve::new(parts.reserve, Duration::from_secs(2), parts.stale),
         }
     }
@@ -92,11 +107,14 @@ impl<V: Send + Sync + 'static> Remote<V> {
         ask: &Fetch,
     ) -> Option<Fetched> {
         let store = self.store.copy(copy);
-        let shard = store.shard_of(bytes);
-        if self.undelivered.distrusts(bytes, shard) {
+        // What is not delivered is kept under the main entry's shard.
+        if self
+            .undelivered
+            .distrusts(bytes, self.store.shard_of(bytes))
+        {
             return None;
         }
-        let pass = self.health.call(shard)?;
+        let pass = self.health.call(store.shard_of(bytes))?;
         self.ask(pass, store.fetch(bytes, ask)).await
     }
 
@@ -146,14 +164,17 @@ impl<V: Send + Sync + 'static> Remote<V> {
         });
     }
 
-    /// Waits until the lease's holder is done with it, or cannot be.
-    pub(super) async fn wait(&self, told: Waiting, left: Duration, now: Tick) {
+    /// Waits until the lease's holder is done with it, or cannot be. `false`: with the channel down
+    /// that is not known, and it is time to look again.
+    pub(super) async fn wait(&self, told: Waiting, left: Duration, now: Tick) -> bool {
         let look = Duration::from_millis(fastrand::u64(LOOK.0..LOOK.1));
-        let most = match self.coherence.intact(now) {
+        let intact = self.coherence.intact(now);
+        let most = match intact {
             true => left + Duration::from_millis(fastrand::u64(1..LOOK.0)),
             false => left.min(look),
         };
         let _ = timeout(most, told).await;
+        intact
     }
 
     /// Invalidates, now or as soon as the store takes it.
@@ -185,7 +206,21 @@ impl<V: Send + Sync + 'static> Remote<V> {
         let written = self
             .write(bytes, self.store.unfence(bytes, token, put))
             .await;
+        if written.is_none() {
+            self.end(bytes, token);
+        }
         self.written(bytes, written).await;
+    }
+
+    /// Ends a fence as soon as the store takes it: until it falls every read is a load.
+    fn end(self: &Arc<Self>, bytes: &Bytes, token: Token) {
+        self.fences.add(bytes.clone(), token, self.lease);
+        let remote = self.clone();
+        tokio::spawn(async move {
+            let store = &remote.store;
+            let end = async |key: Bytes, token| store.unfence(&key, token, None).await.is_ok();
+            remote.fences.flush(end).await;
+        });
     }
 
     pub(super) async fn put(self: &Arc<Self>, bytes: &Bytes, put: &Put<'_>) {
@@ -217,10 +252,15 @@ impl<V: Send + Sync + 'static> Remote<V> {
             heard_ms: known.then(|| now.since(heard).as_millis() as u64),
             notices: counts.notices.load(Relaxed),
             lost: counts.lost.load(Relaxed),
+            garbage: counts.garbage.load(Relaxed),
             shards: self.health.buckets() as u64,
             given_up: self.health.out() as u64,
             undelivered: self.undelivered.len() as u64,
         }
+    }
+
+    pub(super) fn doubt_epoch(&self) {
+        self.store.doubt_epoch();
     }
 
     /// What the reserve has of a key.
@@ -258,12 +298,12 @@ impl<V: Send + Sync + 'static> Remote<V> {
 
     async fn and_copies(self: &Arc<Self>, bytes: &Bytes, copies: Option<u16>) {
         let mut delivered = copies.is_some();
-        for copy in 1..=copies.unwrap_or(0) {
+        let copies = copies.unwrap_or(0);
+        self.copies.fetch_max(copies, Relaxed);
+        for copy in 1..=copies {
             let store = self.store.copy(copy);
-            delivered &= self
-                .write(bytes, store.invalidate(bytes, false))
-                .await
-                .is_some();
+            let call = store.invalidate(bytes, false);
+            delivered &= self.write_to(store.shard_of(bytes), call).await.is_some();
         }
         if !delivered {
             self.undelivered
@@ -278,6 +318,12 @@ impl<V: Send + Sync + 'static> Remote<V> {
         if self.health.is_back() {
             self.reserve.clear();
         }
+        let now = self.clock.now();
+        let due = self.next_doubt.load(Relaxed);
+        if now.0 >= due && !self.coherence.intact(now) {
+            self.next_doubt.store((now + DEAF).0, Relaxed);
+            self.store.doubt_epoch();
+        }
         self.health.call(self.store.shard_of(bytes))
     }
 
@@ -287,7 +333,19 @@ impl<V: Send + Sync + 'static> Remote<V> {
         bytes: &Bytes,
         call: impl Future<Output = Result<T, Fault>>,
     ) -> Option<T> {
-        let pass = self.health.write(self.store.shard_of(bytes))?;
+        // Under an epoch that is over, nobody would notice it.
+        if !self.coherence.intact(self.clock.now()) {
+            self.store.doubt_epoch();
+        }
+        self.write_to(self.store.shard_of(bytes), call).await
+    }
+
+    async fn write_to<T>(
+        &self,
+        shard: u16,
+        call: impl Future<Output = Result<T, Fault>>,
+    ) -> Option<T> {
+        let pass = self.health.write(shard)?;
         self.ask(pass, call).await
     }
 
@@ -323,7 +381,8 @@ impl<V: Send + Sync + 'static> Deliver for Remote<V> {
         let Some(copies) = self.store.invalidate(key, false).await.ok() else {
             return false;
         };
-        for copy in 1..=copies {
+        // An attempt before may have removed the main entry, and with it the number.
+        for copy in 1..=copies.max(self.copies.load(Relaxed)) {
             if self.store.copy(copy).invalidate(key, false).await.is_err() {
                 return false;
             }

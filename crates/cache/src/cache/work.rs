@@ -132,7 +132,7 @@ impl<K: Key, V: Send + Sync + 'static> Work<K, V> {
             false => shared.settings.load_timeout,
         };
         let began = shared.clock.now();
-        let loaded = limited(limit, async { (self.load.run)().await }).await;
+        let loaded = limited(limit, self.unbound(async { (self.load.run)().await })).await;
         if let Some(pass) = pass {
             pass.finish(match &loaded {
                 Ok(_) => Outcome::Success,
@@ -148,6 +148,18 @@ impl<K: Key, V: Send + Sync + 'static> Work<K, V> {
         let value = loaded?;
         let now = shared.clock.now();
         Ok(shared.fresh(value, now, now.since(began)))
+    }
+
+    /// Runs `load` as a part of the call that began it, but for its deadline: others wait for it, too.
+    async fn unbound<T>(&self, load: impl Future<Output = T>) -> T {
+        match seawall::layer::current() {
+            Some(call) if call.deadline != Tick::MAX => {
+                let deadline = Tick::MAX;
+                let call = Call { deadline, ..call };
+                seawall::layer::within(call, &self.shared.clock, load).await
+            }
+            _ => load.await,
+        }
     }
 
     /// Keeps it in process, if it is of the generation still. Whether it is.

@@ -45,7 +45,6 @@ impl Coherence {
         channel.ensure();
         Self {
             hub,
-            memory: None,
             channel: Some(Arc::new(channel)),
         }
     }
@@ -173,13 +172,15 @@ impl Follower {
         }
     }
 
-    /// What was heard from `name`; a server that is followed no more changes nothing.
-    fn heard(&self, name: &Arc<str>, tick: Option<Tick>) {
+    /// What was heard from `name`; a server that is followed no more changes nothing. Whether it was
+    /// heard before.
+    fn heard(&self, name: &Arc<str>, tick: Option<Tick>) -> bool {
         let mut links = self.links.lock();
-        if let Some(heard) = links.get_mut(name) {
-            *heard = tick;
-        }
+        let before = links
+            .get_mut(name)
+            .map(|heard| std::mem::replace(heard, tick));
         self.publish(&links);
+        before.flatten().is_some()
     }
 
     fn publish(&self, links: &HashMap<Arc<str>, Option<Tick>>) {
@@ -205,8 +206,11 @@ impl Link {
             if let Err(fault) = self.listen().await {
                 tracing::debug!(server = %self.speaker.name, %fault, "channel lost");
             }
-            self.follower.heard(&self.speaker.name, None);
-            self.follower.hub.tell(&Notice::Lost);
+            // What an attempt in vain has missed is lost already, and told when there is one again.
+            match self.follower.heard(&self.speaker.name, None) {
+                true => self.follower.hub.tell(&Notice::Lost),
+                false => self.follower.hub.waiters.tell_all(),
+            }
             if self.follower.clock.now().since(begun) > 2 * BACKOFF.cap {
                 failures = 0;
             }

@@ -42,7 +42,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use seawall_policy::Tick;
 
-use crate::store::{Memory, Notice, Subscription};
+use crate::store::Notice;
 use waiters::Waiters;
 pub(crate) use waiters::Waiting;
 
@@ -52,7 +52,6 @@ type Hear = Arc<dyn Fn(&Notice) + Send + Sync>;
 #[derive(Clone)]
 pub(crate) struct Coherence {
     hub: Arc<Hub>,
-    memory: Option<Arc<Subscription>>,
     #[cfg(feature = "redis")]
     channel: Option<Arc<channel::Channel>>,
 }
@@ -91,19 +90,9 @@ impl Coherence {
     pub(crate) fn local() -> Self {
         Self {
             hub: Arc::new(Hub::new(Duration::MAX, Tick::MAX)),
-            memory: None,
             #[cfg(feature = "redis")]
             channel: None,
         }
-    }
-
-    /// What is done to entries in the process, heard before whoever did it goes on.
-    pub(crate) fn of_memory(memory: &Arc<Memory>) -> Self {
-        let mut local = Self::local();
-        let hub = local.hub.clone();
-        let heard = memory.subscribe(move |notice| hub.tell(notice));
-        local.memory = Some(Arc::new(heard));
-        local
     }
 
     /// Calls `hear` with every notice, on the task that hears it, one after the other: it must not

@@ -80,11 +80,6 @@ impl<V: Clone + Send + Sync + 'static> Reserve<V> {
         }
     }
 
-    /// A write has replaced it.
-    pub(crate) fn remove(&self, key: &[u8]) {
-        self.entries.invalidate(key);
-    }
-
     /// Redis is back, or everything is void.
     pub(crate) fn clear(&self) {
         self.entries.invalidate_all();
@@ -111,17 +106,15 @@ mod tests {
     }
 
     #[test]
-    fn what_was_invalidated_or_cleared_is_gone() {
+    fn what_is_void_or_was_cleared_is_gone() {
         let reserve = reserve();
         let get = |key: &[u8]| reserve.get(key, Tick::ZERO);
         reserve.insert(Bytes::from("a"), 1, Tick::ZERO, || false);
         assert_eq!(get(b"a"), None);
         reserve.insert(Bytes::from("a"), 1, Tick::ZERO, || true);
-        reserve.insert(Bytes::from("b"), 2, Tick::ZERO, || true);
-        reserve.remove(b"a");
-        assert_eq!((get(b"a"), get(b"b")), (None, Some(Kept::Fresh(2))));
+        assert_eq!(get(b"a"), Some(Kept::Fresh(1)));
         reserve.clear();
-        assert_eq!(get(b"b"), None);
+        assert_eq!(get(b"a"), None);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use seawall_policy::Tick;
 
-use crate::store::{Fetch, Fetched, Fill, Put, Stored, Token};
+use crate::store::{COPY, Fetch, Fetched, Fill, Put, Stored, Token};
 
 /// The state of one key, as every process sees it: the value that is kept, the lease of who loads
 /// it, the fences of who writes it.
@@ -23,8 +23,10 @@ pub(crate) struct Entry {
     /// Since the first of these fences another write has come or gone, so that nobody can tell whose
     /// value the database has in the end.
     overlapped: bool,
-    /// Copies of a hot key that readers know of.
+    /// Copies of a hot key that readers know of, and until when one may live: longer than what it was
+    /// made from, which an invalidation removes before they are.
     copies: u16,
+    copies_until: Tick,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -47,7 +49,10 @@ impl Entry {
     /// A reader's question. Asked again with the same token, it grants the same lease anew.
     pub(crate) fn fetch(&mut self, now: Tick, ask: &Fetch) -> Fetched {
         self.expire(now);
-        self.copies = self.copies.max(ask.copies);
+        if ask.copies > 0 {
+            self.copies = self.copies.max(ask.copies);
+            self.copies_until = self.copies_until.max(now + ask.lease.saturating_add(COPY));
+        }
         let stored = self.kept.as_ref().map(|kept| kept.seen(now));
         if !self.fences.is_empty() {
             return Fetched::Fenced(stored);
@@ -153,7 +158,8 @@ impl Entry {
 
     /// Whether nothing is left of it.
     pub(crate) fn is_void(&self) -> bool {
-        self.kept.is_none() && self.lease.is_none() && self.fences.is_empty()
+        let nothing = self.kept.is_none() && self.lease.is_none() && self.fences.is_empty();
+        nothing && self.copies == 0
     }
 
     /// What is kept.
@@ -179,8 +185,8 @@ impl Entry {
         if self.fences.is_empty() {
             self.overlapped = false;
         }
-        if self.is_void() {
-            self.copies = 0;
+        if self.copies_until <= now {
+            (self.copies, self.copies_until) = (0, Tick::ZERO);
         }
     }
 
@@ -240,4 +246,29 @@ impl Kept {
 /// XFetch: whether a fresh value is so near its end that a reader with this draw renews it.
 fn due(stored: &Stored, early: f64) -> bool {
     (stored.fresh.as_micros() as f64) < stored.load.as_micros() as f64 * early
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_invalidates_knows_of_copies_for_as_long_as_one_may_live() {
+        let lease = Duration::from_secs(10);
+        let ask = Fetch {
+            token: Token(1),
+            lease,
+            early: 0.0,
+            copies: 2,
+        };
+        let mut entry = Entry::default();
+        entry.fetch(Tick::ZERO, &ask);
+        // The first has removed all else, and is about to invalidate the copies.
+        assert_eq!(entry.invalidate(Tick::ZERO, false), 2);
+        assert_eq!(entry.invalidate(Tick::ZERO, false), 2);
+        let end = Tick::ZERO + lease + COPY;
+        assert_eq!(entry.clone().invalidate(Tick(end.0 - 1), false), 2);
+        assert_eq!(entry.invalidate(end, false), 0);
+        assert!(entry.is_void() && entry == Entry::default());
+    }
 }

@@ -22,10 +22,11 @@ const PASSED_OVER: usize = 16;
 type Slot = (u16, Bytes);
 type Hear = Arc<dyn Fn(&Notice) + Send + Sync>;
 
-/// Entries in the process, at most so many; who came first goes first.
+/// Entries that several caches of one process share, at most so many; who came first goes first.
 ///
-/// Its notices are heard before the operation that they tell of returns.
-pub(crate) struct Memory {
+/// Its notices are heard before the operation that they tell of returns. See
+/// [`Builder::memory`](crate::Builder::memory).
+pub struct Memory {
     shards: [Mutex<Shard>; SHARDS],
     hasher: RandomState,
     clock: Clock,
@@ -50,7 +51,8 @@ pub(crate) struct Subscription {
 
 impl Memory {
     /// Of so many entries, rounded up to a multiple of 16.
-    pub(crate) fn new(clock: Clock, limit: usize) -> Arc<Self> {
+    #[must_use]
+    pub fn new(clock: Clock, limit: usize) -> Arc<Self> {
         let limit = limit.div_ceil(SHARDS).max(1);
         Arc::new(Self {
             shards: std::array::from_fn(|_| {

@@ -17,13 +17,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-pub(crate) use memory::{Memory, Subscription};
+pub use memory::Memory;
+pub(crate) use memory::Subscription;
 pub(crate) use notice::Notice;
 #[cfg(feature = "redis")]
 pub(crate) use remote::{RedisStore, channel};
 
 #[cfg(feature = "redis")]
 pub(crate) use crate::redis::Fault;
+
+/// How long a copy of a hot key lives, at most: whoever renews it reads the main entry, and may find
+/// that it is time to load early.
+pub(crate) const COPY: Duration = Duration::from_secs(10);
 
 /// Names a lease or a fence; drawn at random by who asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -193,18 +198,6 @@ impl Store {
         }
     }
 
-    /// As many at once, with the answers in the order of the keys. Each has a token of its own.
-    pub(crate) async fn fetch_many(&self, asks: &[(Bytes, Fetch)]) -> Vec<Result<Fetched, Fault>> {
-        match &self.place {
-            Place::Memory(memory) => asks
-                .iter()
-                .map(|(key, ask)| Ok(memory.fetch(self.copy, key, ask)))
-                .collect(),
-            #[cfg(feature = "redis")]
-            Place::Redis(store) => store.fetch_many(self.copy, asks).await,
-        }
-    }
-
     /// Keeps what was loaded, unless its lease is gone. Whether it is kept.
     pub(crate) async fn fill(&self, key: &Bytes, fill: &Fill<'_>) -> Result<bool, Fault> {
         match &self.place {
@@ -289,15 +282,6 @@ impl Store {
         }
     }
 
-    /// The epoch that is in force. Entries of an earlier one are void.
-    pub(crate) async fn epoch(&self) -> Result<u64, Fault> {
-        match &self.place {
-            Place::Memory(memory) => Ok(memory.epoch()),
-            #[cfg(feature = "redis")]
-            Place::Redis(store) => store.epoch().await,
-        }
-    }
-
     /// Begins another epoch: every entry is void.
     pub(crate) async fn raise_epoch(&self) -> Result<u64, Fault> {
         match &self.place {
@@ -316,6 +300,15 @@ impl Store {
             }
             #[cfg(feature = "redis")]
             Place::Redis(store) => store.adopt_epoch(epoch),
+        }
+    }
+
+    /// Another process may have begun an epoch without this one being told.
+    pub(crate) fn doubt_epoch(&self) {
+        match &self.place {
+            Place::Memory(_) => {}
+            #[cfg(feature = "redis")]
+            Place::Redis(store) => store.doubt_epoch(),
         }
     }
 

@@ -16,9 +16,17 @@ pub(crate) enum Notice {
     /// Everything of an earlier epoch is void.
     Epoch(u64),
     /// Notices may have been missed: whatever a process holds may be stale.
+    #[cfg_attr(
+        not(feature = "redis"),
+        expect(dead_code, reason = "spoken over Redis alone")
+    )]
     Lost,
 }
 
+#[cfg_attr(
+    not(feature = "redis"),
+    expect(dead_code, reason = "spoken over Redis alone")
+)]
 impl Notice {
     /// Its bytes. `None` for [`Notice::Lost`], which nobody tells.
     pub(crate) fn encode(&self) -> Option<Vec<u8>> {

@@ -10,8 +10,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use redis::Value;
 
-use super::{Fault, Fetch, Fetched, Fill, Notice, Put, Stored, Token, Written};
-use crate::redis::{Call, Redis, Script};
+use super::{COPY, Fault, Fetch, Fetched, Fill, Notice, Put, Stored, Token, Written};
+use crate::redis::{Redis, Script};
 
 /// Milliseconds of Redis' clock.
 const CLOCK: &str = "local time = redis.call('TIME')\n\
@@ -26,9 +26,19 @@ pub(crate) struct RedisStore {
     /// `PREFIX:NAME`.
     name: Arc<str>,
     channel: Arc<str>,
-    /// The highest that is known; 0: none.
-    epoch: Arc<AtomicU64>,
+    epoch: Arc<Epoch>,
     scripts: Arc<Scripts>,
+}
+
+/// What is known of the epoch.
+#[derive(Debug, Default)]
+struct Epoch {
+    /// The highest that is known; 0: none.
+    known: AtomicU64,
+    /// Times at which a higher one may have been missed.
+    doubts: AtomicU64,
+    /// Of these, as many as there were when it was last asked for.
+    settled: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -86,31 +96,6 @@ impl RedisStore {
             self.call(&self.scripts.fetch, copy, key, &args.all())
                 .await?,
         )
-    }
-
-    pub(crate) async fn fetch_many(
-        &self,
-        copy: u16,
-        asks: &[(Bytes, Fetch)],
-    ) -> Vec<Result<Fetched, Fault>> {
-        let epoch = match self.known_epoch().await {
-            Ok(epoch) => epoch,
-            Err(fault) => return vec![Err(fault); asks.len()],
-        };
-        let places: Vec<_> = asks
-            .iter()
-            .map(|(key, _)| self.place(copy, epoch, key))
-            .collect();
-        let keys: Vec<_> = places.iter().map(|place| [&place[..]]).collect();
-        let asked: Vec<_> = asks.iter().map(|(_, ask)| FetchArgs::new(ask)).collect();
-        let args: Vec<_> = asked.iter().map(FetchArgs::all).collect();
-        let calls: Vec<_> = keys
-            .iter()
-            .zip(&args)
-            .map(|(keys, args)| Call { keys, args })
-            .collect();
-        let answers = self.redis.call_many(&self.scripts.fetch, &calls).await;
-        answers.into_iter().map(|answer| fetched(answer?)).collect()
     }
 
     pub(crate) async fn fill(
@@ -202,11 +187,16 @@ impl RedisStore {
 
     /// Another has told of this epoch.
     pub(crate) fn adopt_epoch(&self, epoch: u64) {
-        self.epoch.fetch_max(epoch, SeqCst);
+        self.epoch.known.fetch_max(epoch, SeqCst);
+    }
+
+    /// A higher one may have been missed: Redis is asked before anything else is.
+    pub(crate) fn doubt_epoch(&self) {
+        self.epoch.doubts.fetch_add(1, SeqCst);
     }
 
     async fn ask_epoch(&self, raise: bool) -> Result<u64, Fault> {
-        let known = self.epoch.load(SeqCst).to_string();
+        let known = self.epoch.known.load(SeqCst).to_string();
         let args = [known.as_bytes(), flag(raise), self.channel()];
         let key = format!("{}!epoch", self.name);
         let answer = self
@@ -214,13 +204,18 @@ impl RedisStore {
             .call(&self.scripts.epoch, &[key.as_bytes()], &args)
             .await?;
         self.adopt_epoch(whole(&answer)?);
-        Ok(self.epoch.load(SeqCst))
+        Ok(self.epoch.known.load(SeqCst))
     }
 
     async fn known_epoch(&self) -> Result<u64, Fault> {
-        match self.epoch.load(SeqCst) {
-            0 => self.epoch().await,
-            epoch => Ok(epoch),
+        let (known, doubts) = (&self.epoch.known, self.epoch.doubts.load(SeqCst));
+        match known.load(SeqCst) {
+            epoch if epoch > 0 && self.epoch.settled.load(SeqCst) >= doubts => Ok(epoch),
+            _ => {
+                let epoch = self.epoch().await?;
+                self.epoch.settled.fetch_max(doubts, SeqCst);
+                Ok(epoch)
+            }
         }
     }
 
@@ -258,7 +253,7 @@ impl RedisStore {
 
     /// The shard of Redis that this key is on.
     pub(crate) fn shard_of(&self, copy: u16, key: &[u8]) -> u16 {
-        let place = self.place(copy, self.epoch.load(SeqCst), key);
+        let place = self.place(copy, self.epoch.known.load(SeqCst), key);
         self.redis.shard_of(&place)
     }
 }
@@ -273,6 +268,7 @@ struct FetchArgs {
     lease: String,
     early: String,
     copies: String,
+    copies_for: String,
 }
 
 impl FetchArgs {
@@ -283,11 +279,19 @@ impl FetchArgs {
             lease: millis(ask.lease),
             early: early.clamp(0.0, 1e9).to_string(),
             copies: ask.copies.to_string(),
+            copies_for: millis(ask.lease.saturating_add(COPY)),
         }
     }
 
-    fn all(&self) -> [&[u8]; 4] {
-        [&self.token, &self.lease, &self.early, &self.copies].map(|arg| arg.as_bytes())
+    fn all(&self) -> [&[u8]; 5] {
+        let Self {
+            token,
+            lease,
+            early,
+            copies,
+            copies_for,
+        } = self;
+        [token, lease, early, copies, copies_for].map(|arg| arg.as_bytes())
     }
 }
 

@@ -63,6 +63,9 @@ where
             };
             let work = ambient::current().unbound().scope(work);
             drop(runtime.spawn(drive(work, end)));
+        } else {
+            // Brought in vain: what it holds is not to wait, too.
+            drop(work);
         }
         Waiter::new(table, entry).await
     }

@@ -5,6 +5,7 @@ pub mod data;
 pub mod service;
 
 use seawall::app::{BoxError, Setup};
+use seawall_cache::Caches;
 use shop_api::v1;
 
 use crate::config::{Config, Switches};
@@ -44,6 +45,9 @@ where
     V: data::Views + Clone,
 {
     let (cache, filter) = cache::open(&app.config().cache)?;
+    let caches = Caches::default();
+    caches.add(&cache);
+    caches.show(app);
     let catalog = biz::Catalog::new(Fencing::new(store, cache.clone()));
     let cached = Cached::new(views.clone(), cache);
     let switches = Switches::of(app.live_config());

@@ -5,7 +5,6 @@ use futures_util::FutureExt as _;
 use seawall::clock::Clock;
 
 use super::*;
-use crate::store::Memory;
 
 fn key(text: &str) -> Bytes {
     Bytes::copy_from_slice(text.as_bytes())
@@ -122,18 +121,4 @@ fn what_is_in_the_process_is_always_intact() {
     for now in [Tick::ZERO, Tick(1), Tick::MAX] {
         assert!(coherence.intact(now));
     }
-}
-
-#[test]
-fn entries_in_the_process_tell_of_themselves() {
-    let memory = Memory::new(Clock::manual(), 100);
-    let coherence = Coherence::of_memory(&memory);
-    let (heard, _hearing) = record(&coherence);
-    let waiting = coherence.waiting(&key("a"));
-    memory.invalidate(0, &key("a"), false);
-    assert!(waiting.now_or_never().is_some());
-    assert_eq!(*heard.lock(), [Notice::Invalidated(key("a"))]);
-    drop(coherence);
-    memory.invalidate(0, &key("a"), false);
-    assert_eq!(heard.lock().len(), 1);
 }

@@ -40,6 +40,8 @@ const LOOK: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(200);
 /// Keys whose adding failed, kept until Redis is back. With more, the filter is given up.
 const FAILED: usize = 65_536;
+/// Of these, as many at once as take a small part of any time limit.
+const PART: usize = 512;
 /// Who builds says so this often, and is taken for dead after [`BUILDER`].
 const RENEW: Duration = Duration::from_secs(5);
 const BUILDER: &str = "30000";
@@ -55,6 +57,7 @@ pub(super) struct Shared {
     /// Nanoseconds after `start` before which nothing is asked.
     quiet_until: AtomicU64,
     failed: Mutex<HashSet<u64>>,
+    adding: tokio::sync::Mutex<()>,
     has_failed: AtomicBool,
 }
 
@@ -84,6 +87,7 @@ impl Shared {
             start: Instant::now(),
             quiet_until: AtomicU64::new(0),
             failed: Mutex::default(),
+            adding: tokio::sync::Mutex::new(()),
             has_failed: AtomicBool::new(false),
         }
     }
@@ -97,7 +101,7 @@ impl Shared {
         if !self.is_asked() {
             return answers;
         }
-        if self.has_failed.load(Relaxed) && self.add_failed().await.is_err() {
+        if self.has_failed.load(Relaxed) && !self.add_failed().await {
             return answers;
         }
         // Again where the generation has changed under it.
@@ -207,19 +211,33 @@ impl Shared {
         Ok(added?)
     }
 
-    /// Adds what could not be added; before that this process believes no "never".
-    async fn add_failed(&self) -> Result<(), Fault> {
-        let failed: HashSet<u64> = self.failed.lock().clone();
-        if failed.len() >= FAILED {
-            self.give_up().await?;
-        } else {
-            self.put(&failed.iter().copied().collect::<Vec<_>>())
-                .await?;
+    /// Adds what could not be added; before that this process believes no "never". Whether it has.
+    /// One does it at a time: from every asker, it would itself keep Redis from answering.
+    async fn add_failed(&self) -> bool {
+        let Ok(_adding) = self.adding.try_lock() else {
+            return false;
+        };
+        let failed: Vec<u64> = self.failed.lock().iter().copied().collect();
+        let parts = match failed.len() {
+            FAILED.. => FAILED,
+            _ => PART,
+        };
+        for part in failed.chunks(parts) {
+            let added = match parts {
+                FAILED => self.give_up().await,
+                _ => self.put(part).await,
+            };
+            if added.is_err() {
+                self.be_quiet(PAUSE);
+                return false;
+            }
+            let mut still = self.failed.lock();
+            for hash in part {
+                still.remove(hash);
+            }
+            self.has_failed.store(!still.is_empty(), Relaxed);
         }
-        let mut still = self.failed.lock();
-        still.retain(|hash| !failed.contains(hash));
-        self.has_failed.store(!still.is_empty(), Relaxed);
-        Ok(())
+        !self.has_failed.load(Relaxed)
     }
 
     /// Keys are missing that nobody knows any more: there is no filter until the next rebuild.

@@ -3,15 +3,15 @@
 --     part of that, d what loading it took (microseconds), i invalidated
 --   l lease, u its end, g its length, w someone waits for its holder
 --   f fences as "token end length;" each, a no other write since the first of them
---   c copies that readers know of
+--   c copies that readers know of, k the time up to which one may live
 -- Times are milliseconds of Redis' clock. Each goes with its length: what has more left than that
 -- was written before the clock went back. A value and a lease then count as over, which costs a
 -- load; a fence begins anew, which costs waiting. The key's own expiry only tidies up.
 local key = KEYS[1]
-local h = redis.call('HMGET', key, 'x', 'y', 's', 'd', 'i', 'l', 'u', 'g', 'w', 'f', 'a', 'c')
+local h = redis.call('HMGET', key, 'x', 'y', 's', 'd', 'i', 'l', 'u', 'g', 'w', 'f', 'a', 'c', 'k')
 local x, s, d, i = tonumber(h[1]), tonumber(h[3]) or 0, tonumber(h[4]) or 0, h[5]
 local l, u, w = h[6], tonumber(h[7]), h[9]
-local a, c = h[11], tonumber(h[12]) or 0
+local a, c, k = h[11], tonumber(h[12]) or 0, tonumber(h[13]) or 0
 local fences = {}
 
 local function over(till, length)
@@ -92,7 +92,7 @@ end
 
 -- To be called after a change.
 local function seal()
-  local last = math.max(x or now, l and u or now)
+  local last = math.max(x or now, l and u or now, k)
   for _, fence in ipairs(fences) do last = math.max(last, fence[2]) end
   redis.call('PEXPIRE', key, last - now)
 end
@@ -111,7 +111,7 @@ if h[10] then
   if changed or #fences == 0 then write_fences() end
   if changed then seal() end
 end
-if c > 0 and not (x or l or #fences > 0) then
-  redis.call('DEL', key)
-  c = 0
+if c > 0 and k <= now then
+  redis.call('HDEL', key, 'c', 'k')
+  c, k = 0, 0
 end

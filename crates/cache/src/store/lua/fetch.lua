@@ -1,4 +1,4 @@
--- token, lease, early, copies
+-- token, lease, early, copies, how long for
 local fresh = x and not i and math.max(x - s - now, 0) or 0
 local early = fresh * 1000 < d * tonumber(ARGV[3])
 local other = l and l ~= ARGV[1]
@@ -8,7 +8,11 @@ local function answer(kind, left)
   return { kind, left, fresh, d, i and 1 or 0, redis.call('HGET', key, 'v') }
 end
 
-if tonumber(ARGV[4]) > c then redis.call('HSET', key, 'c', ARGV[4]) end
+if tonumber(ARGV[4]) > 0 then
+  c, k = math.max(c, tonumber(ARGV[4])), math.max(k, now + tonumber(ARGV[5]))
+  redis.call('HSET', key, 'c', c, 'k', k)
+  seal()
+end
 if #fences > 0 then return answer(3, 0) end
 if fresh > 0 and (other or not early) then return answer(0, 0) end
 if other then

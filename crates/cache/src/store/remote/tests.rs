@@ -377,26 +377,3 @@ fn an_epoch_voids_what_was_before_and_survives_a_redis_that_forgot_it() {
         assert_eq!(get, Ok(Value::BulkString(raised.to_string().into())));
     });
 }
-
-#[test]
-fn many_are_fetched_in_their_order() {
-    let bed = Bed::new();
-    bed.runtime.block_on(async {
-        let store = Store::redis(RedisStore::new(bed.redis(), "test"));
-        let keys: Vec<Bytes> = (0..50).map(|key: u8| vec![key].into()).collect();
-        for key in keys.iter().step_by(2) {
-            store.put(key, &value(key)).await.unwrap();
-        }
-        let asks: Vec<_> = keys.iter().map(|key| (key.clone(), LEASE)).collect();
-        let answers = store.fetch_many(&asks).await;
-        for (at, answer) in answers.into_iter().enumerate() {
-            match answer.unwrap() {
-                Fetched::Hit(stored) if at % 2 == 0 => {
-                    assert_eq!(stored.value, Some(keys[at].clone()))
-                }
-                Fetched::Granted(None) if at % 2 == 1 => (),
-                other => panic!("{at}: {other:?}"),
-            }
-        }
-    });
-}
