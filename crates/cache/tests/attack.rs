@@ -55,7 +55,8 @@ async fn an_epoch_that_was_raised_while_the_channel_was_lost_is_known_when_it_is
     let server = Server::start().expect("redis-server");
     let (cache, loads) = (cache(&server.url()), Arc::default());
     let flushed = |cache: &Cache<_, _>| cache.metrics().get(Event::Flush);
-    until("a channel", || flushed(&cache) > 0).await;
+    let heard = || cache.report().redis.and_then(|redis| redis.heard_ms);
+    until("a channel", || heard().is_some()).await;
     cache.get_or_load(&KEY, counted(&loads)).await.unwrap();
     let before = flushed(&cache);
     // As another process raises it, whose notice does not arrive.

@@ -27,10 +27,7 @@ pub(super) fn cases() -> Vec<Case> {
         "99 % absent keys at 20,000/s",
         &[Peer::Seawall, NO_FILTER],
         |peer, setup| {
-            let runtime = tokio::runtime::Builder::new_multi_thread()
-                .worker_threads(2)
-                .enable_all()
-                .build()?;
+            let runtime = super::two_threads()?;
             runtime.block_on(run(peer, setup))
         },
     )]

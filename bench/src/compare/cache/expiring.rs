@@ -27,10 +27,7 @@ type Loads = Arc<Mutex<Vec<(Instant, Option<Instant>)>>>;
 pub(super) fn cases() -> Vec<Case> {
     let name = "expiring key, 1,000 a second, load 1 s";
     vec![Case::new(name, &[Peer::Seawall, XFETCH], |peer, setup| {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()?;
+        let runtime = super::two_threads()?;
         let length = Duration::from_secs_f64(setup.length(SECONDS));
         let loads = Loads::default();
         let longest = match peer {

@@ -26,10 +26,7 @@ pub(super) fn cases() -> Vec<Case> {
         "one key takes 50 % of 100,000 gets/s",
         &[Peer::Seawall, NOT_LOOKED_FOR],
         |peer, setup| {
-            let runtime = tokio::runtime::Builder::new_multi_thread()
-                .worker_threads(2)
-                .enable_all()
-                .build()?;
+            let runtime = super::two_threads()?;
             runtime.block_on(run(peer, setup))
         },
     )]

@@ -45,3 +45,9 @@ fn boxed(cases: Vec<Case>) -> impl Iterator<Item = Box<dyn Scenario>> {
         .into_iter()
         .map(|case| Box::new(case) as Box<dyn Scenario>)
 }
+
+/// What the rows run on: as many threads as the machine of the figures has.
+fn two_threads() -> std::io::Result<tokio::runtime::Runtime> {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    runtime.worker_threads(2).enable_all().build()
+}

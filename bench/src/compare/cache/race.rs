@@ -46,10 +46,7 @@ pub(super) fn cases() -> Vec<Case> {
         |peer, setup| {
             let server = seawall_testkit::Redis::start()?;
             let redis = Redis::single(&server.url())?.timeout(Duration::from_secs(10));
-            let runtime = tokio::runtime::Builder::new_multi_thread()
-                .worker_threads(2)
-                .enable_all()
-                .build()?;
+            let runtime = super::two_threads()?;
             let keep = match peer {
                 Peer::Seawall => Keep::Leased,
                 _ => Keep::Anyhow,

@@ -96,10 +96,7 @@ fn cache(url: &str, settings: Settings) -> anyhow::Result<Cache<&'static str, u6
 /// # Errors
 /// Redis does not answer, or a caller failed.
 pub fn worker(args: &WorkerArgs) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()?;
+    let runtime = super::two_threads()?;
     runtime.block_on(async {
         let client = redis::Client::open(args.redis.as_str())?;
         let counter = client.get_multiplexed_async_connection().await?;
