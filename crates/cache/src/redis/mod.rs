@@ -11,7 +11,7 @@
 //! once. What it has on top of that is made for other ends. Its `ConnectionManager` lets commands
 //! wait for a reconnection, and its Cluster connection stands still for all shards while it asks
 //! for a new map, dials a dead node again and again within it, and sends a command again after the
-//! connection broke under it. Here each server is a [`Node`](node) of its own, and what one of them
+//! connection broke under it. Here each server is a `Node` of its own, and what one of them
 //! suffers the others do not notice.
 
 mod cluster;
